@@ -1,0 +1,1 @@
+//! Real servers and publishers for tests and the demo.

@@ -1,0 +1,179 @@
+//! Verdicts and what becomes of them: the types that judge, ledger, act and api share, and the contract of the outbox.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::finding::Finding;
+use crate::stream::{Session, StreamId};
+
+/// The ladder, mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing to see.
+    Clear,
+    /// Look closely; nobody is told but the operator.
+    Watch,
+    /// Hide it, reversibly, and have a person look.
+    Hold,
+    /// End the session and refuse the stream's name for a while.
+    Cut,
+    /// Cut, and refuse until somebody lifts it.
+    Ban,
+}
+
+impl Verdict {
+    /// The word used in configuration, metrics and the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Clear => "clear",
+            Self::Watch => "watch",
+            Self::Hold => "hold",
+            Self::Cut => "cut",
+            Self::Ban => "ban",
+        }
+    }
+
+    /// Whether the verdict ends the session.
+    pub const fn closes(self) -> bool {
+        matches!(self, Self::Cut | Self::Ban)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A verdict on a session, with everything that explains it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Identifies the decision in the ledger, in webhooks and to an appeal body. Version 7: sorts by time.
+    pub id: Uuid,
+    /// Whom it is about.
+    pub session: Session,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// The rule that decided.
+    pub rule: Arc<str>,
+    /// SHA-256 of the policy in force, hexadecimal.
+    pub policy: Arc<str>,
+    /// When.
+    pub decided: Timestamp,
+    /// The findings that the rule rests on, oldest first.
+    pub evidence: Vec<Finding>,
+}
+
+/// A standing refusal to publish under a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deny {
+    /// The stream that may not be published to.
+    pub stream: StreamId,
+    /// The decision that it follows from.
+    pub decision: Uuid,
+    /// When it was written.
+    pub since: Timestamp,
+    /// When it ends by itself; `None`: when somebody lifts it.
+    pub until: Option<Timestamp>,
+}
+
+/// Something to be done in the world because of a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Action {
+    /// End the session on its media server, and verify that it is gone.
+    Kick {
+        /// Whom.
+        session: Session,
+    },
+    /// Deliver an event to a webhook.
+    Notify {
+        /// The `name` of the `[[webhook]]`.
+        webhook: Arc<str>,
+        /// The body, the same bytes on every attempt.
+        body: String,
+    },
+}
+
+impl Action {
+    /// A bounded word for metrics: `kick` or `notify`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Kick { .. } => "kick",
+            Self::Notify { .. } => "notify",
+        }
+    }
+}
+
+/// An action waiting in the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// The action's identifier: stable over retries and restarts.
+    pub id: Uuid,
+    /// The decision that asked for it.
+    pub decision: Uuid,
+    /// What to do.
+    pub action: Action,
+    /// How many attempts were begun before this one.
+    pub attempts: u32,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// Done, and where it can be observed, observed.
+    Done {
+        /// What was observed, in a sentence.
+        detail: String,
+    },
+    /// It did not work; another attempt follows.
+    Retry {
+        /// What went wrong.
+        detail: String,
+        /// When the next attempt is due.
+        due: Timestamp,
+    },
+    /// It did not work and will not be tried again: somebody must look.
+    GaveUp {
+        /// What went wrong.
+        detail: String,
+    },
+}
+
+impl Outcome {
+    /// A bounded word for metrics: `done`, `retry` or `gave_up`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "done",
+            Self::Retry { .. } => "retry",
+            Self::GaveUp { .. } => "gave_up",
+        }
+    }
+}
+
+/// Where `act` finds what is to be done, and says what became of it. Implemented by the ledger.
+///
+/// Calls touch the disk and block: call them where blocking is allowed.
+pub trait Outbox: Send + Sync {
+    /// Up to `limit` jobs due at `now`, oldest first. A job is claimed until [`Self::finish`] is called or the process
+    /// ends; a claimed job is not given out again.
+    fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, OutboxError>;
+
+    /// Records how an attempt at `job` ended, with the time at which it began and the time at which it ended.
+    fn finish(&self, job: Uuid, began: Timestamp, ended: Timestamp, outcome: &Outcome) -> Result<(), OutboxError>;
+
+    /// How long from `now` until the next unclaimed job is due; `None` when there is none.
+    fn next_due(&self, now: Timestamp) -> Result<Option<Duration>, OutboxError>;
+}
+
+/// The outbox could not be read or written. The message names the file and the next step.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OutboxError(pub String);

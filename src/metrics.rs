@@ -1,0 +1,364 @@
+//! Every metric name, declared once.
+//!
+//! Labels are bounded words from the configuration or the code: no stream name, address, key or hash ever becomes one.
+//! `docs/metrics.md` describes each of them, and a test holds the two lists together.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// A stage whose time and errors are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Pulling and demuxing.
+    Source,
+    /// Decoding.
+    Decode,
+    /// Perceptual hash and bank match.
+    Known,
+    /// Model inference.
+    Classify,
+    /// Evidence and rules.
+    Judge,
+    /// Requests to media servers and webhooks.
+    Act,
+    /// The database.
+    Ledger,
+    /// The HTTP interface.
+    Api,
+}
+
+impl Stage {
+    /// The word used as a label.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Decode => "decode",
+            Self::Known => "known",
+            Self::Classify => "classify",
+            Self::Judge => "judge",
+            Self::Act => "act",
+            Self::Ledger => "ledger",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// What became of a picture that the sampler chose. `offered = inspected + superseded + failed + pending`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureOutcome {
+    /// Chosen by the sampler and put into its stream's mailbox.
+    Offered,
+    /// Decoded, hashed and matched.
+    Inspected,
+    /// Replaced in the mailbox by newer work of the same stream.
+    Superseded,
+    /// Did not decode, or its stream was gone by its turn.
+    Failed,
+}
+
+impl PictureOutcome {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Inspected => "inspected",
+            Self::Superseded => "superseded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The metrics of one process, with the registry they live in. Handed to whoever counts; never global.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    streams: IntGaugeVec,
+    uninspectable: IntGaugeVec,
+    access_units: IntCounterVec,
+    reconnects: IntCounterVec,
+    pictures: IntCounterVec,
+    queue_ready: IntGauge,
+    scores: IntCounterVec,
+    stage_seconds: HistogramVec,
+    errors: IntCounterVec,
+    findings: IntCounterVec,
+    verdicts: IntCounterVec,
+    actions: IntCounterVec,
+    verdict_to_request: Histogram,
+    cutoff: Histogram,
+    admissions: IntCounterVec,
+    admission_seconds: Histogram,
+    denies: IntGauge,
+    outbox_pending: IntGauge,
+    bank_signals: IntGaugeVec,
+}
+
+const FAST: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+const CUTOFF: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0];
+
+impl Metrics {
+    /// Declares every metric in a registry of its own.
+    ///
+    /// # Errors
+    /// When two metrics share a name: a bug, found by the first test that calls this.
+    pub fn new() -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let r = &registry;
+        let build = gauges(r, "sluicegate_build_info", "Always 1; labelled with the version.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            streams: gauges(
+                r,
+                "sluicegate_streams",
+                "Streams attached, by media server and state.",
+                &["server", "state"],
+            )?,
+            uninspectable: gauges(
+                r,
+                "sluicegate_streams_uninspectable",
+                "Streams that cannot be inspected, by reason.",
+                &["reason"],
+            )?,
+            access_units: counters(
+                r,
+                "sluicegate_access_units_total",
+                "Video access units received, keyframe or delta.",
+                &["kind"],
+            )?,
+            reconnects: counters(
+                r,
+                "sluicegate_source_reconnects_total",
+                "Times a source was attached again, by reason.",
+                &["reason"],
+            )?,
+            pictures: counters(
+                r,
+                "sluicegate_pictures_total",
+                "Pictures the sampler chose, by what became of them.",
+                &["outcome"],
+            )?,
+            queue_ready: gauge(r, "sluicegate_queue_ready", "Streams with work waiting for a decoder.")?,
+            scores: counters(
+                r,
+                "sluicegate_scores_total",
+                "Pictures given to a model, by model and outcome.",
+                &["model", "outcome"],
+            )?,
+            stage_seconds: {
+                let opts = HistogramOpts::new("sluicegate_stage_seconds", "Time one picture spends in a stage.")
+                    .buckets(FAST.to_vec());
+                register(r, HistogramVec::new(opts, &["stage"])?)?
+            },
+            errors: counters(r, "sluicegate_errors_total", "Errors, by stage and kind.", &["stage", "kind"])?,
+            findings: counters(r, "sluicegate_findings_total", "Findings, by detector.", &["detector"])?,
+            verdicts: counters(r, "sluicegate_verdicts_total", "Verdicts, by verdict and rule.", &["verdict", "rule"])?,
+            actions: counters(
+                r,
+                "sluicegate_actions_total",
+                "Attempts at an action, by action and outcome.",
+                &["action", "outcome"],
+            )?,
+            verdict_to_request: histogram(
+                r,
+                "sluicegate_verdict_to_request_seconds",
+                "From a verdict to its first request to the media server.",
+                FAST,
+            )?,
+            cutoff: histogram(
+                r,
+                "sluicegate_cutoff_seconds",
+                "From the arrival of the first access unit in the evidence to the publisher being observed gone.",
+                CUTOFF,
+            )?,
+            admissions: counters(
+                r,
+                "sluicegate_admissions_total",
+                "Answers to publishers who asked to publish, by media server and answer.",
+                &["server", "answer"],
+            )?,
+            admission_seconds: histogram(r, "sluicegate_admission_seconds", "Time to answer a publish hook.", FAST)?,
+            denies: gauge(r, "sluicegate_denies", "Denies in force.")?,
+            outbox_pending: gauge(r, "sluicegate_outbox_pending", "Actions not yet done or given up.")?,
+            bank_signals: gauges(r, "sluicegate_bank_signals", "Signals loaded, by bank.", &["bank"])?,
+            registry,
+        })
+    }
+
+    /// The names of all metrics, sorted: for the test that holds the documentation to them.
+    pub fn names(&self) -> Vec<String> {
+        let described: [Vec<&prometheus::core::Desc>; 19] = [
+            self.streams.desc(),
+            self.uninspectable.desc(),
+            self.access_units.desc(),
+            self.reconnects.desc(),
+            self.pictures.desc(),
+            self.queue_ready.desc(),
+            self.scores.desc(),
+            self.stage_seconds.desc(),
+            self.errors.desc(),
+            self.findings.desc(),
+            self.verdicts.desc(),
+            self.actions.desc(),
+            self.verdict_to_request.desc(),
+            self.cutoff.desc(),
+            self.admissions.desc(),
+            self.admission_seconds.desc(),
+            self.denies.desc(),
+            self.outbox_pending.desc(),
+            self.bank_signals.desc(),
+        ];
+        let mut names: Vec<String> = described.iter().flatten().map(|desc| desc.fq_name.clone()).collect();
+        names.push("sluicegate_build_info".to_owned());
+        names.sort();
+        names
+    }
+
+    /// The Prometheus text format.
+    ///
+    /// # Errors
+    /// When the text cannot be encoded: a bug.
+    pub fn render(&self) -> Result<String, MetricsError> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+
+    /// Sets how many streams of `server` are in the state `word` (see `StreamState::word`).
+    pub fn set_streams(&self, server: &str, word: &str, count: usize) {
+        self.streams.with_label_values(&[server, word]).set(count as i64);
+    }
+
+    /// Sets how many streams are uninspectable for `reason` (see `UninspectableReason::word`).
+    pub fn set_uninspectable(&self, reason: &str, count: usize) {
+        self.uninspectable.with_label_values(&[reason]).set(count as i64);
+    }
+
+    /// Counts one access unit received.
+    pub fn access_unit(&self, keyframe: bool) {
+        self.access_units.with_label_values(&[if keyframe { "keyframe" } else { "delta" }]).inc();
+    }
+
+    /// Counts a source being attached again: `ended`, `error`, `stalled` or `no_video`.
+    pub fn reconnect(&self, reason: &str) {
+        self.reconnects.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts pictures by what became of them.
+    pub fn pictures(&self, outcome: PictureOutcome, count: u64) {
+        self.pictures.with_label_values(&[outcome.word()]).inc_by(count);
+    }
+
+    /// Sets the length of the ready ring.
+    pub fn set_queue_ready(&self, streams: usize) {
+        self.queue_ready.set(streams as i64);
+    }
+
+    /// Counts a picture given to `model`: `scored`, `shed` or `failed`.
+    pub fn score(&self, model: &str, outcome: &str) {
+        self.scores.with_label_values(&[model, outcome]).inc();
+    }
+
+    /// Records the time that one picture spent in `stage`.
+    pub fn stage(&self, stage: Stage, spent: Duration) {
+        self.stage_seconds.with_label_values(&[stage.word()]).observe(spent.as_secs_f64());
+    }
+
+    /// Counts an error of `stage` by its `kind()`.
+    pub fn error(&self, stage: Stage, kind: &str) {
+        self.errors.with_label_values(&[stage.word(), kind]).inc();
+    }
+
+    /// Counts a finding of `detector`: `known` or `classify`.
+    pub fn finding(&self, detector: &str) {
+        self.findings.with_label_values(&[detector]).inc();
+    }
+
+    /// Counts a verdict.
+    pub fn verdict(&self, verdict: &str, rule: &str) {
+        self.verdicts.with_label_values(&[verdict, rule]).inc();
+    }
+
+    /// Counts an attempt at an action by how it ended.
+    pub fn action(&self, action: &str, outcome: &str) {
+        self.actions.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// Records the time from a verdict to the first request to the media server.
+    pub fn verdict_to_request(&self, spent: Duration) {
+        self.verdict_to_request.observe(spent.as_secs_f64());
+    }
+
+    /// Records a cut-off latency: first access unit of the evidence received to publisher observed gone.
+    pub fn cutoff(&self, spent: Duration) {
+        self.cutoff.observe(spent.as_secs_f64());
+    }
+
+    /// Counts and times an answer to a publish hook: `allow` or `refuse`.
+    pub fn admission(&self, server: &str, answer: &str, spent: Duration) {
+        self.admissions.with_label_values(&[server, answer]).inc();
+        self.admission_seconds.observe(spent.as_secs_f64());
+    }
+
+    /// Sets the number of denies in force.
+    pub fn set_denies(&self, count: usize) {
+        self.denies.set(count as i64);
+    }
+
+    /// Sets the number of actions not yet done or given up.
+    pub fn set_outbox_pending(&self, count: usize) {
+        self.outbox_pending.set(count as i64);
+    }
+
+    /// Sets the number of signals loaded of `bank`.
+    pub fn set_bank_signals(&self, bank: &str, count: usize) {
+        self.bank_signals.with_label_values(&[bank]).set(count as i64);
+    }
+}
+
+/// A metric could not be declared or encoded.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    register(r, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    register(r, IntGauge::new(name, help)?)
+}
+
+fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+    register(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_declared_once_and_follows_the_naming_rules() {
+        let names = Metrics::new().unwrap().names();
+        assert!(names.iter().all(|name| name.starts_with("sluicegate_")));
+        let mut unique = names.clone();
+        unique.dedup();
+        assert_eq!(names, unique);
+    }
+
+    #[test]
+    fn a_count_shows_in_the_text() {
+        let metrics = Metrics::new().unwrap();
+        metrics.pictures(PictureOutcome::Inspected, 3);
+        assert!(metrics.render().unwrap().contains("sluicegate_pictures_total{outcome=\"inspected\"} 3"));
+    }
+}
