@@ -127,7 +127,7 @@ fn watch(
 }
 
 fn gone(event: &Value, name: &str) -> bool {
-    is(event, "action", name) && event["stage"] == "observed_gone"
+    is(event, "action", name) && event["progress"] == "observed_gone"
 }
 
 /// All events so far, oldest first.

@@ -53,10 +53,10 @@ fn sentence(event: &Value) -> Option<String> {
     let text = |key: &str| event[key].as_str().unwrap_or("?").to_owned();
     Some(match event["type"].as_str()? {
         "stream_attached" => "attached: Sluicegate pulls it as a viewer would".to_owned(),
-        "stream_state" => format!("is now {}", event["state"]["state"].as_str().unwrap_or("?")),
+        "stream_state" => format!("is now {}", event["state"].as_str().unwrap_or("?")),
         "finding" => observed(&event["observation"])?,
         "verdict" => format!("VERDICT {} by rule `{}`", text("verdict").to_uppercase(), text("rule")),
-        "action" => match event["stage"].as_str()? {
+        "action" => match event["progress"].as_str()? {
             "asked" => "the server is asked to drop the publisher".to_owned(),
             "observed_gone" => "the publisher is observed gone".to_owned(),
             other => format!("action: {other}"),
@@ -120,8 +120,8 @@ impl Moments {
         let matched =
             first(events, "a finding", |event| is(event, "finding", name) && event["observation"]["kind"] == "match")?;
         let verdict = first(events, "a verdict", |event| is(event, "verdict", name))?;
-        let stage = |stage: &'static str| {
-            first(events, stage, move |event| is(event, "action", name) && event["stage"] == stage)
+        let progress = |stage: &'static str| {
+            first(events, stage, move |event| is(event, "action", name) && event["progress"] == stage)
         };
         let past = Duration::from_nanos((lead.as_nanos() % KEYFRAME_INTERVAL.as_nanos()) as u64);
         let wait = if past.is_zero() { Duration::ZERO } else { KEYFRAME_INTERVAL.saturating_sub(past) };
@@ -132,8 +132,8 @@ impl Moments {
             received: time(&matched["arrived"]).context("a finding without arrival")?,
             found: at(matched).context("a finding without time")?,
             decided: at(verdict).context("a verdict without time")?,
-            asked: at(stage("asked")?).context("an action without time")?,
-            gone: at(stage("observed_gone")?).context("an action without time")?,
+            asked: at(progress("asked")?).context("an action without time")?,
+            gone: at(progress("observed_gone")?).context("an action without time")?,
             exited,
             retried,
             refused,
