@@ -36,7 +36,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}; write one with `sluicegate init --output {path}`")]
+    #[error("cannot read the configuration {path}; write one with `sluicegate init --output {path}`")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -89,6 +89,11 @@ impl Config {
     fn problems(&self) -> Vec<(Vec<Step>, String)> {
         let api = self.api.problems().into_iter().map(|(key, message)| (key_of("api", key), message));
         api.collect()
+    }
+
+    /// What would run: a word and a line each.
+    pub fn summary(&self) -> Vec<(&'static str, String)> {
+        vec![("api", format!("http://{}", self.api.listen))]
     }
 
     /// What is allowed but deserves a second look.
