@@ -1,1 +1,141 @@
-//! Stub.
+//! The command line: one file a subcommand, and how each outcome becomes an exit code.
+//!
+//! It promises: results go to standard output, everything else to standard error; a message says what happened and what to
+//! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), and for
+//! `doctor` alone 1.
+
+mod check_config;
+mod doctor;
+mod failure;
+mod init;
+mod run;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+pub use failure::{Exit, Failure};
+use failure::{OrExit, Outcome};
+
+const ENVIRONMENT: &str = "SLUICEGATE_LOG";
+
+/// Watches live streams and closes the gate on known or likely harmful content.
+///
+/// Sluicegate runs beside a media server, pulls each stream as a viewer would, compares its pictures with banks of known
+/// content and gives them to models, and when the evidence holds, has the server cut the publisher off and refuses the
+/// return.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = AFTER_HELP, arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// How the log on standard error is written.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  sluicegate init                              write sluicegate.toml, commented
+  sluicegate check-config sluicegate.toml      what is wrong with it, and what would run
+  sluicegate doctor --config sluicegate.toml   what this machine lacks, and how to get it
+  sluicegate run --config sluicegate.toml      watch
+
+Environment:
+  SLUICEGATE_LOG   what is logged, for example `info` or `warn,sluicegate::source=debug`
+
+Exit codes:
+  0 done   1 `doctor` found something missing   64 usage or configuration
+  69 something this machine lacks   70 a bug";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Init(init::Args),
+    CheckConfig(check_config::Args),
+    Doctor(doctor::Args),
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// Reads the command line. Help and version are a failure too: told already, exit code 0.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Failure> {
+    Args::try_parse_from(arguments).map_err(|error| {
+        // Where even this cannot be written there is nobody left to tell.
+        error.print().ok();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::told(Exit::Done),
+            _ => Failure::told(Exit::Usage),
+        }
+    })
+}
+
+/// Does what the command line asks for.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    log_as(args.log_format, &args.command)?;
+    match &args.command {
+        Command::Run(args) => run::run(args),
+        Command::Init(args) => init::run(args),
+        Command::CheckConfig(args) => check_config::run(args),
+        Command::Doctor(args) => doctor::run(args),
+    }
+}
+
+fn log_as(format: LogFormat, command: &Command) -> Outcome {
+    // A tool's output is its answer; a service's log is what it tells at all.
+    let usual = if matches!(command, Command::Run(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
+    let filter = EnvFilter::builder().with_default_directive(usual.into()).with_env_var(ENVIRONMENT);
+    let filter = match std::env::var_os(ENVIRONMENT) {
+        Some(_) => filter.from_env().map_err(anyhow::Error::new).or_exit(Exit::Usage)?,
+        None => filter.parse_lossy(""),
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    // A host program, such as a test, may have its own log already; ours is not needed then.
+    started.ok();
+    Ok(())
+}
+
+/// Writes a result to standard output. A reader that has gone away, as `head` does, is no failure.
+fn say(text: &str) -> Outcome {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to standard output")).or_exit(Exit::Usage)
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_shows_an_example() {
+        for command in Args::command().get_subcommands() {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+    }
+}

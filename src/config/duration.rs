@@ -29,8 +29,8 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 /// A message that names the text and gives an example.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let refused = || format!("`{text}` is not a duration: write a number and a unit, such as \"2s\" or \"250ms\"");
-    let signed: SignedDuration = text.parse().map_err(|_: jiff::Error| refused())?;
-    Duration::try_from(signed).map_err(|_: jiff::Error| refused())
+    let signed: SignedDuration = text.parse().map_err(|_error: jiff::Error| refused())?;
+    Duration::try_from(signed).map_err(|_error: jiff::Error| refused())
 }
 
 #[cfg(test)]

@@ -1,0 +1,133 @@
+//! What happens, as clients of `/v1/events` see it: plain data with a time and the stream's whole name.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::decision::Verdict;
+use crate::finding::Observation;
+use crate::media_server::Admission;
+use crate::stream::{SessionId, StreamState};
+
+/// Something that happened to a stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// The stream's whole name, `server/app/name`.
+    pub stream: Arc<str>,
+    /// What.
+    #[serde(flatten)]
+    pub happening: Happening,
+}
+
+/// What happened. The word in `type` is also the `event:` of the server-sent event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Happening {
+    /// A publisher's session is now under inspection.
+    StreamAttached {
+        /// Whose.
+        session: SessionId,
+    },
+    /// The stream is now in this state.
+    StreamState {
+        /// `state`, and `reason` where it cannot be inspected.
+        #[serde(flatten)]
+        state: StreamState,
+    },
+    /// A detector saw something.
+    Finding {
+        /// When the access unit that it was seen in reached us.
+        arrived: Timestamp,
+        /// What.
+        observation: Observation,
+    },
+    /// The evidence held.
+    Verdict {
+        /// The decision in the ledger.
+        decision: Uuid,
+        /// What was decided.
+        verdict: Verdict,
+        /// The rule that decided.
+        rule: Arc<str>,
+    },
+    /// An action got further.
+    Action {
+        /// The decision that asked for it.
+        decision: Uuid,
+        /// `kick` or `notify`.
+        action: &'static str,
+        /// How far.
+        progress: Progress,
+    },
+    /// Somebody asked to publish and was answered.
+    Admission {
+        /// The answer.
+        answer: Admission,
+    },
+    /// The session is over.
+    StreamEnded {
+        /// Whose.
+        session: SessionId,
+    },
+}
+
+/// How far an action is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// The first request is on its way.
+    Asked,
+    /// The media server no longer lists the session.
+    ObservedGone,
+    /// The webhook took the event.
+    Delivered,
+    /// It did not work; another attempt follows.
+    Retry,
+    /// It did not work and will not be tried again.
+    GaveUp,
+}
+
+impl Happening {
+    /// The word in `type`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::StreamAttached { .. } => "stream_attached",
+            Self::StreamState { .. } => "stream_state",
+            Self::Finding { .. } => "finding",
+            Self::Verdict { .. } => "verdict",
+            Self::Action { .. } => "action",
+            Self::Admission { .. } => "admission",
+            Self::StreamEnded { .. } => "stream_ended",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::UninspectableReason;
+
+    #[test]
+    fn an_event_is_one_flat_object_named_by_its_type() {
+        let session = || SessionId::from("7");
+        let happenings = [
+            Happening::StreamAttached { session: session() },
+            Happening::StreamState { state: StreamState::Uninspectable(UninspectableReason::NoVideo) },
+            Happening::Verdict { decision: Uuid::nil(), verdict: Verdict::Cut, rule: "known".into() },
+            Happening::Action { decision: Uuid::nil(), action: "kick", progress: Progress::ObservedGone },
+            Happening::Admission { answer: Admission::Refuse },
+            Happening::StreamEnded { session: session() },
+        ];
+        for happening in happenings {
+            let event =
+                Event { at: Timestamp::from_micros(5), stream: "main/live/a".into(), happening: happening.clone() };
+            let json = serde_json::to_value(&event).unwrap();
+            assert_eq!(json["type"], happening.word());
+            assert_eq!((&json["at"], &json["stream"]), (&5.into(), &"main/live/a".into()));
+        }
+    }
+}
