@@ -143,7 +143,7 @@ impl Sampler {
         }
         let calm = if self.chosen.is_none() { self.min_interval + self.phase } else { self.min_interval };
         // Only between pictures inside a group, where it costs nothing that streams with short groups would pay too.
-        let gap = if keyframe { self.max_gap } else { self.max_gap - self.phase.min(self.max_gap / 2) };
+        let gap = if keyframe { self.max_gap } else { self.max_gap.saturating_sub(self.phase).max(self.max_gap / 2) };
         self.chosen = Some(Chosen { at, calm_due: at + calm, gap_due: at + gap });
     }
 }
@@ -365,7 +365,7 @@ mod tests {
         fn calm_keyframes_keep_their_distance(
             config in config(), phase in 0.0..1.0_f64, frames in frames(0.6, 0.05, 0.05),
         ) {
-            let config = Config { max_gap: Duration::from_secs(3600), ..config };
+            let config = Config { max_gap: Duration::from_hours(1), ..config };
             let calm: Vec<Dealt> = frames.iter().map(|&(key, gap, bytes, lost, _, again)| (key, gap, bytes, lost, false, again)).collect();
             let (_, chosen) = deal(&config, phase, &calm);
             let times: Vec<Timestamp> = chosen.iter().map(|(_, work)| work.units[0].arrived).collect();
