@@ -22,18 +22,8 @@ pub(super) struct Ring {
 #[derive(Debug)]
 struct Kept {
     unit: AccessUnit,
-    fate: Fate,
-}
-
-/// What the sampler made of a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Not considered since attention last rose.
-    Open,
-    /// Too close to a picture that was chosen.
-    PassedOver,
     /// Its picture was asked for, and is not asked for again.
-    Chosen,
+    chosen: bool,
 }
 
 /// When a picture is shown and when it came.
@@ -74,7 +64,7 @@ impl Ring {
             return;
         }
         self.bytes += cost(&unit);
-        self.kept.push(Kept { unit, fate: Fate::Open });
+        self.kept.push(Kept { unit, chosen: false });
         if self.bytes > self.budget {
             self.drop_previous();
         }
@@ -93,44 +83,35 @@ impl Ring {
     /// Marks the newest unit's picture as chosen, if it is `sequence`.
     pub(super) fn choose(&mut self, sequence: u64) {
         if let Some(newest) = self.kept.last_mut().filter(|newest| newest.unit.sequence == sequence) {
-            newest.fate = Fate::Chosen;
+            newest.chosen = true;
         }
     }
 
     /// Chooses the newest unit's picture, if it is `sequence`: the run from its keyframe to it.
     pub(super) fn run_to(&mut self, sequence: u64) -> Option<Work> {
         let newest = self.kept.last_mut()?;
-        if newest.unit.sequence != sequence || newest.fate == Fate::Chosen {
+        if newest.unit.sequence != sequence || newest.chosen {
             return None;
         }
-        newest.fate = Fate::Chosen;
+        newest.chosen = true;
         Some(self.work(self.current, vec![sequence]))
     }
 
-    /// Opens everything for another look, but for what was chosen.
-    pub(super) fn reopen(&mut self) {
-        for kept in self.kept.iter_mut().filter(|kept| kept.fate == Fate::PassedOver) {
-            kept.fate = Fate::Open;
-        }
-    }
-
-    /// Chooses, among the units not considered yet, pictures `interval` apart, and gives a run that decodes them.
-    /// `anchor` is the last picture chosen, and is moved on.
+    /// Chooses, of all that is kept, pictures `interval` apart, and gives a run that decodes those that were not chosen
+    /// before. `anchor` is the last picture that an earlier pick went by, and is moved on; units that this earlier pick
+    /// passed over are passed over again.
     pub(super) fn pick(&mut self, anchor: &mut Option<Moment>, interval: Duration) -> Option<Work> {
         let mut start = None;
         let mut inspect = Vec::new();
         for (at, kept) in self.kept.iter_mut().enumerate() {
             let moment = Moment::of(&kept.unit);
-            if kept.fate == Fate::Open {
-                if anchor.is_none_or(|anchor| moment.is_past(anchor, interval)) {
-                    kept.fate = Fate::Chosen;
-                    inspect.push(kept.unit.sequence);
-                    start.get_or_insert(if at < self.current { 0 } else { self.current });
-                    *anchor = Some(moment);
-                } else {
-                    kept.fate = Fate::PassedOver;
-                }
-            } else if kept.fate == Fate::Chosen {
+            let due = anchor.is_none_or(|anchor| moment.is_past(anchor, interval));
+            if due && !kept.chosen {
+                kept.chosen = true;
+                inspect.push(kept.unit.sequence);
+                start.get_or_insert(if at < self.current { 0 } else { self.current });
+            }
+            if kept.chosen {
                 *anchor = Some(moment);
             }
         }
@@ -141,8 +122,8 @@ impl Ring {
     pub(super) fn extend(&mut self, work: &mut Work) {
         let done = work.inspect.last().copied().unwrap_or_default();
         work.units.extend(self.kept.iter().map(|kept| &kept.unit).filter(|unit| unit.sequence > done).cloned());
-        if let Some(newest) = self.kept.last_mut().filter(|newest| newest.fate != Fate::Chosen) {
-            newest.fate = Fate::Chosen;
+        if let Some(newest) = self.kept.last_mut().filter(|newest| !newest.chosen) {
+            newest.chosen = true;
             work.inspect.push(newest.unit.sequence);
         }
     }

@@ -86,8 +86,6 @@ impl Sampler {
         self.ring.push(unit);
 
         if attention > self.attention {
-            self.ring.reopen();
-            self.anchor = None;
             self.burst_due = now;
         }
         self.attention = attention;
@@ -226,6 +224,8 @@ mod tests {
             ("look back without repeating", config(), "k . . . . . k .! .", "0 6 0-4:2,4"),
             ("keyframes not chosen before count too", config(), "k . . k . .! .", "0 0-4:2,4"),
             ("a look back with nothing to see", config(), ".! .! k! .! .! .! k!", "2 2-4:4 6"),
+            ("a look back does not hasten the next keyframe", config(), "k . . . . . k .! . k . k", "0 6 0-4:2,4 11"),
+            ("only what is held counts", small(), "k . k . k . k . k . k . k .!", "0 6 12 10"),
             ("attention that returns", config(), "k .! .! . . . . .! .!", "0 0-2:2 0-6:4,6"),
             ("a lost frame ends the look back", config(), "k . . ~ k . .! .!", "0 4-6:4,6"),
         ] {
