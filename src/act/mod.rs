@@ -22,6 +22,8 @@ pub use gate::Gate;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which Sluicegate this is, as the `source` of webhooks' events.
+    pub source: String,
     /// How many kicks may run at the same time.
     pub kicks_at_once: usize,
     /// How many webhook deliveries may run at the same time.
@@ -46,6 +48,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            source: "/sluicegate".to_owned(),
             kicks_at_once: 64,
             deliveries_at_once: 16,
             verify_every: Duration::from_millis(50),

@@ -110,8 +110,8 @@ impl api::Backend for Backend {
     async fn lift(&self, decision: Uuid) -> Result<bool, BackendError> {
         let now = self.clock.now();
         let lifted = self.ask(move |ledger| ledger.lift_decision(decision, now)).await?;
+        self.gate.lift_decision(decision);
         for deny in &lifted {
-            self.gate.lift(deny);
             info!(stream = %deny.stream, %decision, "a deny was lifted");
         }
         Ok(!lifted.is_empty())

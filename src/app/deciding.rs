@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use tokio::sync::Notify;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::streams::Streams;
 use super::telling::Telling;
-use crate::act::{Gate, Webhooks};
+use crate::act::Gate;
+use crate::act::outbox::Bell;
+use crate::act::webhook::{self, Webhook};
 use crate::api::Happening;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::decision::{Action, Decision, Deny, Verdict};
 use crate::finding::{Finding, Observation};
 use crate::judge::{Judge, Judgement};
@@ -51,10 +52,12 @@ pub(super) struct Deciding {
     pub(super) deny_for: Duration,
     pub(super) ledger: Arc<Ledger>,
     pub(super) gate: Arc<Gate>,
-    pub(super) webhooks: Arc<Webhooks>,
+    pub(super) webhooks: Vec<Webhook>,
+    /// What webhooks' events name as their source.
+    pub(super) source: String,
     pub(super) streams: Arc<Streams>,
     pub(super) telling: Telling,
-    pub(super) outbox: Arc<Notify>,
+    pub(super) bell: Arc<Bell>,
     pub(super) clock: Clock,
     /// Sessions that a decision closes already.
     pub(super) closed: HashSet<Session>,
@@ -145,7 +148,11 @@ impl Deciding {
             self.closed.insert(decision.session.clone());
             actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
         }
-        actions.extend(self.webhooks.notices(&decision).into_iter().map(|action| (Uuid::now_v7(), action)));
+        let body = webhook::body(&decision, &self.source);
+        for webhook in self.webhooks.iter().filter(|webhook| webhook.wants(verdict)) {
+            let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.clone() };
+            actions.push((Uuid::now_v7(), action));
+        }
         Unrecorded { decision, deny, actions }
     }
 
@@ -170,7 +177,7 @@ impl Deciding {
             self.gate.deny(deny.clone());
         }
         if !actions.is_empty() {
-            self.outbox.notify_one();
+            self.bell.ring();
         }
         self.announce(decision);
         true
@@ -188,9 +195,4 @@ impl Deciding {
         let happening = Happening::Verdict { decision: *id, verdict: *verdict, rule: Arc::clone(rule) };
         self.telling.tell(*decided, &session.stream, happening);
     }
-}
-
-/// When the first access unit of the evidence reached us.
-pub(super) fn first_arrival(decision: &Decision) -> Option<Timestamp> {
-    decision.evidence.iter().map(|finding| finding.arrived).min()
 }

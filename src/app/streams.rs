@@ -98,9 +98,18 @@ impl Streams {
                 }
             }
             SourceEvent::Attached => sampler.reset(),
-            SourceEvent::Reconnecting { reason } => metrics.reconnect(reason.word()),
+            SourceEvent::Reconnecting { reason, error, after } => {
+                metrics.reconnect(reason.word());
+                if let Some(error) = error {
+                    metrics.error(Stage::Source, error.kind());
+                    info!(session = %watched.session, %error, ?after, "the source failed and is attached again");
+                }
+            }
             SourceEvent::NoVideo => watched.hinder(UninspectableReason::NoVideo),
-            SourceEvent::UnsupportedCodec => watched.hinder(UninspectableReason::UnsupportedCodec),
+            SourceEvent::UnsupportedCodec(codec) => {
+                warn!(session = %watched.session, codec, "the codec cannot be inspected");
+                watched.hinder(UninspectableReason::UnsupportedCodec);
+            }
         };
         let source = self.sources.add(pull, Box::new(on_event));
         info!(%session, "attached");
