@@ -73,7 +73,7 @@ impl FromStr for PdqHash {
     /// Reads 64 hexadecimal digits of either case.
     fn from_str(text: &str) -> Result<Self, ParseHashError> {
         let mut bytes = [0; BITS / 8];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_: hex::FromHexError| ParseHashError)?;
+        hex::decode_to_slice(text, &mut bytes).or(Err(ParseHashError))?;
         let mut words = [0; WORDS];
         for (word, eight) in words.iter_mut().zip(bytes.as_chunks().0) {
             *word = u64::from_be_bytes(*eight);

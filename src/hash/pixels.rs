@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn limited_range_reaches_from_black_to_white() {
-        for (limited, full) in [(0, 0.0), (16, 0.0), (17, 1.0), (126, 128.0), (235, 255.0), (255, 255.0)] {
-            assert_eq!(FULL_FROM_LIMITED[limited], full, "{limited}");
-        }
+        let limited = [0, 16, 17, 126, 235, 255];
+        let full = limited.map(|limited: usize| FULL_FROM_LIMITED[limited] as u8);
+        assert_eq!(full, [0, 0, 1, 128, 255, 255]);
     }
 }
