@@ -4,6 +4,7 @@
 //! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), and for
 //! `doctor` alone 1.
 
+mod bank;
 mod check_config;
 mod doctor;
 mod failure;
@@ -59,6 +60,10 @@ enum Command {
     Init(init::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
+    /// Keep banks of known content
+    Bank(bank::BankArgs),
+    /// List the models, and check them
+    Model(model::ModelArgs),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -89,6 +94,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Command::Init(args) => init::run(args),
         Command::CheckConfig(args) => check_config::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Bank(args) => ended(bank::run(args, &mut io::stdout().lock())),
+        Command::Model(args) => ended(model::run(args, &mut io::stdout().lock())),
+    }
+}
+
+/// The outcome of a command that says by itself how it ended.
+fn ended(exit: anyhow::Result<Exit>) -> Outcome {
+    match exit.or_exit(Exit::Usage)? {
+        Exit::Done => Ok(()),
+        exit => Err(Failure::told(exit)),
     }
 }
 
