@@ -3,6 +3,7 @@
 //! The test starts itself as a child that records cuts and carries them out, kills it at a random moment, and looks at
 //! what the child had said: `recorded` after the ledger took a decision, `kicked` when the media server was asked, `ended`
 //! after the ledger took the outcome.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{HashMap, HashSet};
 use std::env;

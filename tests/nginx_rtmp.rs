@@ -1,4 +1,5 @@
 //! Cutting publishers off a real nginx with the RTMP module, configured by the example in `deploy/nginx`.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -374,12 +375,13 @@ async fn a_server_that_is_down_or_silent_is_an_error_within_the_limits() {
 async fn an_endless_answer_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let junk = vec![b'x'; 1 << 16];
     let sending = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n<rtmp>").await.unwrap();
         let mut sent = 0;
-        while socket.write_all(&[b'x'; 1 << 16]).await.is_ok() {
-            sent += 1 << 16;
+        while socket.write_all(&junk).await.is_ok() {
+            sent += junk.len();
         }
         sent
     });

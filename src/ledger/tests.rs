@@ -250,6 +250,19 @@ fn a_full_disk_is_an_error_that_passes() {
 }
 
 #[test]
+fn a_file_locked_by_another_program_is_an_error_that_passes() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    ledger.lock().connection.busy_timeout(Duration::ZERO).unwrap();
+    let other = Connection::open(&ledger.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = ledger.record(&decision("a", at(1000)), None, &[]).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), ("busy", true));
+    other.execute_batch("ROLLBACK").unwrap();
+    ledger.record(&decision("a", at(1000)), None, &[]).unwrap();
+}
+
+#[test]
 fn an_older_file_is_brought_up_to_date_and_keeps_what_it_holds() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("ledger.sqlite");
