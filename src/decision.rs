@@ -111,6 +111,25 @@ impl Action {
     }
 }
 
+/// The two queues of the outbox. Each is claimed on its own, so that a kick never waits behind a slow webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// [`Action::Kick`].
+    Kick,
+    /// [`Action::Notify`].
+    Notify,
+}
+
+impl Lane {
+    /// The word of the actions in this lane, as [`Action::word`] gives it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kick => "kick",
+            Self::Notify => "notify",
+        }
+    }
+}
+
 /// An action waiting in the outbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
@@ -162,15 +181,15 @@ impl Outcome {
 ///
 /// Calls touch the disk and block: call them where blocking is allowed.
 pub trait Outbox: Send + Sync {
-    /// Up to `limit` jobs due at `now`, oldest first. A job is claimed until [`Self::finish`] is called or the process
-    /// ends; a claimed job is not given out again.
-    fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, OutboxError>;
+    /// Up to `limit` jobs of `lane` due at `now`, oldest first. A job is claimed until [`Self::finish`] is called or
+    /// the process ends; a claimed job is not given out again.
+    fn claim(&self, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<Job>, OutboxError>;
 
     /// Records how an attempt at `job` ended, with the time at which it began and the time at which it ended.
     fn finish(&self, job: Uuid, began: Timestamp, ended: Timestamp, outcome: &Outcome) -> Result<(), OutboxError>;
 
-    /// How long from `now` until the next unclaimed job is due; `None` when there is none.
-    fn next_due(&self, now: Timestamp) -> Result<Option<Duration>, OutboxError>;
+    /// How long from `now` until the next unclaimed job of `lane` is due; `None` when there is none.
+    fn next_due(&self, lane: Lane, now: Timestamp) -> Result<Option<Duration>, OutboxError>;
 }
 
 /// The outbox could not be read or written. The message names the file and the next step.

@@ -44,6 +44,16 @@ pub enum Admission {
     Refuse,
 }
 
+impl Admission {
+    /// A bounded word for metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
 /// Where to pull a stream from, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pull {

@@ -153,6 +153,9 @@ pub enum UninspectableReason {
 }
 
 impl UninspectableReason {
+    /// Every reason there is.
+    pub const ALL: [Self; 3] = [Self::NoVideo, Self::UnsupportedCodec, Self::Undecodable];
+
     /// A bounded word for metrics.
     pub const fn word(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ mod check_config;
 mod doctor;
 mod failure;
 mod init;
+mod model;
 mod run;
 
 use std::ffi::OsString;

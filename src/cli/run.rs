@@ -28,7 +28,9 @@ pub(super) fn run(args: &Args) -> Outcome {
 
 /// What a failure of the service means to whoever started it.
 const fn app_exit(error: &app::Error) -> Exit {
-    match error {
-        app::Error::Missing(_) => Exit::Missing,
+    match error.fault() {
+        app::Fault::Configuration => Exit::Usage,
+        app::Fault::Machine => Exit::Missing,
+        app::Fault::Bug => Exit::Bug,
     }
 }

@@ -1,0 +1,83 @@
+# The one entry point. `make` lists the targets; `make setup` makes a fresh Debian 12 machine ready, and every target
+# that needs it runs it first. Everything is built in release mode, so that no dependency is compiled twice.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+CARGO := cargo
+LOCKED := --locked --release
+export SLUICEGATE_ASSETS := $(CURDIR)/assets
+export CARGO_TERM_COLOR ?= auto
+
+say = @printf '\033[1m==>\033[0m %s\n'
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install and fetch what is needed: Debian packages, ONNX Runtime, models, clips; quick when all is there
+	@scripts/setup.sh
+
+.PHONY: build
+build: setup ## build everything, in release mode
+	$(say) "Building (about ten minutes the first time)"
+	@$(CARGO) build $(LOCKED) --workspace
+
+.PHONY: demo
+demo: build ## watch a live stream being recognised and cut; SHORT=1 for a quick one
+	$(say) "Running the demo"
+	@$(CARGO) run $(LOCKED) --quiet --package rig --bin demo -- $(if $(SHORT),--short)
+
+.PHONY: test
+test: setup ## every check and every test, the demo included: what CI runs
+	$(say) "Checking the formatting"
+	@$(CARGO) fmt --all --check
+	$(say) "Checking licences and sources of the dependencies"
+	@$(MAKE) deny
+	$(say) "Linting"
+	@$(MAKE) clippy
+	$(say) "Building and running the tests"
+	@$(CARGO) test $(LOCKED) --workspace
+	$(say) "Building the documentation"
+	@$(MAKE) doc
+	$(say) "Building the benches"
+	@$(CARGO) bench --locked --workspace --no-run
+	@$(MAKE) demo SHORT=1
+
+.PHONY: fmt
+fmt: ## format the code
+	@$(CARGO) fmt --all
+
+.PHONY: lint
+lint: setup clippy deny ## clippy, and the licences and sources of the dependencies
+	@$(CARGO) fmt --all --check
+
+.PHONY: clippy
+clippy:
+	@$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+# Advisories are left out: their database would have to be fetched from outside the package registries.
+.PHONY: deny
+deny:
+	@assets/bin/cargo-deny --locked --log-level warn check --hide-inclusion-graph bans licenses sources
+
+.PHONY: bench
+bench: setup ## run the benches
+	@$(CARGO) bench --locked --workspace
+
+.PHONY: doc
+doc: ## build the documentation of the code: target/doc/sluicegate/index.html
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --workspace --no-deps
+
+.PHONY: clean
+clean: ## remove what was built
+	@$(CARGO) clean
+	@rm -rf demo-output
+
+.PHONY: clean-all
+clean-all: clean ## remove what was built and what was fetched (Debian packages stay)
+	@rm -rf assets

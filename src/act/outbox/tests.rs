@@ -1,0 +1,273 @@
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::*;
+use crate::act::webhook;
+use crate::media_server::{Hook, Listed, Pull};
+use crate::stream::StreamId;
+
+/// An outbox in memory.
+#[derive(Default)]
+struct Memory {
+    waiting: Mutex<VecDeque<(Timestamp, Job)>>,
+    finished: Mutex<Vec<(Uuid, Outcome)>>,
+    failures: AtomicUsize,
+}
+
+impl Memory {
+    fn put(&self, action: Action, due: Timestamp) -> Uuid {
+        let job = Job { id: Uuid::now_v7(), decision: Uuid::nil(), action, attempts: 0 };
+        let id = job.id;
+        self.waiting.lock().unwrap().push_back((due, job));
+        id
+    }
+}
+
+fn in_lane(job: &Job, lane: Lane) -> bool {
+    job.action.word() == lane.word()
+}
+
+impl Outbox for Memory {
+    fn claim(&self, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<Job>, OutboxError> {
+        let mut claimed = Vec::new();
+        self.waiting.lock().unwrap().retain(|(due, job)| {
+            let take = in_lane(job, lane) && *due <= now && claimed.len() < limit;
+            if take {
+                claimed.push(job.clone());
+            }
+            !take
+        });
+        Ok(claimed)
+    }
+
+    fn finish(&self, job: Uuid, _: Timestamp, _: Timestamp, outcome: &Outcome) -> Result<(), OutboxError> {
+        if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(OutboxError("the disk is full".into()));
+        }
+        self.finished.lock().unwrap().push((job, outcome.clone()));
+        Ok(())
+    }
+
+    fn next_due(&self, lane: Lane, now: Timestamp) -> Result<Option<Duration>, OutboxError> {
+        let waiting = self.waiting.lock().unwrap();
+        Ok(waiting.iter().filter(|(_, job)| in_lane(job, lane)).map(|(due, _)| due.since(now)).min())
+    }
+}
+
+/// A media server that does what it is told to do.
+#[derive(Default)]
+struct Fake {
+    name: Arc<str>,
+    /// Answers to `publishes`, in turn; the last one stays.
+    seen: Mutex<VecDeque<Result<bool, &'static str>>>,
+    refuse_kicks: bool,
+    kicks: AtomicUsize,
+}
+
+impl Fake {
+    fn new(seen: &[Result<bool, &'static str>]) -> Self {
+        Self { name: "main".into(), seen: Mutex::new(seen.iter().copied().collect()), ..Self::default() }
+    }
+
+    fn error(&self) -> ActError {
+        ActError::NotFound { server: self.name.clone(), path: "/stat" }
+    }
+}
+
+#[async_trait]
+impl MediaServer for Fake {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, ActError> {
+        unreachable!("the worker asks for one session")
+    }
+
+    async fn publishes(&self, _: &Session) -> Result<bool, ActError> {
+        let mut seen = self.seen.lock().unwrap();
+        let answer = if seen.len() > 1 { seen.pop_front().unwrap() } else { seen[0] };
+        answer.map_err(|_| self.error())
+    }
+
+    async fn kick(&self, _: &Session) -> Result<Kicked, ActError> {
+        self.kicks.fetch_add(1, Ordering::SeqCst);
+        if self.refuse_kicks { Err(self.error()) } else { Ok(Kicked::Dropped) }
+    }
+
+    fn parse_hook(&self, _: &[u8]) -> Result<Hook, ActError> {
+        unreachable!("the worker reads no hooks")
+    }
+
+    fn pull(&self, _: &StreamId) -> Pull {
+        unreachable!("the worker pulls nothing")
+    }
+}
+
+struct House {
+    outbox: Arc<Memory>,
+    server: Arc<Fake>,
+    bell: Arc<Bell>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    steps: mpsc::Receiver<(Uuid, Step)>,
+    stop: watch::Sender<bool>,
+    running: tokio::task::JoinHandle<()>,
+}
+
+fn house(server: Fake, webhooks: Vec<Webhook>) -> House {
+    let (outbox, server, bell) = (Arc::new(Memory::default()), Arc::new(server), Arc::new(Bell::default()));
+    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new().unwrap()));
+    let (sender, steps) = mpsc::channel(1000);
+    let (stop, stopped) = watch::channel(false);
+    let worker = Worker {
+        outbox: outbox.clone(),
+        bell: bell.clone(),
+        servers: vec![server.clone()],
+        webhooks,
+        config: Config {
+            verify_every: Duration::from_millis(5),
+            verify_for: Duration::from_millis(50),
+            deliveries_at_once: 2,
+            ..Config::default()
+        },
+        clock,
+        metrics: metrics.clone(),
+        observer: Arc::new(move |progress: &Progress<'_>| {
+            sender.try_send((progress.job.id, progress.step.clone())).unwrap();
+        }),
+    };
+    let running = tokio::spawn(run(worker, stopped));
+    House { outbox, server, bell, clock, metrics, steps, stop, running }
+}
+
+impl House {
+    fn kick(&self) -> Uuid {
+        let session = Session { stream: StreamId::new("main", "live", "a"), id: "1".into() };
+        let id = self.outbox.put(Action::Kick { session }, Timestamp::ZERO);
+        self.bell.ring();
+        id
+    }
+
+    /// The steps of `job` up to its end.
+    async fn story(&mut self, job: Uuid) -> (Vec<Step>, Outcome) {
+        let mut story = Vec::new();
+        loop {
+            let (id, step) = timeout(Duration::from_secs(10), self.steps.recv()).await.unwrap().unwrap();
+            match step {
+                Step::Ended(outcome) if id == job => return (story, outcome),
+                step if id == job => story.push(step),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kick_is_done_when_the_publisher_is_observed_gone() {
+    let mut house = house(Fake::new(&[Ok(true), Ok(true), Err("a hiccup"), Ok(true), Ok(false)]), vec![]);
+    let job = house.kick();
+    let (story, outcome) = house.story(job).await;
+    assert_eq!(story, [Step::Asked, Step::ObservedGone]);
+    assert!(matches!(&outcome, Outcome::Done { detail } if detail.contains("observed gone")), "{outcome:?}");
+    assert_eq!(*house.outbox.finished.lock().unwrap(), [(job, outcome)]);
+    assert!(house.metrics.render().unwrap().contains("sluicegate_actions_total{action=\"kick\",outcome=\"done\"} 1"));
+}
+
+#[tokio::test]
+async fn a_session_that_is_gone_already_is_not_asked_for() {
+    let mut house = house(Fake::new(&[Ok(false)]), vec![]);
+    let job = house.kick();
+    let (story, outcome) = house.story(job).await;
+    assert_eq!((story, outcome), (vec![Step::ObservedGone], Outcome::Done { detail: "already gone".into() }));
+    assert_eq!(house.server.kicks.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_kick_that_is_not_seen_to_work_did_not_work() {
+    for (seen, kind) in [(vec![Ok(true)], "still_listed"), (vec![Err("no /stat")], "not_found")] {
+        let mut house = house(Fake::new(&seen), vec![]);
+        let job = house.kick();
+        let (story, outcome) = house.story(job).await;
+        assert_eq!(story, [Step::Asked], "a look that fails is no reason not to ask");
+        assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+        assert!(house.metrics.render().unwrap().contains(kind));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_kick_is_tried_again_and_one_for_a_stranger_is_not() {
+    let mut house = house(Fake { refuse_kicks: true, ..Fake::new(&[Ok(true)]) }, vec![]);
+    let job = house.kick();
+    let before = house.clock.now();
+    let Outcome::Retry { detail, due } = house.story(job).await.1 else { panic!("not retried") };
+    assert!(detail.contains("`main`"), "{detail}");
+    assert!((150..1000).contains(&due.since(before).as_millis()), "{due}");
+
+    let session = Session { stream: StreamId::new("other", "live", "a"), id: "1".into() };
+    let job = house.outbox.put(Action::Kick { session }, Timestamp::ZERO);
+    house.bell.ring();
+    let outcome = house.story(job).await.1;
+    assert!(matches!(&outcome, Outcome::GaveUp { detail } if detail.contains("`other`")), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_job_runs_when_it_is_due_without_a_ring() {
+    let mut house = house(Fake::new(&[Ok(false)]), vec![]);
+    let session = Session { stream: StreamId::new("main", "live", "a"), id: "1".into() };
+    let due = house.clock.now() + Duration::from_millis(100);
+    let job = house.outbox.put(Action::Kick { session }, due);
+    house.bell.ring();
+    house.story(job).await;
+    assert!(house.clock.now() >= due);
+}
+
+#[tokio::test]
+async fn a_kick_does_not_wait_behind_a_webhook_that_never_answers() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config: webhook::Config = toml::from_str(&format!(
+        "name = \"slow\"\nurl = \"http://{}/\"\nsecret = \"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"",
+        silent.local_addr().unwrap()
+    ))
+    .unwrap();
+    let webhook = Webhook::new(&config, &Config::default()).unwrap();
+    let mut house = house(Fake::new(&[Ok(false)]), vec![webhook]);
+    for _ in 0..100 {
+        house.outbox.put(Action::Notify { webhook: "slow".into(), body: "{}".into() }, Timestamp::ZERO);
+    }
+    house.bell.ring();
+    let _busy = (silent.accept().await.unwrap(), silent.accept().await.unwrap());
+    let before = house.clock.now();
+    let job = house.kick();
+    house.story(job).await;
+    assert!(house.clock.now().since(before) < Duration::from_secs(1));
+    assert_eq!(house.outbox.waiting.lock().unwrap().len(), 98, "deliveries wait for their own turn");
+}
+
+#[tokio::test]
+async fn an_ending_that_cannot_be_written_is_written_later() {
+    let mut house = house(Fake::new(&[Ok(false)]), vec![]);
+    house.outbox.failures.store(1, Ordering::SeqCst);
+    let job = house.kick();
+    house.story(job).await;
+    assert_eq!(house.outbox.finished.lock().unwrap().len(), 1);
+    assert!(house.metrics.render().unwrap().contains("sluicegate_errors_total{kind=\"outbox\",stage=\"act\"} 1"));
+}
+
+#[tokio::test]
+async fn told_to_stop_it_finishes_what_it_has_begun() {
+    let mut house = house(Fake::new(&[Ok(true)]), vec![]);
+    let job = house.kick();
+    let (id, step) = house.steps.recv().await.unwrap();
+    assert_eq!((id, step), (job, Step::Asked));
+    house.stop.send(true).unwrap();
+    timeout(Duration::from_secs(5), house.running).await.unwrap().unwrap();
+    assert_eq!(house.outbox.finished.lock().unwrap().len(), 1);
+}

@@ -1,0 +1,216 @@
+//! nginx with the RTMP module (libnginx-mod-rtmp 1.2): `/stat` lists, `/control` cuts off, `on_publish` asks.
+//!
+//! Measured facts that shape this file:
+//! - `/control` compares names without decoding them, so a stream called `a&b` cannot be named at all; without a name it
+//!   ends *every* session. So a kick always names the client's number, and never anything but digits goes there.
+//! - `/stat` shows every byte of a name that is not printable ASCII as a space. The hook tells the whole name, so names
+//!   that `/stat` would blur are remembered from there.
+//! - Each worker process knows its own sessions only: `worker_processes 1` is a must.
+
+mod hook;
+mod stat;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use reqwest::{Client, Method, StatusCode};
+use url::Url;
+
+use super::{Config, Kicked, MediaServer};
+use crate::act::http::{self, BodyError};
+use crate::act::{self, ActError};
+use crate::media_server::{Hook, Listed, Pull};
+use crate::stream::{Session, SessionId, StreamId};
+
+/// About ten thousand publishers.
+const LARGEST_STAT: usize = 16 << 20;
+const LARGEST_ANSWER: usize = 4 << 10;
+/// How many names are remembered that `/stat` would blur.
+const MOST_NAMES: usize = 4096;
+
+/// An nginx with the RTMP module.
+#[derive(Debug)]
+pub struct NginxRtmp {
+    name: Arc<str>,
+    rtmp: Url,
+    control: Url,
+    apps: Vec<Arc<str>>,
+    client: Client,
+    /// Whole names by client number, for those that `/stat` would blur.
+    names: Mutex<BTreeMap<u64, Arc<str>>>,
+}
+
+impl NginxRtmp {
+    /// An adapter for the server that `config` describes. Nothing is asked of it yet.
+    pub fn new(config: &Config, common: &act::Config) -> Result<Self, ActError> {
+        Ok(Self {
+            name: config.name.clone(),
+            rtmp: config.rtmp.clone(),
+            control: config.control.clone(),
+            apps: config.apps.clone(),
+            client: http::client(common.connect_timeout, common.request_timeout)?,
+            names: Mutex::default(),
+        })
+    }
+
+    fn watches(&self, app: &str) -> bool {
+        self.apps.is_empty() || self.apps.iter().any(|watched| **watched == *app)
+    }
+
+    /// Asks for `path` under the control address and gives the body of a 200.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &'static str,
+        query: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<u8>, ActError> {
+        let mut url = self.control.clone();
+        url.set_path(&format!("{}{path}", self.control.path().trim_end_matches('/')));
+        url.set_query(query);
+        let response = self.client.request(method, url).send().await.map_err(|error| self.failed(path, &error))?;
+        let server = self.name.clone();
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(ActError::NotFound { server, path }),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return Err(ActError::Forbidden { server, path, status: status.as_u16() });
+            }
+            status => return Err(ActError::Status { server, path, status: status.as_u16() }),
+        }
+        http::body(response, limit).await.map_err(|error| match error {
+            BodyError::TooLong => self.garbage(path, format!("more than {limit} bytes")),
+            BodyError::Broken(error) => self.failed(path, &error),
+        })
+    }
+
+    async fn publishers(&self) -> Result<Vec<stat::Publisher>, ActError> {
+        let path = "/stat";
+        let body = self.ask(Method::GET, path, None, LARGEST_STAT).await?;
+        stat::publishers(&String::from_utf8_lossy(&body)).map_err(|reason| self.garbage(path, reason))
+    }
+
+    fn failed(&self, path: &'static str, error: &reqwest::Error) -> ActError {
+        let (server, address) = (self.name.clone(), http::origin(&self.control));
+        if error.is_timeout() {
+            ActError::TimedOut { server, address }
+        } else if error.is_connect() {
+            ActError::Unreachable { server, address, reason: http::root(error) }
+        } else {
+            self.garbage(path, http::root(error))
+        }
+    }
+
+    fn garbage(&self, path: &'static str, reason: String) -> ActError {
+        ActError::Garbage { server: self.name.clone(), path, reason }
+    }
+
+    /// The session that `/stat` shows as `found`, under its whole name where that is known.
+    fn listed(&self, found: stat::Publisher) -> Listed {
+        let whole = self.names().get(&found.client).filter(|whole| blurred(whole) == found.name).cloned();
+        let stream = StreamId {
+            server: self.name.clone(),
+            app: found.app.into(),
+            name: whole.unwrap_or_else(|| found.name.into()),
+        };
+        let id = SessionId(found.client.to_string().into());
+        Listed { session: Session { stream, id }, address: found.address, bytes_in: found.bytes_in }
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<str>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, client: u64, name: &Arc<str>) {
+        if blurred(name) == **name {
+            return;
+        }
+        let mut names = self.names();
+        names.insert(client, name.clone());
+        if names.len() > MOST_NAMES {
+            // Numbers only grow, so the smallest is the oldest.
+            names.pop_first();
+        }
+    }
+}
+
+#[async_trait]
+impl MediaServer for NginxRtmp {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, ActError> {
+        let publishers = self.publishers().await?;
+        Ok(publishers.into_iter().filter(|found| self.watches(&found.app)).map(|found| self.listed(found)).collect())
+    }
+
+    /// The number alone would not do: after a restart of nginx it may be somebody else's. The name is compared as
+    /// `/stat` shows it, because the whole name may have been announced to an earlier process of ours.
+    async fn publishes(&self, session: &Session) -> Result<bool, ActError> {
+        let client = client_number(&session.id.0).ok_or_else(|| ActError::BadSession { server: self.name.clone() })?;
+        let name = blurred(&session.stream.name);
+        let same = |found: &stat::Publisher| {
+            found.client == client && *found.app == *session.stream.app && blurred(&found.name) == name
+        };
+        Ok(self.publishers().await?.iter().any(same))
+    }
+
+    async fn kick(&self, session: &Session) -> Result<Kicked, ActError> {
+        let path = "/control/drop/publisher";
+        let client = client_number(&session.id.0).ok_or_else(|| ActError::BadSession { server: self.name.clone() })?;
+        let app = &session.stream.app;
+        // An application whose name would have to be encoded cannot be named; the client's number is enough.
+        let query = if !app.is_empty() && app.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        {
+            format!("app={app}&clientid={client}")
+        } else {
+            format!("clientid={client}")
+        };
+        let body = self.ask(Method::POST, path, Some(&query), LARGEST_ANSWER).await?;
+        match std::str::from_utf8(&body).ok().and_then(|text| text.trim().parse().ok()) {
+            Some(0_u64) => Ok(Kicked::NoSuchSession),
+            Some(_) => Ok(Kicked::Dropped),
+            None => Err(self.garbage(path, "no number of dropped sessions".to_owned())),
+        }
+    }
+
+    fn parse_hook(&self, body: &[u8]) -> Result<Hook, ActError> {
+        let call = hook::parse(body)
+            .map_err(|reason| ActError::BadHook { server: self.name.clone(), reason: reason.to_owned() })?;
+        let (hook::Call::Publish(caller) | hook::Call::PublishDone(caller)) = &call else { return Ok(Hook::Other) };
+        if !self.watches(&caller.app) {
+            return Ok(Hook::Other);
+        }
+        let session = Session {
+            stream: StreamId { server: self.name.clone(), app: caller.app.clone(), name: caller.name.clone() },
+            id: SessionId(caller.client.to_string().into()),
+        };
+        if matches!(call, hook::Call::PublishDone(_)) {
+            self.names().remove(&caller.client);
+            return Ok(Hook::PublishDone { session });
+        }
+        self.remember(caller.client, &caller.name);
+        Ok(Hook::Publish { session, address: caller.address.clone() })
+    }
+
+    /// The name goes into the address as it is: neither `rtmp2src` nor nginx decodes it.
+    fn pull(&self, stream: &StreamId) -> Pull {
+        let base = self.rtmp.as_str().trim_end_matches('/');
+        Pull { stream: stream.clone(), protocol: "rtmp", url: format!("{base}/{}/{}", stream.app, stream.name) }
+    }
+}
+
+/// A client number as nginx writes it: nothing else may ever reach `/control`.
+fn client_number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// What `/stat` makes of a name.
+fn blurred(name: &str) -> String {
+    name.bytes().map(|byte| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { ' ' }).collect()
+}
+
+#[cfg(test)]
+mod tests;

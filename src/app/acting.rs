@@ -1,0 +1,76 @@
+//! Watches the outbox at work: tells each step of an action, and measures how long cutting off took.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+
+use super::telling::Telling;
+use crate::act::outbox::{Observer, Progress, Step};
+use crate::api::{self, Happening};
+use crate::clock::Timestamp;
+use crate::decision::{Action, Decision, Job, Outcome};
+use crate::ledger::Ledger;
+use crate::metrics::Stage;
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Acting {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) telling: Telling,
+}
+
+impl Acting {
+    /// What the outbox's worker calls at each step. It only starts a look-up: the ledger is on disk.
+    pub(super) fn observer(self) -> Observer {
+        Arc::new(move |progress: &Progress<'_>| {
+            let Some(far) = far(&progress.job.action, &progress.step) else { return };
+            let (acting, job, at) = (self.clone(), progress.job.clone(), progress.at);
+            if let Action::Kick { session } = &job.action {
+                acting.telling.tell(at, &session.stream, happening(&job, far));
+            }
+            drop(spawn_blocking(move || acting.account(&job, far, at)));
+        })
+    }
+
+    fn account(&self, job: &Job, far: api::Progress, at: Timestamp) {
+        let decision = match self.ledger.decision(job.decision) {
+            Ok(Some(decision)) => decision,
+            Ok(None) => return,
+            Err(error) => return self.telling.metrics.error(Stage::Ledger, error.kind()),
+        };
+        match &job.action {
+            Action::Notify { .. } => self.telling.tell(at, &decision.session.stream, happening(job, far)),
+            Action::Kick { .. } => self.measure(job, &decision, far, at),
+        }
+    }
+
+    fn measure(&self, job: &Job, decision: &Decision, far: api::Progress, at: Timestamp) {
+        match far {
+            api::Progress::Asked if job.attempts == 0 => {
+                self.telling.metrics.verdict_to_request(at.since(decision.decided));
+            }
+            api::Progress::ObservedGone => {
+                if let Some(first) = decision.evidence.iter().map(|finding| finding.arrived).min() {
+                    self.telling.metrics.cutoff(at.since(first));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn happening(job: &Job, progress: api::Progress) -> Happening {
+    Happening::Action { decision: job.decision, action: job.action.word(), progress }
+}
+
+/// What listeners are told of a step. That a kick is done they know already: the publisher was observed gone.
+fn far(action: &Action, step: &Step) -> Option<api::Progress> {
+    match (step, action) {
+        (Step::Asked, _) => Some(api::Progress::Asked),
+        (Step::ObservedGone, _) => Some(api::Progress::ObservedGone),
+        (Step::Ended(Outcome::Retry { .. }), _) => Some(api::Progress::Retry),
+        (Step::Ended(Outcome::GaveUp { .. }), _) => Some(api::Progress::GaveUp),
+        (Step::Ended(Outcome::Done { .. }), Action::Notify { .. }) => Some(api::Progress::Delivered),
+        (Step::Ended(Outcome::Done { .. }), Action::Kick { .. }) => None,
+    }
+}

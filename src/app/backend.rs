@@ -1,0 +1,132 @@
+//! What the HTTP interface asks of the house.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::streams::Streams;
+use super::telling::Telling;
+use crate::act::Gate;
+use crate::act::servers::MediaServer;
+use crate::api::{self, ActionView, BackendError, DecisionView, Happening, HookError, StreamView};
+use crate::clock::Clock;
+use crate::decision::{Decision, Deny};
+use crate::ledger::{Ledger, LedgerError};
+use crate::media_server::{Admission, Hook};
+use crate::metrics::Stage;
+
+/// See the module.
+pub(super) struct Backend {
+    pub(super) servers: HashMap<Arc<str>, Arc<dyn MediaServer>>,
+    pub(super) streams: Arc<Streams>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) telling: Telling,
+    pub(super) clock: Clock,
+    pub(super) ready: Arc<AtomicBool>,
+}
+
+impl Backend {
+    /// Runs a call that touches the disk where it may block.
+    async fn ask<T: Send + 'static>(
+        &self, call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let ledger = Arc::clone(&self.ledger);
+        match tokio::task::spawn_blocking(move || call(&ledger)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                self.telling.metrics.error(Stage::Ledger, error.kind());
+                Err(BackendError(error.to_string()))
+            }
+            Err(error) => Err(BackendError(format!("the ledger's thread failed: {error}"))),
+        }
+    }
+}
+
+#[async_trait]
+impl api::Backend for Backend {
+    async fn hook(&self, server: &str, body: Bytes) -> Result<Admission, HookError> {
+        let began = self.clock.now();
+        let adapter = self.servers.get(server).ok_or(HookError::NotConfigured)?;
+        let hook = adapter.parse_hook(&body).map_err(|error| {
+            self.telling.metrics.error(Stage::Api, error.kind());
+            HookError::Bad(error.to_string())
+        })?;
+        match hook {
+            Hook::Publish { session, .. } => {
+                let answer = self.gate.admit(&session.stream, began);
+                match answer {
+                    Admission::Allow => self.streams.attach(&session, adapter.pull(&session.stream)),
+                    Admission::Refuse => warn!(%session, "refused: a deny stands against the stream"),
+                }
+                self.telling.metrics.admission(server, answer.word(), self.clock.now().since(began));
+                self.telling.tell(began, &session.stream, Happening::Admission { answer });
+                Ok(answer)
+            }
+            Hook::PublishDone { session } => {
+                self.streams.detach(&session);
+                Ok(Admission::Allow)
+            }
+            Hook::Other => Ok(Admission::Allow),
+        }
+    }
+
+    fn streams(&self) -> Vec<StreamView> {
+        self.streams.views()
+    }
+
+    async fn decisions(&self, limit: usize) -> Result<Vec<Decision>, BackendError> {
+        self.ask(move |ledger| ledger.decisions(limit)).await
+    }
+
+    async fn decision(&self, id: Uuid) -> Result<Option<DecisionView>, BackendError> {
+        self.ask(move |ledger| {
+            let Some(decision) = ledger.decision(id)? else { return Ok(None) };
+            let mut actions: Vec<ActionView> = Vec::new();
+            for attempt in ledger.outcomes(id)? {
+                let shown =
+                    api::Attempt { began: attempt.began, ended: attempt.ended, outcome: attempt.outcome };
+                match actions.iter_mut().find(|action| action.id == attempt.action) {
+                    Some(action) => action.attempts.push(shown),
+                    None => actions.push(ActionView { id: attempt.action, action: attempt.kind, attempts: vec![shown] }),
+                }
+            }
+            Ok(Some(DecisionView { decision, actions }))
+        })
+        .await
+    }
+
+    async fn denies(&self) -> Result<Vec<Deny>, BackendError> {
+        let now = self.clock.now();
+        self.ask(move |ledger| ledger.denies(now)).await
+    }
+
+    async fn lift(&self, decision: Uuid) -> Result<bool, BackendError> {
+        let now = self.clock.now();
+        let lifted = self.ask(move |ledger| ledger.lift_decision(decision, now)).await?;
+        self.gate.lift_decision(decision);
+        for deny in &lifted {
+            info!(stream = %deny.stream, %decision, "a deny was lifted");
+        }
+        Ok(!lifted.is_empty())
+    }
+
+    fn metrics(&self) -> String {
+        self.telling.metrics.set_denies(self.gate.count());
+        self.telling.metrics.render().unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.ready.load(Ordering::Acquire) { Ok(()) } else { Err("starting, or stopping".to_owned()) }
+    }
+
+    fn events(&self) -> broadcast::Receiver<api::Event> {
+        self.telling.listen()
+    }
+}

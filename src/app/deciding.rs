@@ -1,0 +1,198 @@
+//! The judge's thread: owns all evidence, turns judgements into recorded decisions, and only then lets them act.
+//!
+//! Promises: a decision is in the ledger, with its deny and its actions, before the gate refuses, a request leaves or
+//! anybody is told. A decision that cannot be recorded waits in memory and is tried again every second; it is not lost
+//! while the process lives, and nothing is done about it before it is recorded.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::streams::Streams;
+use super::telling::Telling;
+use crate::act::Gate;
+use crate::act::outbox::Bell;
+use crate::act::webhook::{self, Webhook};
+use crate::api::Happening;
+use crate::clock::Clock;
+use crate::decision::{Action, Decision, Deny, Verdict};
+use crate::finding::{Finding, Observation};
+use crate::judge::{Judge, Judgement};
+use crate::ledger::Ledger;
+use crate::metrics::Stage;
+use crate::stream::Session;
+
+/// How often evidence is let expire, and recording is tried again.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The rule named in a decision on a session that publishes although a deny stands against its stream.
+pub(super) const STANDING_DENY: &str = "standing-deny";
+
+/// What the judge's thread is told.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// A detector saw something.
+    Found(Finding),
+    /// A session is over.
+    Ended(Session),
+    /// A session is listed by its server although a deny stands against its stream.
+    Denied(Session),
+    /// Everything before this was said; end.
+    Close,
+}
+
+/// What the judge's thread owns and what it hands on to.
+pub(super) struct Deciding {
+    pub(super) judge: Judge,
+    pub(super) policy: Arc<str>,
+    pub(super) deny_for: Duration,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) webhooks: Vec<Webhook>,
+    /// What webhooks' events name as their source.
+    pub(super) source: String,
+    pub(super) streams: Arc<Streams>,
+    pub(super) telling: Telling,
+    pub(super) bell: Arc<Bell>,
+    pub(super) clock: Clock,
+    /// Sessions that a decision closes already.
+    pub(super) closed: HashSet<Session>,
+}
+
+/// A decision with what follows from it, not yet recorded.
+struct Unrecorded {
+    decision: Decision,
+    deny: Option<Deny>,
+    actions: Vec<(Uuid, Action)>,
+}
+
+impl Deciding {
+    /// Works until it is told to close, or nobody is left to tell it anything.
+    pub(super) fn run(mut self, notices: &Receiver<Notice>) {
+        let mut unrecorded: Vec<Unrecorded> = Vec::new();
+        let mut ticked = self.clock.now();
+        loop {
+            let notice = notices.recv_timeout(TICK);
+            let ended = matches!(notice, Ok(Notice::Close) | Err(RecvTimeoutError::Disconnected));
+            if let Some(fresh) = notice.ok().and_then(|notice| self.weigh(notice))
+                && !self.record(&fresh)
+            {
+                unrecorded.push(fresh);
+            }
+            let now = self.clock.now();
+            if ended || now.since(ticked) >= TICK {
+                ticked = now;
+                self.judge.expire(now);
+                unrecorded.retain(|waiting| !self.record(waiting));
+            }
+            if ended {
+                if !unrecorded.is_empty() {
+                    error!(decisions = unrecorded.len(), "stopping with decisions that could not be recorded");
+                }
+                return;
+            }
+        }
+    }
+
+    fn weigh(&mut self, notice: Notice) -> Option<Unrecorded> {
+        match notice {
+            Notice::Found(finding) => {
+                self.tell_of(&finding);
+                let judgement = self.judge.observe(finding)?;
+                Some(self.decide(judgement))
+            }
+            Notice::Ended(session) => {
+                self.judge.end(&session);
+                self.closed.remove(&session);
+                None
+            }
+            Notice::Close => None,
+            Notice::Denied(session) => {
+                if self.closed.contains(&session) {
+                    return None;
+                }
+                let decided = self.clock.now();
+                let rule = STANDING_DENY.into();
+                Some(self.decide(Judgement { session, verdict: Verdict::Cut, rule, decided, evidence: Vec::new() }))
+            }
+        }
+    }
+
+    /// Raises attention where the finding asks for it, and tells of it.
+    fn tell_of(&self, finding: &Finding) {
+        if let Some((level, span)) = self.judge.attention(finding)
+            && let Some(stream) = self.streams.get(&finding.session)
+        {
+            stream.attention.raise(level, finding.found, finding.found + span);
+        }
+        let detector = match finding.observation {
+            Observation::Match(_) => "known",
+            Observation::Scores(_) => "classify",
+        };
+        self.telling.metrics.finding(detector);
+        let happening = Happening::Finding { arrived: finding.arrived, observation: finding.observation.clone() };
+        self.telling.tell(finding.found, &finding.session.stream, happening);
+    }
+
+    fn decide(&mut self, judgement: Judgement) -> Unrecorded {
+        let Judgement { session, verdict, rule, decided, evidence } = judgement;
+        let decision =
+            Decision { id: Uuid::now_v7(), session, verdict, rule, policy: Arc::clone(&self.policy), decided, evidence };
+        let deny = verdict.closes().then(|| self.deny(&decision));
+        let mut actions = Vec::new();
+        if verdict.closes() {
+            self.closed.insert(decision.session.clone());
+            actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
+        }
+        let body = webhook::body(&decision, &self.source);
+        for webhook in self.webhooks.iter().filter(|webhook| webhook.wants(verdict)) {
+            let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.clone() };
+            actions.push((Uuid::now_v7(), action));
+        }
+        Unrecorded { decision, deny, actions }
+    }
+
+    fn deny(&self, decision: &Decision) -> Deny {
+        Deny {
+            stream: decision.session.stream.clone(),
+            decision: decision.id,
+            since: decision.decided,
+            until: (decision.verdict == Verdict::Cut).then(|| decision.decided + self.deny_for),
+        }
+    }
+
+    /// Records the decision and lets it act; `false` when it could not be recorded.
+    fn record(&self, waiting: &Unrecorded) -> bool {
+        let Unrecorded { decision, deny, actions } = waiting;
+        if let Err(error) = self.ledger.record(decision, deny.as_ref(), actions) {
+            self.telling.metrics.error(Stage::Ledger, error.kind());
+            error!(%error, session = %decision.session, verdict = %decision.verdict, "a decision waits to be recorded");
+            return false;
+        }
+        if let Some(deny) = deny {
+            self.gate.deny(deny.clone());
+        }
+        if !actions.is_empty() {
+            self.bell.ring();
+        }
+        self.announce(decision);
+        true
+    }
+
+    fn announce(&self, decision: &Decision) {
+        let Decision { id, session, verdict, rule, decided, evidence, .. } = decision;
+        self.telling.metrics.verdict(verdict.word(), rule);
+        let findings = evidence.len();
+        if verdict.closes() {
+            warn!(%session, %verdict, %rule, findings, decision = %id, "verdict");
+        } else {
+            info!(%session, %verdict, %rule, findings, decision = %id, "verdict");
+        }
+        let happening = Happening::Verdict { decision: *id, verdict: *verdict, rule: Arc::clone(rule) };
+        self.telling.tell(*decided, &session.stream, happening);
+    }
+}

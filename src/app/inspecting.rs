@@ -1,0 +1,126 @@
+//! The workers, one a core: take a stream's newest work, decode it, hash and match the pictures, and hand them on to
+//! the models.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tracing::{debug, warn};
+
+use super::attached::Attached;
+use super::deciding::Notice;
+use super::streams::Queue;
+use crate::clock::{Clock, Timestamp};
+use crate::decode::Decoder;
+use crate::detect::Detector;
+use crate::detect::classify::Classify;
+use crate::detect::known::Known;
+use crate::finding::{Finding, Observation};
+use crate::metrics::{Metrics, PictureOutcome, Stage};
+use crate::picture::Picture;
+use crate::sample::Work;
+
+/// How long a worker waits for work before it looks whether the house is closing.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a finding needs to know of the picture, kept while a model looks at it.
+#[derive(Debug, Clone)]
+pub(super) struct Ticket {
+    stream: Arc<Attached>,
+    sequence: u64,
+    pts: Option<Duration>,
+    arrived: Timestamp,
+}
+
+impl Ticket {
+    /// Makes the finding that `observation` on this picture is.
+    pub(super) fn finding(&self, observation: Observation, found: Timestamp) -> Finding {
+        Finding {
+            session: self.stream.session.clone(),
+            sequence: self.sequence,
+            pts: self.pts,
+            arrived: self.arrived,
+            found,
+            observation,
+        }
+    }
+}
+
+/// What one worker owns.
+pub(super) struct Worker {
+    pub(super) decoder: Decoder,
+    pub(super) known: Known,
+    pub(super) models: Arc<Vec<Classify<Ticket>>>,
+    pub(super) notices: Sender<Notice>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+}
+
+impl Worker {
+    /// Works until the queue is closed.
+    pub(super) fn run(mut self, queue: &Queue) {
+        while !queue.is_closed() {
+            if let Some((stream, work)) = queue.take(PATIENCE) {
+                self.inspect(&stream, &work);
+            }
+        }
+    }
+
+    fn inspect(&mut self, stream: &Arc<Attached>, work: &Work) {
+        let wanted = work.inspect.len() as u64;
+        if stream.has_ended() {
+            self.metrics.pictures(PictureOutcome::Failed, wanted);
+            return;
+        }
+        let began = self.clock.now();
+        let pictures = match self.decoder.decode(&work.units, &work.inspect) {
+            Ok(pictures) => pictures,
+            Err(error) => {
+                self.metrics.error(Stage::Decode, error.kind());
+                debug!(session = %stream.session, %error, "pictures could not be decoded");
+                Vec::new()
+            }
+        };
+        self.metrics.stage(Stage::Decode, self.clock.now().since(began));
+        let mut inspected = 0;
+        for picture in &pictures {
+            inspected += u64::from(self.detect(stream, picture));
+        }
+        if inspected == 0 {
+            stream.undecoded();
+        } else {
+            stream.inspected(inspected, self.clock.now());
+        }
+        self.metrics.pictures(PictureOutcome::Inspected, inspected);
+        self.metrics.pictures(PictureOutcome::Failed, wanted.saturating_sub(inspected));
+    }
+
+    /// Shows a picture to every detector; whether it was inspected.
+    fn detect(&mut self, stream: &Arc<Attached>, picture: &Picture) -> bool {
+        let ticket = Ticket {
+            stream: Arc::clone(stream),
+            sequence: picture.sequence,
+            pts: picture.pts,
+            arrived: picture.arrived,
+        };
+        let began = self.clock.now();
+        let observations = match self.known.inspect(picture) {
+            Ok(observations) => observations,
+            Err(error) => {
+                self.metrics.error(Stage::Known, error.kind());
+                warn!(session = %stream.session, %error, "a picture could not be matched");
+                return false;
+            }
+        };
+        let found = self.clock.now();
+        self.metrics.stage(Stage::Known, found.since(began));
+        for observation in observations {
+            // Waits when the judge is behind: evidence is never dropped. Fails only when the judge has ended.
+            drop(self.notices.send(Notice::Found(ticket.finding(observation, found))));
+        }
+        for model in self.models.iter() {
+            model.submit(picture, ticket.clone());
+        }
+        true
+    }
+}

@@ -1,0 +1,111 @@
+//! The ledger as the outbox: what is pending is a row, who works on it is known in memory only.
+//!
+//! So after a crash every action that was not finished is pending again and is carried out once more; an action whose
+//! outcome is recorded never is.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
+use uuid::Uuid;
+
+use super::rows::{self, Key, Time};
+use super::{Ledger, LedgerError};
+use crate::clock::Timestamp;
+use crate::decision::{Job, Lane, Outbox, OutboxError, Outcome};
+
+impl Outbox for Ledger {
+    fn claim(&self, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<Job>, OutboxError> {
+        Ok(self.claim_due(lane, now, limit)?)
+    }
+
+    fn finish(&self, job: Uuid, began: Timestamp, ended: Timestamp, outcome: &Outcome) -> Result<(), OutboxError> {
+        Ok(self.conclude(job, began, ended, outcome)?)
+    }
+
+    fn next_due(&self, lane: Lane, now: Timestamp) -> Result<Option<Duration>, OutboxError> {
+        Ok(self.first_due(lane)?.map(|due| due.since(now)))
+    }
+}
+
+impl Ledger {
+    fn claim_due(&self, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<Job>, LedgerError> {
+        let mut inner = self.lock();
+        let mut jobs: Vec<Job> = inner
+            .connection
+            .prepare_cached(
+                "SELECT id, decision, payload, attempts FROM actions
+                 WHERE state = 'pending' AND kind = ?1 AND due <= ?2 ORDER BY due, rowid LIMIT ?3",
+            )
+            // Claimed rows are still pending: read past them.
+            .and_then(|mut select| {
+                let enough = i64::try_from(limit.saturating_add(inner.claimed.len())).unwrap_or(i64::MAX);
+                select.query_map(params![lane.word(), Time(now), enough], rows::job)?.collect()
+            })
+            .map_err(|error| self.failed(error))?;
+        jobs.retain(|job| !inner.claimed.contains(&job.id));
+        jobs.truncate(limit);
+        inner.claimed.extend(jobs.iter().map(|job| job.id));
+        Ok(jobs)
+    }
+
+    /// Finishing a job that is already done or given up changes nothing: the first outcome stands.
+    fn conclude(&self, job: Uuid, began: Timestamp, ended: Timestamp, outcome: &Outcome) -> Result<(), LedgerError> {
+        let failed = |error| self.failed(error);
+        let (state, detail, due) = match outcome {
+            Outcome::Done { detail } => ("done", detail, None),
+            Outcome::GaveUp { detail } => ("gave_up", detail, None),
+            Outcome::Retry { detail, due } => ("pending", detail, Some(*due)),
+        };
+        let mut inner = self.lock();
+        let transaction = inner.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let (before, attempt): (String, u32) = transaction
+            .query_row("SELECT state, attempts + 1 FROM actions WHERE id = ?1", params![Key(job)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()
+            .map_err(failed)?
+            .ok_or_else(|| LedgerError::NoSuchAction { path: self.path.clone(), id: job })?;
+        if before == "pending" {
+            transaction
+                .prepare_cached("UPDATE actions SET state = ?2, attempts = ?3, due = ifnull(?4, due) WHERE id = ?1")
+                .and_then(|mut update| update.execute(params![Key(job), state, attempt, due.map(Time)]))
+                .map_err(failed)?;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO outcomes (action, attempt, began, ended, outcome, detail, due)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )
+                .and_then(|mut insert| {
+                    insert.execute(params![
+                        Key(job),
+                        attempt,
+                        Time(began),
+                        Time(ended),
+                        outcome.word(),
+                        detail,
+                        due.map(Time)
+                    ])
+                })
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        inner.claimed.remove(&job);
+        Ok(())
+    }
+
+    fn first_due(&self, lane: Lane) -> Result<Option<Timestamp>, LedgerError> {
+        let inner = self.lock();
+        let due: Vec<(Uuid, Time)> = inner
+            .connection
+            .prepare_cached(
+                "SELECT id, due FROM actions WHERE state = 'pending' AND kind = ?1 ORDER BY due, rowid LIMIT ?2",
+            )
+            .and_then(|mut select| {
+                let enough = i64::try_from(inner.claimed.len() + 1).unwrap_or(i64::MAX);
+                select.query_map(params![lane.word(), enough], |row| Ok((rows::key(row, 0)?, row.get(1)?)))?.collect()
+            })
+            .map_err(|error| self.failed(error))?;
+        let first = due.into_iter().find(|(id, _)| !inner.claimed.contains(id));
+        Ok(first.map(|(_, Time(due))| due))
+    }
+}

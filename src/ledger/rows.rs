@@ -1,0 +1,137 @@
+//! How rows become values and values become columns.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, Value, ValueRef};
+use rusqlite::{Row, ToSql};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::decision::{Action, Decision, Deny, Job, Outcome, Verdict};
+use crate::stream::{Session, SessionId, StreamId};
+
+/// One attempt at an action, as the ledger remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// The action's identifier.
+    pub action: Uuid,
+    /// `kick` or `notify`.
+    pub kind: String,
+    /// Counts the attempts at this action from 1.
+    pub attempt: u32,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// A UUID as text, so that a person with `sqlite3` can read the file.
+pub(super) struct Key(pub Uuid);
+
+impl ToSql for Key {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(Value::Text(self.0.to_string())))
+    }
+}
+
+/// A time, in microseconds.
+pub(super) struct Time(pub Timestamp);
+
+impl ToSql for Time {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(Value::Integer(i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX))))
+    }
+}
+
+impl FromSql for Time {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let micros = value.as_i64()?;
+        u64::try_from(micros).map(|micros| Self(Timestamp::from_micros(micros))).map_err(FromSqlError::other)
+    }
+}
+
+/// Anything else, as JSON.
+pub(super) struct Json<'a, T>(pub &'a T);
+
+impl<T: Serialize> ToSql for Json<'_, T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let text =
+            serde_json::to_string(self.0).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        Ok(ToSqlOutput::Owned(Value::Text(text)))
+    }
+}
+
+/// `server, app, name, decision, since, until`.
+pub(super) fn deny(row: &Row<'_>) -> rusqlite::Result<Deny> {
+    Ok(Deny {
+        stream: stream(row, 0)?,
+        decision: key(row, 3)?,
+        since: time(row, 4)?,
+        until: row.get::<_, Option<Time>>(5)?.map(|Time(until)| until),
+    })
+}
+
+/// `id, server, app, name, session, verdict, rule, policy, decided, evidence`.
+pub(super) fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {
+    Ok(Decision {
+        id: key(row, 0)?,
+        session: Session { stream: stream(row, 1)?, id: SessionId(row.get(4)?) },
+        verdict: verdict(row, 5)?,
+        rule: row.get(6)?,
+        policy: row.get(7)?,
+        decided: time(row, 8)?,
+        evidence: json(row, 9)?,
+    })
+}
+
+/// `action, kind, attempt, began, ended, outcome, detail, due`.
+pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    let detail = row.get(6)?;
+    let outcome = match row.get_ref(5)?.as_str()? {
+        "done" => Outcome::Done { detail },
+        "gave_up" => Outcome::GaveUp { detail },
+        _ => Outcome::Retry { detail, due: time(row, 7)? },
+    };
+    Ok(Attempt {
+        action: key(row, 0)?,
+        kind: row.get(1)?,
+        attempt: row.get(2)?,
+        began: time(row, 3)?,
+        ended: time(row, 4)?,
+        outcome,
+    })
+}
+
+/// `id, decision, payload, attempts`.
+pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let action: Action = json(row, 2)?;
+    Ok(Job { id: key(row, 0)?, decision: key(row, 1)?, action, attempts: row.get(3)? })
+}
+
+pub(super) fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    Uuid::parse_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(|Time(at)| at)
+}
+
+fn stream(row: &Row<'_>, first: usize) -> rusqlite::Result<StreamId> {
+    Ok(StreamId { server: row.get(first)?, app: row.get(first + 1)?, name: row.get(first + 2)? })
+}
+
+fn verdict(row: &Row<'_>, column: usize) -> rusqlite::Result<Verdict> {
+    let word = row.get_ref(column)?.as_str()?;
+    serde_json::from_value(word.into()).map_err(|error| unreadable(column, error))
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+}
+
+fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}

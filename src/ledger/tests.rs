@@ -1,0 +1,287 @@
+use std::fs;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::decision::{Job, Lane, Outbox, Outcome, Verdict};
+use crate::finding::{Finding, Match, Observation, Opinion};
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn open(dir: &TempDir) -> Ledger {
+    try_open(&dir.path().join("ledger.sqlite")).unwrap()
+}
+
+fn try_open(path: &Path) -> Result<Ledger, LedgerError> {
+    Ledger::open(&Config { path: path.into() })
+}
+
+fn session(name: &str) -> Session {
+    Session { stream: StreamId::new("main", "live", name), id: "17".into() }
+}
+
+fn decision(name: &str, decided: Timestamp) -> Decision {
+    let evidence = Finding {
+        session: session(name),
+        sequence: 42,
+        pts: Some(Duration::from_millis(1400)),
+        arrived: at(900),
+        found: at(950),
+        observation: Observation::Match(Match {
+            bank: "propaganda".into(),
+            bank_revision: 3,
+            signal: 9,
+            distance: 12,
+            quality: 98,
+            opinion: Opinion::Positive,
+            provenance: "added by hand".into(),
+            banked_at: None,
+        }),
+    };
+    Decision {
+        id: Uuid::now_v7(),
+        session: session(name),
+        verdict: Verdict::Cut,
+        rule: "known content".into(),
+        policy: "0123".into(),
+        decided,
+        evidence: vec![evidence],
+    }
+}
+
+fn deny(decision: &Decision, until: Option<Timestamp>) -> Deny {
+    Deny { stream: decision.session.stream.clone(), decision: decision.id, since: decision.decided, until }
+}
+
+fn kick(decision: &Decision) -> (Uuid, Action) {
+    (Uuid::now_v7(), Action::Kick { session: decision.session.clone() })
+}
+
+fn notify() -> (Uuid, Action) {
+    (Uuid::now_v7(), Action::Notify { webhook: "ops".into(), body: "{\"a\":1}".into() })
+}
+
+#[test]
+fn what_is_recorded_reads_back_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let decision = decision("a&b \u{0} é\n", at(1000));
+    let deny = deny(&decision, Some(at(5000)));
+    open(&dir).record(&decision, Some(&deny), &[kick(&decision), notify()]).unwrap();
+
+    let ledger = open(&dir);
+    assert_eq!(ledger.decisions(10).unwrap(), [decision.clone()]);
+    assert_eq!(ledger.decision(decision.id).unwrap(), Some(decision));
+    assert_eq!(ledger.decision(Uuid::now_v7()).unwrap(), None);
+    assert_eq!(ledger.denies(at(2000)).unwrap(), [deny]);
+    assert_eq!(ledger.pending().unwrap(), 2);
+}
+
+#[test]
+fn recording_twice_is_recording_once() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let decision = decision("a", at(1000));
+    let (deny, actions) = (deny(&decision, None), [kick(&decision)]);
+    for _ in 0..2 {
+        ledger.record(&decision, Some(&deny), &actions).unwrap();
+    }
+    assert_eq!((ledger.denies(at(1000)).unwrap().len(), ledger.pending().unwrap()), (1, 1));
+}
+
+#[test]
+fn a_decision_whose_actions_cannot_be_written_is_not_written_either() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let first = decision("a", at(1000));
+    let action = kick(&first);
+    ledger.record(&first, None, std::slice::from_ref(&action)).unwrap();
+    let second = decision("b", at(2000));
+    ledger.record(&second, Some(&deny(&second, None)), &[action]).unwrap_err();
+    assert_eq!(ledger.decisions(10).unwrap(), [first]);
+    assert_eq!(ledger.denies(at(2000)).unwrap(), []);
+}
+
+#[test]
+fn a_deny_ends_by_itself_or_is_lifted() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let (brief, lasting) = (decision("brief", at(1000)), decision("lasting", at(1000)));
+    let (first, second) = (deny(&brief, Some(at(2000))), deny(&lasting, None));
+    ledger.record(&brief, Some(&first), &[]).unwrap();
+    ledger.record(&lasting, Some(&second), &[]).unwrap();
+    assert_eq!(ledger.denies(at(1999)).unwrap(), [first, second.clone()]);
+    assert_eq!(ledger.denies(at(2000)).unwrap(), [second.clone()]);
+
+    assert_eq!(ledger.lift(&brief.session.stream, at(3000)).unwrap(), [], "it had ended");
+    assert_eq!(ledger.lift_decision(lasting.id, at(3000)).unwrap(), [second]);
+    assert_eq!(ledger.lift_decision(lasting.id, at(3001)).unwrap(), [], "it was lifted");
+    assert_eq!(ledger.denies(at(3001)).unwrap(), []);
+}
+
+#[test]
+fn decisions_come_newest_first() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let all: Vec<Decision> = [3000, 1000, 2000].map(|millis| decision("a", at(millis))).into();
+    for decision in &all {
+        ledger.record(decision, None, &[]).unwrap();
+    }
+    assert_eq!(ledger.decisions(2).unwrap(), [all[0].clone(), all[2].clone()]);
+}
+
+#[test]
+fn a_claimed_job_is_given_out_once_and_again_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let decision = decision("a", at(1000));
+    let kick = kick(&decision);
+    {
+        let ledger = open(&dir);
+        ledger.record(&decision, None, std::slice::from_ref(&kick)).unwrap();
+        assert_eq!(ledger.claim(Lane::Kick, at(999), 10).unwrap(), [], "not due yet");
+        assert_eq!(ledger.next_due(Lane::Kick, at(900)).unwrap(), Some(Duration::from_millis(100)));
+        assert_eq!(ledger.claim(Lane::Notify, at(1000), 10).unwrap(), [], "another lane");
+        let jobs = ledger.claim(Lane::Kick, at(1000), 10).unwrap();
+        assert_eq!(jobs, [Job { id: kick.0, decision: decision.id, action: kick.1.clone(), attempts: 0 }]);
+        assert_eq!(ledger.claim(Lane::Kick, at(1000), 10).unwrap(), []);
+        assert_eq!(ledger.next_due(Lane::Kick, at(1000)).unwrap(), None);
+    }
+    assert_eq!(open(&dir).claim(Lane::Kick, at(1000), 10).unwrap().len(), 1);
+}
+
+#[test]
+fn claimed_jobs_do_not_hide_the_ones_behind_them() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let decision = decision("a", at(1000));
+    let actions: Vec<_> = (0..3).map(|_| kick(&decision)).collect();
+    ledger.record(&decision, None, &actions).unwrap();
+    for (id, _) in &actions {
+        let claimed = ledger.claim(Lane::Kick, at(1000), 1).unwrap();
+        assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [*id], "oldest first");
+    }
+}
+
+#[test]
+fn an_action_is_tried_until_it_is_done_and_every_attempt_is_remembered() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let decision = decision("a", at(1000));
+    let (id, action) = kick(&decision);
+    ledger.record(&decision, None, &[(id, action)]).unwrap();
+
+    ledger.claim(Lane::Kick, at(1000), 1).unwrap();
+    let retry = Outcome::Retry { detail: "refused".into(), due: at(1500) };
+    ledger.finish(id, at(1000), at(1100), &retry).unwrap();
+    assert_eq!(ledger.claim(Lane::Kick, at(1499), 1).unwrap(), []);
+    assert_eq!(ledger.claim(Lane::Kick, at(1500), 1).unwrap()[0].attempts, 1);
+    let done = Outcome::Done { detail: "gone".into() };
+    ledger.finish(id, at(1500), at(1600), &done).unwrap();
+    ledger.finish(id, at(1500), at(1700), &Outcome::GaveUp { detail: "late".into() }).unwrap();
+
+    let seen: Vec<_> =
+        ledger.outcomes(decision.id).unwrap().into_iter().map(|a| (a.attempt, a.ended, a.outcome)).collect();
+    assert_eq!(seen, [(1, at(1100), retry), (2, at(1600), done)], "the first ending stands");
+    assert_eq!(ledger.pending().unwrap(), 0);
+    assert_eq!(open_fails_and_says(&ledger.path), "in_use");
+    let unknown = ledger.finish(Uuid::now_v7(), at(0), at(0), &Outcome::Done { detail: String::new() }).unwrap_err();
+    assert!(unknown.to_string().contains("has no action"));
+}
+
+fn open_fails_and_says(path: &Path) -> &'static str {
+    let error = try_open(path).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains(&path.display().to_string()), "{message}");
+    assert!(!message.ends_with('.') && message.contains(": "), "{message}");
+    error.kind()
+}
+
+#[test]
+fn a_bad_file_is_refused_with_its_name_and_the_next_step() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+
+    assert_eq!(open_fails_and_says(&path("no/such/folder.sqlite")), "no_folder");
+    fs::create_dir(path("folder")).unwrap();
+    assert_eq!(open_fails_and_says(&path("folder")), "cannot_open");
+    fs::write(path("text"), "this is not a database, but a letter to somebody ".repeat(100)).unwrap();
+    assert_eq!(open_fails_and_says(&path("text")), "not_a_database");
+    Connection::open(path("other")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    assert_eq!(open_fails_and_says(&path("other")), "not_a_ledger");
+    drop(try_open(&path("newer")).unwrap());
+    Connection::open(path("newer")).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert_eq!(open_fails_and_says(&path("newer")), "newer");
+}
+
+#[test]
+fn a_file_cut_short_or_overwritten_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let whole = dir.path().join("whole");
+    {
+        let ledger = try_open(&whole).unwrap();
+        for _ in 0..50 {
+            ledger.record(&decision("a", at(1000)), None, &[]).unwrap();
+        }
+    }
+    let bytes = fs::read(&whole).unwrap();
+    assert!(bytes.len() > 40_000, "the log was written back: {}", bytes.len());
+    let damaged = dir.path().join("damaged");
+    for length in [bytes.len() / 2, bytes.len() - 4096, 4096] {
+        fs::write(&damaged, &bytes[..length]).unwrap();
+        assert_eq!(open_fails_and_says(&damaged), "damaged", "{length} bytes");
+    }
+    let mut scribbled = bytes;
+    scribbled[4096..20_000].fill(0xA5);
+    fs::write(&damaged, scribbled).unwrap();
+    assert_eq!(open_fails_and_says(&damaged), "damaged");
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_passes() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    ledger.lock().connection.execute_batch("PRAGMA max_page_count = 20").unwrap();
+    let error = (0..100).find_map(|_| ledger.record(&decision("a", at(1000)), None, &[]).err()).unwrap();
+    assert_eq!((error.kind(), error.is_retryable()), ("full", true));
+    ledger.lock().connection.execute_batch("PRAGMA max_page_count = 10000").unwrap();
+    ledger.record(&decision("b", at(1000)), None, &[]).unwrap();
+}
+
+#[test]
+fn an_older_file_is_brought_up_to_date_and_keeps_what_it_holds() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    let kept = decision("a", at(1000));
+    open(&dir).record(&kept, None, &[]).unwrap();
+
+    let steps = [schema::STEPS[0], "ALTER TABLE decisions ADD COLUMN reviewer TEXT"];
+    let mut connection = Connection::open(&path).unwrap();
+    for _ in 0..2 {
+        schema::migrate(&mut connection, &path, &steps).unwrap();
+    }
+    let reviewer: Option<String> =
+        connection.query_row("SELECT reviewer FROM decisions", [], |row| row.get(0)).unwrap();
+    assert_eq!(reviewer, None);
+
+    let broken = [steps[0], steps[1], "CREATE TABLE half (a); SELECT nonsense"];
+    schema::migrate(&mut connection, &path, &broken).unwrap_err();
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 2, "a step that fails leaves nothing behind");
+    assert!(!connection.table_exists(None, "half").unwrap());
+    drop(connection);
+    assert_eq!(open_fails_and_says(&path), "newer");
+}
+
+#[test]
+fn only_its_owner_may_read_it_and_every_commit_reaches_the_disk() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let mode = fs::metadata(&ledger.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let inner = ledger.lock();
+    let pragma = |name| inner.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((pragma("synchronous"), pragma("foreign_keys")), (2, 1));
+}

@@ -1,0 +1,184 @@
+//! What can go wrong with models: each message names the thing and the next step.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Something about a model or its runtime is missing, not as its manifest says, or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// `[model] load` names no shipped manifest.
+    #[error(
+        "no model called `{name}` is known: write one of {known}, or the path of a manifest such as \"models/{name}.toml\""
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Two manifests of the same name would share their metrics and findings.
+    #[error("two models are called `{model}`: change the `name` in one of their manifests")]
+    NamedTwice {
+        /// The name.
+        model: Arc<str>,
+    },
+    /// A manifest could not be read.
+    #[error("manifest {} cannot be read: {source}", path.display())]
+    ManifestUnreadable {
+        /// The manifest.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A manifest is not right.
+    #[error("manifest {manifest}: {problem}")]
+    Manifest {
+        /// Path or shipped name.
+        manifest: String,
+        /// The key, what is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// No shared library of ONNX Runtime.
+    #[error(
+        "no ONNX Runtime found, which models need: looked for {looked_for}; run `make setup`, or set `runtime` in [model] \
+         (or ORT_DYLIB_PATH) to a libonnxruntime.so of version 1.24 or newer, or empty `load` in [model]"
+    )]
+    RuntimeMissing {
+        /// The places looked at.
+        looked_for: String,
+    },
+    /// The shared library is there and cannot be used.
+    #[error(
+        "ONNX Runtime at {} cannot be used: {reason}; run `make setup` to fetch the right one, or correct `runtime` in \
+         [model]", path.display()
+    )]
+    RuntimeUnusable {
+        /// The library.
+        path: PathBuf,
+        /// What the loader said.
+        reason: String,
+    },
+    /// One process can hold one runtime only.
+    #[error(
+        "ONNX Runtime is loaded from {} already, so {} cannot be: restart to change it", loaded.display(), asked.display()
+    )]
+    RuntimeFixed {
+        /// The library in use.
+        loaded: PathBuf,
+        /// The other one.
+        asked: PathBuf,
+    },
+    /// The model's file is nowhere.
+    #[error(
+        "the file of model `{model}` is missing: looked for {looked_for}; run `make setup` to fetch it, or take the \
+         model out of `load` in [model]"
+    )]
+    FileMissing {
+        /// The model.
+        model: Arc<str>,
+        /// The places looked at.
+        looked_for: String,
+    },
+    /// The model's file is there and cannot be read.
+    #[error("the file of model `{model}`, {}, cannot be read: {source}", path.display())]
+    FileUnreadable {
+        /// The model.
+        model: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not the one that the manifest was written for.
+    #[error(
+        "the file of model `{model}`, {}, is not the one its manifest was written for: expected sha256 {expected}, got \
+         {got}; delete it and fetch it again with `make setup`", path.display()
+    )]
+    Digest {
+        /// The model.
+        model: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// The manifest's SHA-256.
+        expected: String,
+        /// The file's.
+        got: String,
+    },
+    /// The digest is right, and ONNX Runtime does not take the file.
+    #[error(
+        "model `{model}` does not load: {} is no ONNX model that this ONNX Runtime understands: {source}", path.display()
+    )]
+    Unloadable {
+        /// The model.
+        model: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// What ONNX Runtime said.
+        source: ort::Error,
+    },
+    /// The model's own inputs or outputs are not what the manifest says.
+    #[error("model `{model}` is not as its manifest says: {problem}; correct the manifest")]
+    Mismatch {
+        /// The model.
+        model: Arc<str>,
+        /// What differs.
+        problem: String,
+    },
+    /// Inference failed.
+    #[error("inference with model `{model}` failed: {source}")]
+    Inference {
+        /// The model.
+        model: Arc<str>,
+        /// What ONNX Runtime said.
+        source: ort::Error,
+    },
+    /// The model gave something that is no score.
+    #[error("model `{model}` gave {problem}: its scores for this picture are not used")]
+    Output {
+        /// The model.
+        model: Arc<str>,
+        /// What it gave.
+        problem: String,
+    },
+    /// The picture cannot be made into a tensor.
+    #[error("a picture cannot be given to a model: {problem}")]
+    Picture {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The operating system gave no thread.
+    #[error("no thread could be started for model `{model}`: {source}")]
+    Thread {
+        /// The model.
+        model: Arc<str>,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl ModelError {
+    /// A bounded word for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } | Self::NamedTwice { .. } => "model_name",
+            Self::ManifestUnreadable { .. } | Self::Manifest { .. } => "manifest",
+            Self::RuntimeMissing { .. } => "runtime_missing",
+            Self::RuntimeUnusable { .. } | Self::RuntimeFixed { .. } => "runtime_unusable",
+            Self::FileMissing { .. } => "file_missing",
+            Self::FileUnreadable { .. } => "file_unreadable",
+            Self::Digest { .. } => "digest",
+            Self::Unloadable { .. } => "unloadable",
+            Self::Mismatch { .. } => "mismatch",
+            Self::Inference { .. } => "inference",
+            Self::Output { .. } => "output",
+            Self::Picture { .. } => "picture",
+            Self::Thread { .. } => "thread",
+        }
+    }
+
+    /// Whether the same call may go through later: only inference itself, on another picture.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Inference { .. } | Self::Output { .. } | Self::Picture { .. })
+    }
+}
