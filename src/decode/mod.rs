@@ -1,1 +1,174 @@
-//! Stub.
+//! Access units to pictures: the one place where strangers' video is decoded.
+//!
+//! A [`Decoder`] serves every stream in turn, one run at a time. It promises that a run costs bounded time and bounded
+//! memory, that nothing of one run shows in the next, that every picture is attributed to the access unit that it came
+//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::frames`] reads
+//! a local video file for the banks. No GStreamer type leaves this room.
+
+mod decoder;
+pub mod file;
+mod planes;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gstreamer as gst;
+use serde::{Deserialize, Serialize};
+
+pub use decoder::Decoder;
+
+/// The `[decode]` section of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Decoders that run at the same time; one a core where absent.
+    pub workers: Option<usize>,
+    /// The longest wait for the next picture of a run before the decoder is given up and replaced.
+    #[serde(with = "crate::config::duration")]
+    pub timeout: Duration,
+    /// Refuse pictures of more than this many pixels: a small packet can announce an enormous picture.
+    pub max_pixels: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { workers: None, timeout: Duration::from_secs(2), max_pixels: 8192 * 4320 }
+    }
+}
+
+/// Decoding failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// This installation of GStreamer lacks an element.
+    #[error("GStreamer has no element `{element}`: install the package {package}")]
+    MissingElement {
+        /// The element's name.
+        element: String,
+        /// The Debian package that holds it.
+        package: &'static str,
+    },
+    /// GStreamer itself could not start or build the decoder.
+    #[error("the decoder could not be started: {0}; `sluicegate doctor` lists what is missing")]
+    Start(String),
+    /// The stream announces pictures larger than the configuration allows.
+    #[error("a picture of {width}x{height} has more than {max_pixels} pixels: raise `decode.max_pixels` to inspect it")]
+    TooLarge {
+        /// Width announced, in pixels.
+        width: u32,
+        /// Height announced, in pixels.
+        height: u32,
+        /// The limit in force.
+        max_pixels: u64,
+    },
+    /// No picture came out in time.
+    #[error("no picture within {0:?}: the decoder was replaced")]
+    TimedOut(Duration),
+    /// None of the access units asked for gave a picture.
+    #[error("none of the {0} access units to be inspected gave a picture: the video is damaged or not what it says")]
+    Undecodable(usize),
+    /// The decoder stopped.
+    #[error("the decoder failed and was replaced: {0}")]
+    Failed(String),
+    /// A file cannot be read.
+    #[error("`{path}` cannot be read: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file holds nothing that can be decoded.
+    #[error("`{path}` {reason}")]
+    NotVideo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: &'static str,
+    },
+    /// A file is a video, and broken or in a codec that nothing here decodes.
+    #[error("`{path}` cannot be decoded: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// In GStreamer's words.
+        reason: String,
+    },
+}
+
+impl DecodeError {
+    /// A bounded word for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::MissingElement { .. } => "missing_element",
+            Self::Start(_) => "start",
+            Self::TooLarge { .. } => "too_large",
+            Self::TimedOut(_) => "timed_out",
+            Self::Undecodable(_) => "undecodable",
+            Self::Failed(_) => "failed",
+            Self::File { .. } => "file",
+            Self::NotVideo { .. } => "not_video",
+            Self::Damaged { .. } => "damaged",
+        }
+    }
+
+    /// Whether later units of the same stream may well decode.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::TimedOut(_) | Self::Undecodable(_) | Self::Failed(_) => true,
+            Self::MissingElement { .. }
+            | Self::Start(_)
+            | Self::TooLarge { .. }
+            | Self::File { .. }
+            | Self::NotVideo { .. }
+            | Self::Damaged { .. } => false,
+        }
+    }
+}
+
+/// Every element that decoding needs, with the Debian package that holds it.
+const ELEMENTS: [(&str, &str); 7] = [
+    ("appsrc", "gstreamer1.0-plugins-base"),
+    ("appsink", "gstreamer1.0-plugins-base"),
+    ("decodebin", "gstreamer1.0-plugins-base"),
+    ("videoconvert", "gstreamer1.0-plugins-base"),
+    ("h264parse", "gstreamer1.0-plugins-bad"),
+    ("avdec_h264", "gstreamer1.0-libav"),
+    ("filesrc", "libgstreamer1.0-0"),
+];
+
+/// The elements that decoding needs and this machine lacks: each with the package to install.
+///
+/// # Errors
+/// When GStreamer itself cannot start.
+pub fn check() -> Result<Vec<(String, String)>, DecodeError> {
+    start_gstreamer()?;
+    let missing = ELEMENTS.iter().filter(|(element, _)| gst::ElementFactory::find(element).is_none());
+    Ok(missing.map(|&(element, package)| (element.to_owned(), package.to_owned())).collect())
+}
+
+fn start_gstreamer() -> Result<(), DecodeError> {
+    gst::init().map_err(|error| DecodeError::Start(error.to_string()))
+}
+
+/// An element of [`ELEMENTS`] by its factory name.
+fn element(name: &'static str) -> Result<gst::Element, DecodeError> {
+    gst::ElementFactory::make(name).build().map_err(|_error| missing(name))
+}
+
+fn missing(name: &str) -> DecodeError {
+    let package = ELEMENTS.iter().find(|(element, _)| *element == name).map_or("that holds it", |(_, package)| package);
+    DecodeError::MissingElement { element: name.to_owned(), package }
+}
+
+/// Takes `pipeline` down on a thread of its own: a decoder that hangs would otherwise take the caller with it.
+fn tear_down(pipeline: gst::Pipeline) {
+    use gst::prelude::*;
+    let down = move || {
+        if let Err(error) = pipeline.set_state(gst::State::Null) {
+            tracing::warn!(%error, "a decoder did not stop cleanly");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("decode-reaper".to_owned()).spawn(down) {
+        tracing::error!(%error, "no thread to stop a decoder with: it stays");
+    }
+}

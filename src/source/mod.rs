@@ -1,1 +1,110 @@
-//! Stub.
+//! Live streams in, access units out: the one place that talks media protocols.
+//!
+//! [`Sources`] keeps any number of streams attached. A stream costs one pipeline that demuxes and parses and never
+//! decodes, on one streaming thread; one more thread watches over all of them. It promises that
+//!
+//! - an access unit is handed on in the streaming thread the moment it is parsed, without a copy, a lock to wait for or
+//!   a queue to fill;
+//! - the end of a stream, an error and silence come to the same: the source is detached and attached again, with growing
+//!   and jittered waits, until its handle is dropped;
+//! - no stream can hold up another, and nothing here waits for ever, not even the shutdown.
+
+mod annexb;
+mod attachment;
+mod backoff;
+mod error;
+mod launch;
+mod outlet;
+mod supervisor;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stream::AccessUnit;
+
+pub use error::SourceError;
+pub use launch::check;
+pub use supervisor::{SourceHandle, Sources};
+
+/// The `[source]` section of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// A folder of launch descriptions, such as `rtmp.launch`, that replace the built-in ones of the same name.
+    pub pipelines: Option<PathBuf>,
+    /// Attach again when no video came for this long, or no answer at all.
+    #[serde(with = "crate::config::duration")]
+    pub stall_after: Duration,
+    /// Say that a stream has no video when it sent none for this long, and look for it afresh.
+    #[serde(with = "crate::config::duration")]
+    pub no_video_after: Duration,
+    /// The shortest wait before attaching again.
+    #[serde(with = "crate::config::duration")]
+    pub reconnect_min: Duration,
+    /// The longest wait before attaching again.
+    #[serde(with = "crate::config::duration")]
+    pub reconnect_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            pipelines: None,
+            stall_after: Duration::from_secs(5),
+            no_video_after: Duration::from_secs(6),
+            reconnect_min: Duration::from_millis(200),
+            reconnect_max: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a source says.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// Video flows: the next event is the attachment's first access unit. Its timestamps have nothing to do with those
+    /// of the attachment before; its sequence numbers go on from there.
+    Attached,
+    /// One encoded frame.
+    Unit(AccessUnit),
+    /// The server sends, and there is no video in it. Said once an attachment.
+    NoVideo,
+    /// There is video, in a codec that cannot be inspected. Its name, as far as it is known.
+    UnsupportedCodec(String),
+    /// The source was detached and will be attached again.
+    Reconnecting {
+        /// Why.
+        reason: Reason,
+        /// What went wrong, where something did.
+        error: Option<SourceError>,
+        /// How long until then.
+        after: Duration,
+    },
+}
+
+/// Why a source is attached again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The server ended the stream.
+    Ended,
+    /// The server, the network or the media failed.
+    Error,
+    /// No video came for too long.
+    Stalled,
+    /// The server sends, and the demuxer found no video in it.
+    NoVideo,
+}
+
+impl Reason {
+    /// A bounded word for metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Error => "error",
+            Self::Stalled => "stalled",
+            Self::NoVideo => "no_video",
+        }
+    }
+}

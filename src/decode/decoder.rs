@@ -1,0 +1,258 @@
+//! One decoder for all streams in turn: a run of access units goes in, the pictures asked for come out, and the
+//! decoder is drained so that it keeps nothing back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::planes::planes;
+use super::{Config, DecodeError, element, start_gstreamer, tear_down};
+use crate::picture::Picture;
+use crate::stream::AccessUnit;
+
+/// Decodes runs of H.264 access units, of any streams and sizes in turn. One a worker thread; not shared.
+#[derive(Debug)]
+pub struct Decoder {
+    config: Config,
+    line: Option<Line>,
+}
+
+impl Decoder {
+    /// A decoder that has started.
+    ///
+    /// # Errors
+    /// When GStreamer or one of its elements is missing.
+    pub fn new(config: &Config) -> Result<Self, DecodeError> {
+        Ok(Self { config: config.clone(), line: Some(Line::start(config)?) })
+    }
+
+    /// Decodes `units`, which start at a keyframe, and gives the pictures of those whose sequence number is in
+    /// `inspect`, in the order of presentation, each at most once. Units that give no picture are left out.
+    ///
+    /// # Errors
+    /// When none of the units asked for gave a picture, none came in time, or they are too large. The next call finds
+    /// a fresh decoder.
+    pub fn decode(&mut self, units: &[AccessUnit], inspect: &[u64]) -> Result<Vec<Picture>, DecodeError> {
+        let mut line = match self.line.take().filter(Line::is_idle) {
+            Some(line) => line,
+            None => Line::start(&self.config)?,
+        };
+        let pictures = line.run(units, inspect, self.config.timeout)?;
+        if pictures.is_empty() && !inspect.is_empty() {
+            return Err(DecodeError::Undecodable(inspect.len()));
+        }
+        self.line = Some(line);
+        Ok(pictures)
+    }
+}
+
+/// `appsrc ! h264parse ! avdec_h264 ! videoconvert ! appsink`, running.
+///
+/// The parser is there for its caps, which tell a picture's size before anything is allocated for it; `videoconvert`
+/// passes I420 through untouched.
+#[derive(Debug)]
+struct Line {
+    pipeline: gst::Pipeline,
+    entry: gst_app::AppSrc,
+    outputs: Receiver<Output>,
+    label: gst::Caps,
+    fed: u64,
+}
+
+#[derive(Debug)]
+enum Output {
+    Frame(gst::Sample),
+    Drained,
+    Failed(DecodeError),
+}
+
+/// Decoded frames in flight between the decoder and the worker, which takes them at once.
+const IN_FLIGHT: usize = 2;
+
+impl Line {
+    fn start(config: &Config) -> Result<Self, DecodeError> {
+        start_gstreamer()?;
+        let (sender, outputs) = bounded(IN_FLIGHT);
+        let entry = gst_app::AppSrc::builder()
+            .caps(
+                &gst::Caps::builder("video/x-h264")
+                    .field("stream-format", "byte-stream")
+                    .field("alignment", "au")
+                    .build(),
+            )
+            .format(gst::Format::Time)
+            .max_bytes(0)
+            .build();
+        let parser = element("h264parse")?;
+        let decoder = element("avdec_h264")?;
+        // One thread: more would hold frames back, and the workers already use every core. A damaged frame is still
+        // shown to viewers, so it is inspected, and no number of them stops the decoder.
+        decoder.set_property("max-threads", 1_i32);
+        decoder.set_property("output-corrupt", true);
+        decoder.set_property("max-errors", -1_i32);
+        let converter = element("videoconvert")?;
+        let exit = gst_app::AppSink::builder()
+            .caps(&gst::Caps::builder("video/x-raw").field("format", "I420").build())
+            .sync(false)
+            .async_(false)
+            .enable_last_sample(false)
+            .callbacks(hand_over(&sender))
+            .build();
+        if let Some(pad) = parser.static_pad("src") {
+            refuse_large(&pad, config.max_pixels, sender.clone());
+        }
+
+        let pipeline = gst::Pipeline::new();
+        let elements = [entry.upcast_ref(), &parser, &decoder, &converter, exit.upcast_ref()];
+        let start = |error: gst::glib::BoolError| DecodeError::Start(error.to_string());
+        pipeline.add_many(elements).map_err(start)?;
+        gst::Element::link_many(elements).map_err(start)?;
+        if let Some(bus) = pipeline.bus() {
+            report_errors(&bus, sender);
+        }
+        let label = gst::Caps::builder("timestamp/x-sluicegate-access-unit").build();
+        let line = Self { pipeline, entry, outputs, label, fed: 0 };
+        line.pipeline.set_state(gst::State::Playing).map_err(|error| DecodeError::Start(error.to_string()))?;
+        Ok(line)
+    }
+
+    /// False when something came out between two runs, which only an error can be.
+    fn is_idle(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    fn run(&mut self, units: &[AccessUnit], inspect: &[u64], timeout: Duration) -> Result<Vec<Picture>, DecodeError> {
+        let stopped = |_error| DecodeError::Failed("it takes no more units".to_owned());
+        for unit in units {
+            let buffer = self.buffer(unit);
+            self.entry.push_buffer(buffer).map_err(stopped)?;
+        }
+        // Without this the decoder sits on its last pictures until the next units arrive, which may be another
+        // stream's. It also makes the decoder forget its reference pictures.
+        self.entry.send_event(gst::event::SegmentDone::new(gst::ClockTime::ZERO));
+
+        let mut pictures: Vec<Picture> = Vec::with_capacity(inspect.len());
+        loop {
+            match self.outputs.recv_timeout(timeout) {
+                Ok(Output::Frame(sample)) => {
+                    let sequence = sequence(&sample).filter(|sequence| inspect.contains(sequence));
+                    let unit = units.iter().find(|unit| Some(unit.sequence) == sequence);
+                    if let Some(unit) = unit
+                        && !pictures.iter().any(|picture| picture.sequence == unit.sequence)
+                    {
+                        pictures.push(picture(unit, &sample)?);
+                    }
+                }
+                Ok(Output::Drained) => return Ok(pictures),
+                Ok(Output::Failed(error)) => return Err(error),
+                Err(RecvTimeoutError::Timeout) => return Err(DecodeError::TimedOut(timeout)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(DecodeError::Failed("its pipeline is gone".to_owned()));
+                }
+            }
+        }
+    }
+
+    /// `unit` as a buffer labelled with its sequence number.
+    ///
+    /// The label travels with the frame through reordering. A timestamp would not do: the decoder base class "repairs"
+    /// timestamps that decrease in the order of presentation. The ones given here only count up.
+    fn buffer(&mut self, unit: &AccessUnit) -> gst::Buffer {
+        let mut buffer = gst::Buffer::from_slice(unit.data.clone());
+        self.fed += 1;
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(gst::ClockTime::from_mseconds(self.fed));
+            let sequence = gst::ClockTime::from_nseconds(unit.sequence);
+            gst::ReferenceTimestampMeta::add(buffer, &self.label, sequence, None);
+        }
+        buffer
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        tear_down(self.pipeline.clone());
+    }
+}
+
+fn sequence(sample: &gst::Sample) -> Option<u64> {
+    let label = sample.buffer()?.meta::<gst::ReferenceTimestampMeta>()?;
+    Some(label.timestamp().nseconds())
+}
+
+fn picture(unit: &AccessUnit, sample: &gst::Sample) -> Result<Picture, DecodeError> {
+    let planes = planes(sample)?;
+    Ok(Picture {
+        sequence: unit.sequence,
+        pts: unit.pts,
+        arrived: unit.arrived,
+        luma: planes.luma,
+        chroma: Some(planes.chroma),
+        range: planes.range,
+    })
+}
+
+/// Hands each frame, and the end of each run, to the worker. Once the worker has let go of the line, the decoder is
+/// told to stop.
+fn hand_over(sender: &Sender<Output>) -> gst_app::AppSinkCallbacks {
+    let (frames, events) = (sender.clone(), sender.clone());
+    gst_app::AppSinkCallbacks::builder()
+        .new_sample(move |exit| {
+            let sample = exit.pull_sample().map_err(|_error| gst::FlowError::Eos)?;
+            frames.send(Output::Frame(sample)).map_err(|_error| gst::FlowError::Flushing)?;
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .new_event(move |exit| {
+            let Ok(object) = exit.pull_object() else { return false };
+            if object.downcast_ref::<gst::Event>().is_some_and(|event| event.type_() == gst::EventType::SegmentDone) {
+                return events.send(Output::Drained).is_ok();
+            }
+            false
+        })
+        .build()
+}
+
+/// Stops a stream that announces pictures of more than `max_pixels` in front of the decoder.
+fn refuse_large(pad: &gst::Pad, max_pixels: u64, sender: Sender<Output>) {
+    let refused = AtomicBool::new(false);
+    let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
+    pad.add_probe(mask, move |_pad, info| match &info.data {
+        Some(gst::PadProbeData::Buffer(_)) if refused.load(Ordering::Relaxed) => gst::PadProbeReturn::Drop,
+        Some(gst::PadProbeData::Event(event)) => {
+            if let gst::EventView::Caps(caps) = event.view()
+                && let Some((width, height)) = size(caps.caps())
+                && u64::from(width) * u64::from(height) > max_pixels
+            {
+                refused.store(true, Ordering::Relaxed);
+                say(&sender, Output::Failed(DecodeError::TooLarge { width, height, max_pixels }));
+            }
+            gst::PadProbeReturn::Ok
+        }
+        _ => gst::PadProbeReturn::Ok,
+    });
+}
+
+fn size(caps: &gst::CapsRef) -> Option<(u32, u32)> {
+    let structure = caps.structure(0)?;
+    let side = |name| u32::try_from(structure.get::<i32>(name).ok()?).ok();
+    Some((side("width")?, side("height")?))
+}
+
+fn report_errors(bus: &gst::Bus, sender: Sender<Output>) {
+    bus.set_sync_handler(move |_bus, message| {
+        if let gst::MessageView::Error(error) = message.view() {
+            say(&sender, Output::Failed(DecodeError::Failed(error.error().to_string())));
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+fn say(sender: &Sender<Output>, output: Output) {
+    if sender.send(output).is_err() {
+        tracing::trace!("a decoder speaks, and its worker is gone");
+    }
+}

@@ -1,0 +1,244 @@
+//! The decoder, seen from outside: every stream's units in, the right pictures out, whatever strangers send.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
+#[cfg(test)]
+mod support;
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate::clock::Clock;
+use sluicegate::decode::{self, Config, DecodeError, Decoder, file};
+use sluicegate::picture::{ColourRange, Picture};
+use sluicegate::stream::AccessUnit;
+use support::{ffmpeg, units};
+
+fn decoder() -> Decoder {
+    Decoder::new(&Config::default()).unwrap()
+}
+
+fn size(picture: &Picture) -> (usize, usize) {
+    (picture.luma.width, picture.luma.height)
+}
+
+fn mean(picture: &Picture) -> f64 {
+    let sum: u64 = picture.luma.rows().flatten().map(|&value| u64::from(value)).sum();
+    sum as f64 / (picture.luma.width * picture.luma.height) as f64
+}
+
+fn with_data(unit: &AccessUnit, data: Vec<u8>) -> AccessUnit {
+    AccessUnit { data: Bytes::from(data), ..unit.clone() }
+}
+
+#[test]
+fn nothing_is_missing_on_this_machine() {
+    assert_eq!(decode::check().unwrap(), Vec::new());
+}
+
+#[test]
+fn keyframes_of_two_streams_in_turn_all_come_out_at_once() {
+    let large = units("1920x1080", 12, "");
+    let small = units("1280x720", 12, "");
+    let keyframes = |units: &[AccessUnit]| units.iter().filter(|unit| unit.keyframe).cloned().collect::<Vec<_>>();
+    let (large, small) = (keyframes(&large), keyframes(&small));
+    assert_eq!((large.len(), small.len()), (12, 12));
+
+    let mut decoder = decoder();
+    let clock = Clock::system();
+    let mut spent = Vec::new();
+    for (large, small) in large.iter().zip(&small) {
+        for (unit, expected) in [(large, (1920, 1080)), (small, (1280, 720))] {
+            let start = clock.now();
+            let pictures = decoder.decode(std::slice::from_ref(unit), &[unit.sequence]).unwrap();
+            spent.push((expected, clock.now().since(start)));
+            assert_eq!(pictures.len(), 1);
+            assert_eq!(size(&pictures[0]), expected);
+            assert_eq!((pictures[0].sequence, pictures[0].arrived), (unit.sequence, unit.arrived));
+            assert_eq!(pictures[0].range, ColourRange::Limited);
+            let rows: Vec<_> = pictures[0].luma.rows().collect();
+            assert_eq!(rows.len(), expected.1);
+            let [cb, cr] = pictures[0].chroma.as_ref().unwrap();
+            assert_eq!((cb.width, cb.rows().count()), (expected.0 / 2, expected.1 / 2));
+            assert_eq!((cr.width, cr.rows().count()), (expected.0 / 2, expected.1 / 2));
+        }
+    }
+    spent.sort();
+    println!("720p median {:?}, 1080p median {:?}", spent[6].1, spent[18].1);
+}
+
+#[test]
+fn a_look_back_run_gives_each_picture_its_own_access_unit() {
+    // The picture grows lighter with time, so brightness tells which frame a picture is.
+    let clip = units("320x180", 2, "-vf geq=lum=X*0+16+3*N:cb=128:cr=128");
+    let inspect: Vec<u64> = (0..60).step_by(7).collect();
+    let pictures = decoder().decode(&clip, &inspect).unwrap();
+    assert_eq!(pictures.len(), inspect.len());
+    // In order of presentation the brightness only rises, although the units were not in that order.
+    let brightness: Vec<f64> = pictures.iter().map(mean).collect();
+    assert!(brightness.is_sorted(), "{brightness:?}");
+    // And a unit decoded alone as far as possible agrees with the same unit in the run.
+    for (at, picture) in pictures.iter().enumerate() {
+        let alone = decoder().decode(&clip[..=picture.sequence as usize], &[picture.sequence]).unwrap();
+        assert!((mean(&alone[0]) - brightness[at]).abs() < 0.01, "unit {}", picture.sequence);
+    }
+}
+
+#[test]
+fn nothing_of_one_stream_shows_in_the_next() {
+    let white = units("320x180", 1, "-vf geq=lum=235:cb=128:cr=128");
+    let black = units("320x180", 1, "-vf geq=lum=16:cb=128:cr=128");
+    let mut decoder = decoder();
+    assert_eq!(decoder.decode(&white, &[29]).unwrap().len(), 1);
+    // The second stream's units without their keyframe: whatever comes out, it is not the first stream's white.
+    let inspect: Vec<u64> = (1..30).collect();
+    if let Ok(pictures) = decoder.decode(&black[1..], &inspect) {
+        for picture in pictures {
+            assert!(mean(&picture) < 200.0, "unit {} shows another stream", picture.sequence);
+        }
+    }
+}
+
+#[test]
+fn damaged_units_never_stop_the_decoder() {
+    let clip = units("640x360", 1, "");
+    let good = &clip[0];
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let mut damaged: Vec<Vec<u8>> = vec![
+        Vec::new(),
+        vec![0; 4096],
+        (0..4096).map(|_| next() as u8).collect(),
+        good.data[..good.data.len() / 2].to_vec(),
+        good.data[..40].to_vec(),
+    ];
+    for _ in 0..60 {
+        let mut bytes = good.data.to_vec();
+        for _ in 0..20 {
+            let at = next() as usize % bytes.len();
+            bytes[at] ^= 1 << (next() % 8);
+        }
+        damaged.push(bytes);
+    }
+    let mut decoder = decoder();
+    for bytes in damaged {
+        match decoder.decode(&[with_data(good, bytes)], &[0]) {
+            Ok(pictures) => assert_eq!(pictures.len(), 1),
+            Err(error) => assert_eq!((error.kind(), error.is_retryable()), ("undecodable", true), "{error}"),
+        }
+        let pictures = decoder.decode(std::slice::from_ref(good), &[0]).unwrap();
+        assert_eq!(size(&pictures[0]), (640, 360));
+    }
+}
+
+#[test]
+fn too_large_a_picture_is_refused_and_the_next_stream_decodes() {
+    let config = Config { max_pixels: 640 * 360, ..Config::default() };
+    let mut decoder = Decoder::new(&config).unwrap();
+    let (large, allowed) = (units("1280x720", 1, ""), units("640x360", 1, ""));
+    let refused = decoder.decode(&large, &[0]).unwrap_err();
+    assert!(matches!(refused, DecodeError::TooLarge { width: 1280, height: 720, .. }), "{refused}");
+    assert!(!refused.is_retryable());
+    assert_eq!(decoder.decode(&allowed, &[0]).unwrap().len(), 1);
+}
+
+#[test]
+fn other_samplings_and_full_range_arrive_as_420() {
+    for (format, range) in [
+        ("yuv422p", ColourRange::Limited),
+        ("yuv444p", ColourRange::Limited),
+        ("yuv420p10le", ColourRange::Limited),
+        ("gray", ColourRange::Limited),
+        ("yuvj420p", ColourRange::Full),
+    ] {
+        let clip = units("320x180", 1, &format!("-pix_fmt {format}"));
+        let pictures = decoder().decode(&clip[..1], &[0]).unwrap();
+        assert_eq!(size(&pictures[0]), (320, 180), "{format}");
+        assert_eq!(pictures[0].chroma.as_ref().unwrap()[0].width, 160, "{format}");
+        if format != "gray" {
+            assert_eq!(pictures[0].range, range, "{format}");
+        }
+    }
+}
+
+#[test]
+fn pictures_outlive_their_decoder() {
+    let clip = units("640x360", 1, "");
+    let pictures = decoder().decode(&clip, &[0, 15]).unwrap();
+    let before: Vec<f64> = pictures.iter().map(mean).collect();
+    let mut other = decoder();
+    other.decode(&clip, &[29]).unwrap();
+    drop(other);
+    assert_eq!(pictures.iter().map(mean).collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn every_frame_of_a_file_comes_in_order_with_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["clip.mp4", "clip.mkv", "clip.ts", "clip.flv"] {
+        let path = ffmpeg(
+            "-f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine -t 2 -c:v libx264 -bf 2 -pix_fmt yuv420p -c:a aac",
+            &folder.path().join(name),
+        );
+        let mut times = Vec::new();
+        let mut sequences = Vec::new();
+        file::frames(&path, &mut |picture| {
+            times.push(picture.pts.unwrap());
+            sequences.push(picture.sequence);
+            assert_eq!(size(&picture), (320, 180));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(sequences, (0..50).collect::<Vec<u64>>(), "{name}");
+        assert!(times.is_sorted(), "{name}: {times:?}");
+        assert_eq!(times[49].as_millis() / 50, 39, "{name}: {:?}", times[49]);
+        assert_eq!(times[0], Duration::ZERO, "{name}");
+    }
+}
+
+#[test]
+fn reading_a_file_stops_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = ffmpeg("-f lavfi -i testsrc2=size=320x180 -t 4 -c:v libx264", &folder.path().join("clip.mp4"));
+    let mut seen = 0;
+    file::frames(&path, &mut |_picture| {
+        seen += 1;
+        if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap();
+    assert_eq!(seen, 3);
+}
+
+#[test]
+fn a_file_that_is_no_video_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let clock = Clock::system();
+    let sound = ffmpeg("-f lavfi -i sine -t 1 -c:a aac", &folder.path().join("sound.mp4"));
+    let noise: Vec<u8> = (0..9000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for (path, kind, says) in [
+        (folder.path().join("absent.mp4"), "file", "cannot be read"),
+        (folder.path().to_owned(), "file", "cannot be read"),
+        (write("empty.mp4", b""), "not_video", "is empty"),
+        (write("noise.mp4", &noise), "not_video", "is no video"),
+        (write("words.mp4", b"just some words, not a film at all\n"), "not_video", "is no video"),
+        (write("list.m3u8", b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:2,\nhttp://127.0.0.1:9/a.ts\n"), "not_video", "is"),
+        (sound, "not_video", "no video track"),
+    ] {
+        let start = clock.now();
+        let error = file::frames(&path, &mut |_picture| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(error.kind(), kind, "{}: {error}", path.display());
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(clock.now().since(start) < Duration::from_secs(5), "{}", path.display());
+    }
+}
