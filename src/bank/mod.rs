@@ -1,1 +1,233 @@
-//! Stub.
+//! Banks of known content: named sets of PDQ hashes, each with where it came from and how far it is vouched for.
+//!
+//! A [`Store`] is a folder with one file a bank. What it promises: a bank is replaced whole or not at all, two processes
+//! that add at once lose nothing, and a file that is cut short, altered or not ours is refused, never half-used. A loaded
+//! [`Bank`] does not change; a changed one has a higher revision. The index (`scan`) and the choice of pictures worth
+//! banking (`dense`) are pure.
+
+pub mod dense;
+mod file;
+mod name;
+mod scan;
+mod signal;
+mod store;
+
+use std::path::PathBuf;
+
+use crate::clock::Timestamp;
+use crate::hash::PdqHash;
+
+pub use name::{BadName, BankName};
+pub use scan::Scan;
+pub use signal::{Provenance, Refusal, Signal};
+pub use store::{Added, Changes, Content, Store};
+
+/// What a bank says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What the bank holds, for people.
+    pub description: String,
+    /// What its content is called in reports, such as `terrorism`.
+    pub label: String,
+    /// A picture at most this many bits from a signal matches it.
+    pub max_distance: u32,
+    /// Pictures of less PDQ quality are neither banked nor matched.
+    pub min_quality: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            description: String::new(),
+            label: String::new(),
+            max_distance: crate::hash::MATCH_DISTANCE,
+            min_quality: crate::hash::USEFUL_QUALITY,
+        }
+    }
+}
+
+/// A bank as it was at one revision. Immutable.
+#[derive(Debug, Clone)]
+pub struct Bank {
+    name: BankName,
+    settings: Settings,
+    revision: u64,
+    created: Timestamp,
+    signals: Vec<Signal>,
+    scan: Scan,
+}
+
+impl Bank {
+    /// A bank of these signals.
+    pub fn new(
+        name: BankName,
+        settings: Settings,
+        revision: u64,
+        created: Timestamp,
+        mut signals: Vec<Signal>,
+    ) -> Self {
+        signals.sort_by_key(|signal| signal.id);
+        let scan = signals.iter().map(|signal| signal.hash).collect();
+        Self { name, settings, revision, created, signals, scan }
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &BankName {
+        &self.name
+    }
+
+    /// What it says of itself.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Counts its changes from 1.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// When its first content was added.
+    pub const fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Its signals, by rising identifier.
+    pub fn signals(&self) -> &[Signal] {
+        &self.signals
+    }
+
+    /// The signal nearest to `hash` and its distance, if that is at most `max_distance` bits. Of signals equally near, the
+    /// one with the lowest identifier.
+    pub fn nearest(&self, hash: &PdqHash, max_distance: u32) -> Option<(&Signal, u32)> {
+        let (place, distance) = self.scan.nearest(hash, max_distance)?;
+        Some((self.signals.get(place)?, distance))
+    }
+}
+
+const RESTORE: &str = "restore it from a backup, or remove it and add its content again";
+
+/// What can go wrong with a bank.
+#[derive(Debug, thiserror::Error)]
+pub enum BankError {
+    /// The folder of banks is not there.
+    #[error("there is no folder of banks at {}: make it (mkdir -p), or name another", folder.display())]
+    NoFolder {
+        /// Where it should be.
+        folder: PathBuf,
+    },
+    /// No bank of that name.
+    #[error("there is no bank `{name}` in {}: add content to it, or name another", folder.display())]
+    NoBank {
+        /// The name asked for.
+        name: BankName,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// A file ends in `.bank`, but no bank can be called so.
+    #[error("{} is not named as a bank can be: rename it, or move it out of the folder", path.display())]
+    NotABankName {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its name.
+        source: BadName,
+    },
+    /// The end of the file is missing.
+    #[error("bank file {} is cut short: {RESTORE}", path.display())]
+    CutShort {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file does not hold what was written.
+    #[error("bank file {} was altered or damaged after it was written: {RESTORE}", path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is not a bank file: {RESTORE}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a later release.
+    #[error("bank file {} is of format version {version}, newer than this release reads: update, or {RESTORE}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version it says.
+        version: u64,
+    },
+    /// The file holds a bank of another name.
+    #[error("bank file {} holds the bank `{holds}`: rename it back, or {RESTORE}", path.display())]
+    Misnamed {
+        /// The file.
+        path: PathBuf,
+        /// The name inside.
+        holds: BankName,
+    },
+    /// No picture of a file can be told apart from others.
+    #[error("none of the {pictures} pictures of {file} is worth banking for `{bank}` ({reasons}): add a clearer copy")]
+    NothingUseful {
+        /// The bank that it was for.
+        bank: BankName,
+        /// The file.
+        file: String,
+        /// How many pictures it gave.
+        pictures: usize,
+        /// Why they were refused, counted.
+        reasons: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {doing} {}: check the folder's permissions and free space", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl BankError {
+    /// A bounded word for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NoFolder { .. } => "no_folder",
+            Self::NoBank { .. } => "no_bank",
+            Self::NotABankName { .. } => "not_a_bank_name",
+            Self::CutShort { .. } => "cut_short",
+            Self::Altered { .. } => "altered",
+            Self::Foreign { .. } => "foreign",
+            Self::Newer { .. } => "newer",
+            Self::Misnamed { .. } => "misnamed",
+            Self::NothingUseful { .. } => "nothing_useful",
+            Self::Io { .. } => "io",
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signal(id: u64, hash: PdqHash) -> Signal {
+        Signal { id, hash, ..Signal::example() }
+    }
+
+    #[test]
+    fn of_signals_equally_near_the_lowest_identifier_wins() {
+        let (near, far) = (PdqHash::from_words([0, 0, 0, 1]), PdqHash::from_words([0, 0, 0, 0b111]));
+        let signals = vec![signal(9, near), signal(3, near), signal(7, near), signal(1, far)];
+        let bank = Bank::new("b".parse().unwrap(), Settings::default(), 1, Timestamp::ZERO, signals);
+        let nearest = |max| bank.nearest(&PdqHash::ZERO, max).map(|(signal, distance)| (signal.id, distance));
+        assert_eq!(nearest(31), Some((3, 1)));
+        assert_eq!(nearest(1), Some((3, 1)));
+        assert_eq!(nearest(0), None);
+    }
+}

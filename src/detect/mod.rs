@@ -1,2 +1,52 @@
-//! Stub.
+//! Detectors: each looks at one decoded picture at a time and says what it saw.
+//!
+//! A detector belongs to one worker thread; what several workers share (banks, a model's queue) it is handed when it is
+//! made. It knows nothing of streams, evidence or rules.
+
 pub mod classify;
+pub mod known;
+
+use crate::finding::Observation;
+use crate::hash::HashError;
+use crate::picture::Picture;
+
+/// Something that looks at pictures.
+pub trait Detector {
+    /// A bounded word for metrics and logs.
+    fn name(&self) -> &'static str;
+
+    /// What there is to see in the picture: nothing, one thing or several.
+    ///
+    /// # Errors
+    /// When the picture cannot be looked at. The next one may be.
+    fn inspect(&mut self, picture: &Picture) -> Result<Vec<Observation>, DetectError>;
+}
+
+/// A picture could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectError {
+    /// The decoder gave less than it said.
+    #[error("picture {sequence} cannot be hashed: if this repeats, report the stream's encoder")]
+    Picture {
+        /// The access unit that it was decoded from.
+        sequence: u64,
+        /// What is wrong with it.
+        source: HashError,
+    },
+}
+
+impl DetectError {
+    /// A bounded word for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Picture { source, .. } => source.kind(),
+        }
+    }
+
+    /// Whether the same picture may be looked at later with success.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Picture { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The form of a bank on disk: lines of JSON that a person can read, closed by a digest.
+//!
+//! ```text
+//! {"format":"sluicegate-bank","version":1,"name":"demo",...,"revision":3,"created":"2026-11-21T22:39:00Z"}
+//! {"id":1,"hash":"<64 hexadecimal digits>","quality":100,"opinion":"positive","provenance":{...},...}
+//! ...
+//! {"signals":1,"sha256":"<digest of every byte before this line>"}
+//! ```
+//!
+//! A file is either exactly what was written, or refused. The digest finds accidents, not forgers: whoever may write the
+//! folder may write a bank.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::signal::rfc3339;
+use super::{Bank, BankName, Settings, Signal};
+use crate::clock::Timestamp;
+
+const FORMAT: &str = "sluicegate-bank";
+const VERSION: u64 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: String,
+    version: u64,
+    name: BankName,
+    description: String,
+    label: String,
+    max_distance: u32,
+    min_quality: u8,
+    revision: u64,
+    #[serde(with = "rfc3339")]
+    created: Timestamp,
+}
+
+/// What every version of the format starts with.
+#[derive(Deserialize)]
+struct Kind {
+    format: String,
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Footer {
+    signals: u64,
+    sha256: String,
+}
+
+/// Why bytes are not a bank.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    CutShort,
+    Altered,
+    Foreign,
+    Newer(u64),
+}
+
+/// The whole file.
+pub(super) fn encode(bank: &Bank) -> Result<Vec<u8>, serde_json::Error> {
+    let Settings { description, label, max_distance, min_quality } = bank.settings().clone();
+    let header = Header {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        name: bank.name().clone(),
+        description,
+        label,
+        max_distance,
+        min_quality,
+        revision: bank.revision(),
+        created: bank.created(),
+    };
+    let mut bytes = Vec::new();
+    line(&mut bytes, &header)?;
+    for signal in bank.signals() {
+        line(&mut bytes, signal)?;
+    }
+    let footer = Footer { signals: bank.signals().len() as u64, sha256: hex::encode(Sha256::digest(&bytes)) };
+    line(&mut bytes, &footer)?;
+    Ok(bytes)
+}
+
+fn line<T: Serialize>(bytes: &mut Vec<u8>, value: &T) -> Result<(), serde_json::Error> {
+    serde_json::to_writer(&mut *bytes, value)?;
+    bytes.push(b'\n');
+    Ok(())
+}
+
+/// Reads what [`encode`] wrote.
+pub(super) fn decode(bytes: &[u8]) -> Result<Bank, Fault> {
+    let first_end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    let first = &bytes[..first_end];
+    let kind: Kind = match serde_json::from_slice(first) {
+        Ok(kind) => kind,
+        // A file that stops inside its first line may still be told from one that never was a bank.
+        Err(_) if begins_like_a_bank(first) => return Err(Fault::CutShort),
+        Err(_) => return Err(Fault::Foreign),
+    };
+    if kind.format != FORMAT {
+        return Err(Fault::Foreign);
+    }
+    if kind.version > VERSION {
+        return Err(Fault::Newer(kind.version));
+    }
+    let Some(ended) = bytes.strip_suffix(b"\n") else { return Err(Fault::CutShort) };
+    let body_end = ended.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let (body, last) = ended.split_at(body_end);
+    let Ok(footer) = serde_json::from_slice::<Footer>(last) else { return Err(Fault::CutShort) };
+    if footer.sha256 != hex::encode(Sha256::digest(body)) {
+        return Err(Fault::Altered);
+    }
+    let header: Header = serde_json::from_slice(first).or(Err(Fault::Altered))?;
+    let mut signals: Vec<Signal> = Vec::new();
+    for line in body.split(|&byte| byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
+        let mut signal: Signal = serde_json::from_slice(line).or(Err(Fault::Altered))?;
+        // The pictures of a video follow one another: their provenance is kept once.
+        if let Some(before) = signals.last().filter(|before| before.provenance == signal.provenance) {
+            signal.provenance = Arc::clone(&before.provenance);
+        }
+        signals.push(signal);
+    }
+    if footer.signals != signals.len() as u64 {
+        return Err(Fault::Altered);
+    }
+    let Header { name, description, label, max_distance, min_quality, revision, created, .. } = header;
+    let settings = Settings { description, label, max_distance, min_quality };
+    Ok(Bank::new(name, settings, revision, created, signals))
+}
+
+fn begins_like_a_bank(first: &[u8]) -> bool {
+    let start = format!(r#"{{"format":"{FORMAT}","#);
+    start.as_bytes().starts_with(first) || first.starts_with(start.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash::PdqHash;
+
+    fn bank(signals: u64) -> Bank {
+        let signal = |id| Signal { id, hash: PdqHash::from_words([id, 1, 2, 3]), ..Signal::example() };
+        let settings = Settings { description: "a \"quoted\"\nname".to_owned(), ..Settings::default() };
+        let created = Timestamp::from_millis(5);
+        Bank::new("demo".parse().unwrap(), settings, 7, created, (1..=signals).map(signal).collect())
+    }
+
+    #[test]
+    fn a_bank_reads_back() {
+        for count in [0, 1, 50] {
+            let (written, read) = (bank(count), decode(&encode(&bank(count)).unwrap()).unwrap());
+            assert_eq!(read.name(), written.name());
+            assert_eq!(read.settings(), written.settings());
+            assert_eq!((read.revision(), read.created()), (written.revision(), written.created()));
+            assert_eq!(read.signals(), written.signals());
+        }
+    }
+
+    #[test]
+    fn signals_of_one_file_share_its_provenance() {
+        let read = decode(&encode(&bank(2)).unwrap()).unwrap();
+        assert!(Arc::ptr_eq(&read.signals()[0].provenance, &read.signals()[1].provenance));
+    }
+
+    #[test]
+    fn a_file_cut_short_anywhere_is_refused_as_such() {
+        let bytes = encode(&bank(3)).unwrap();
+        for end in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..end]).err(), Some(Fault::CutShort), "at {end} of {}", bytes.len());
+        }
+    }
+
+    #[test]
+    fn other_files_and_later_versions_are_refused() {
+        let text = String::from_utf8(encode(&bank(1)).unwrap()).unwrap();
+        let (header, rest) = text.split_once('\n').unwrap();
+        let (_, footer) = rest.split_once('\n').unwrap();
+        for (file, fault) in [
+            ("\x7fELF".to_owned(), Fault::Foreign),
+            ("{}\n".to_owned(), Fault::Foreign),
+            ("\n".to_owned(), Fault::CutShort),
+            ("hello\nworld\n".to_owned(), Fault::Foreign),
+            (text.replacen(FORMAT, "somebody-elses", 1), Fault::Foreign),
+            (text.replacen(r#""version":1"#, r#""version":2,"new":true"#, 1), Fault::Newer(2)),
+            (text.replacen("positive", "negative", 1), Fault::Altered),
+            (format!("{header}\n{footer}"), Fault::Altered),
+        ] {
+            assert_eq!(decode(file.as_bytes()).err(), Some(fault), "{file}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_changed_byte_is_always_found(at: prop::sample::Index, change in 1u8..) {
+            let mut bytes = encode(&bank(3)).unwrap();
+            *at.get_mut(&mut bytes) ^= change;
+            prop_assert!(decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn rubbish_is_refused_without_fuss(bytes: Vec<u8>) {
+            prop_assert!(decode(&bytes).is_err());
+        }
+    }
+}

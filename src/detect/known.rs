@@ -1,0 +1,171 @@
+//! Recognises banked content: the perceptual hash of a picture against every bank.
+
+use std::sync::Arc;
+
+use super::{DetectError, Detector};
+use crate::bank::Bank;
+use crate::finding::{Match, Observation};
+use crate::hash::{Hasher, Pdq};
+use crate::picture::Picture;
+
+/// Compares pictures with a set of banks as they were when it was made; newer banks take a new `Known`.
+#[derive(Debug)]
+pub struct Known {
+    banks: Arc<[Arc<Bank>]>,
+    hasher: Hasher,
+}
+
+impl Known {
+    /// A detector of what is in `banks`.
+    pub fn new(banks: Arc<[Arc<Bank>]>) -> Self {
+        Self { banks, hasher: Hasher::new() }
+    }
+}
+
+impl Detector for Known {
+    fn name(&self) -> &'static str {
+        "known"
+    }
+
+    /// For each bank the nearest signal within the bank's distance, unless the picture shows less than the bank asks for.
+    fn inspect(&mut self, picture: &Picture) -> Result<Vec<Observation>, DetectError> {
+        let sequence = picture.sequence;
+        let pdq = self.hasher.picture(picture).map_err(|source| DetectError::Picture { sequence, source })?;
+        Ok(self.banks.iter().filter_map(|bank| matched(bank, &pdq)).map(Observation::Match).collect())
+    }
+}
+
+fn matched(bank: &Bank, pdq: &Pdq) -> Option<Match> {
+    if pdq.quality < bank.settings().min_quality {
+        return None;
+    }
+    let (signal, distance) = bank.nearest(&pdq.hash, bank.settings().max_distance)?;
+    Some(Match {
+        bank: bank.name().shared(),
+        bank_revision: bank.revision(),
+        signal: signal.id,
+        distance,
+        quality: pdq.quality,
+        opinion: signal.opinion,
+        provenance: signal.provenance.to_string().into(),
+        banked_at: signal.banked_at,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::bank::{Settings, Signal};
+    use crate::clock::Timestamp;
+    use crate::finding::Opinion;
+    use crate::hash::PdqHash;
+    use crate::picture::{ColourRange, Plane};
+
+    /// A picture of blotches, the same for the same seed.
+    fn picture(seed: u64) -> Picture {
+        let blotch = |x: usize, y: usize| {
+            let mixed = (seed + 1).wrapping_mul((x as u64 / 16 + 1) * 0x9e37_79b9 + (y as u64 / 16 + 1) * 0x85eb_ca6b);
+            (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_be_bytes()[0]
+        };
+        let data: Vec<u8> = (0..144).flat_map(|y| (0..256).map(move |x| blotch(x, y))).collect();
+        Picture {
+            sequence: seed,
+            pts: None,
+            arrived: Timestamp::ZERO,
+            luma: Plane { data: Bytes::from(data), width: 256, height: 144, stride: 256 },
+            chroma: None,
+            range: ColourRange::Limited,
+        }
+    }
+
+    fn hash_of(seed: u64) -> PdqHash {
+        Hasher::new().picture(&picture(seed)).unwrap().hash
+    }
+
+    fn away(hash: PdqHash, bits: u32) -> PdqHash {
+        let [a, b, c, d] = *hash.words();
+        PdqHash::from_words([a ^ ((1 << bits) - 1), b, c, d])
+    }
+
+    fn bank(name: &str, settings: Settings, hashes: &[PdqHash]) -> Arc<Bank> {
+        let signal = |(id, hash): (u64, &PdqHash)| Signal {
+            id,
+            hash: *hash,
+            opinion: Opinion::Disputed,
+            banked_at: Some(Duration::from_secs(id)),
+            ..Signal::example()
+        };
+        let signals = (1..).zip(hashes).map(signal).collect();
+        Arc::new(Bank::new(name.parse().unwrap(), settings, 4, Timestamp::ZERO, signals))
+    }
+
+    fn seen(banks: Vec<Arc<Bank>>, seed: u64) -> Vec<Match> {
+        let observations = Known::new(banks.into()).inspect(&picture(seed)).unwrap();
+        let matches = observations.into_iter().map(|observation| match observation {
+            Observation::Match(found) => found,
+            Observation::Scores(scores) => panic!("{scores:?}"),
+        });
+        matches.collect()
+    }
+
+    #[test]
+    fn a_banked_picture_is_recognised_with_all_that_explains_it() {
+        let hashes = [hash_of(1), away(hash_of(2), 6), away(hash_of(2), 3)];
+        let found = seen(vec![bank("demo", Settings::default(), &hashes)], 2);
+        assert_eq!(
+            found,
+            [Match {
+                bank: "demo".into(),
+                bank_revision: 4,
+                signal: 3,
+                distance: 3,
+                quality: 100,
+                opinion: Opinion::Disputed,
+                provenance: format!("clip.mp4 sha256:{}", "ab".repeat(32)).into(),
+                banked_at: Some(Duration::from_secs(3)),
+            }]
+        );
+    }
+
+    #[test]
+    fn an_unknown_picture_is_not() {
+        assert_eq!(seen(vec![bank("demo", Settings::default(), &[hash_of(1)])], 2), []);
+        assert_eq!(seen(vec![], 2), []);
+    }
+
+    #[test]
+    fn every_bank_answers_for_itself_and_by_its_own_distance() {
+        let near = |max_distance| Settings { max_distance, ..Settings::default() };
+        let hash = away(hash_of(2), 20);
+        let banks =
+            vec![bank("wide", near(20), &[hash]), bank("narrow", near(19), &[hash]), bank("b", near(31), &[hash])];
+        let found: Vec<_> = seen(banks, 2).into_iter().map(|found| (found.bank.to_string(), found.distance)).collect();
+        assert_eq!(found, [("wide".to_owned(), 20), ("b".to_owned(), 20)]);
+    }
+
+    #[test]
+    fn a_picture_that_shows_too_little_matches_nothing() {
+        let mut flat = picture(0);
+        flat.luma.data = Bytes::from(vec![90; 256 * 144]);
+        let hash = Hasher::new().picture(&flat).unwrap().hash;
+        let inspect = |min_quality| {
+            let settings = Settings { min_quality, ..Settings::default() };
+            Known::new([bank("demo", settings, &[hash])].into()).inspect(&flat).unwrap().len()
+        };
+        assert_eq!((inspect(1), inspect(0)), (0, 1));
+    }
+
+    #[test]
+    fn a_picture_cut_short_is_an_error_and_the_next_one_is_not() {
+        let mut cut = picture(1);
+        cut.luma.data = cut.luma.data.slice(..1000);
+        let mut known = Known::new([].into());
+        let refused = known.inspect(&cut).unwrap_err();
+        assert_eq!((refused.kind(), refused.is_retryable()), ("picture_cut_short", false));
+        assert!(known.inspect(&picture(1)).is_ok());
+    }
+}

@@ -1,0 +1,164 @@
+//! Views of pixels in somebody else's memory, checked once so that reading them cannot fail.
+
+use std::sync::LazyLock;
+
+/// A view of pixels does not hold what its size says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{have} values are too few for a picture of {width}x{height} with {stride} from row to row: it is cut short")]
+pub struct HashError {
+    have: usize,
+    width: usize,
+    height: usize,
+    stride: usize,
+}
+
+impl HashError {
+    /// A bounded word for metrics.
+    pub const fn kind(&self) -> &'static str {
+        "picture_cut_short"
+    }
+}
+
+/// Luma in rows from top to bottom, full range: 0 is black, 255 is white. `T` is `u8` or `f32`.
+#[derive(Debug, Clone, Copy)]
+pub struct Luma<'a, T = u8> {
+    rows: Rows<'a, T>,
+}
+
+impl<'a, T> Luma<'a, T> {
+    /// Views `data` as `height` rows, `stride` values from one to the next, the first `width` of each being picture.
+    ///
+    /// # Errors
+    /// When `data` holds less, or rows overlap.
+    pub fn new(data: &'a [T], width: usize, height: usize, stride: usize) -> Result<Self, HashError> {
+        Ok(Self { rows: Rows::new(data, width, height, stride)? })
+    }
+
+    /// Values in a row.
+    pub const fn width(&self) -> usize {
+        self.rows.width
+    }
+
+    /// Rows.
+    pub const fn height(&self) -> usize {
+        self.rows.height
+    }
+
+    pub(super) fn row(&self, y: usize) -> &'a [T] {
+        self.rows.row(y)
+    }
+}
+
+/// Red, green and blue, 8 bits each and full range, pixel after pixel in rows from top to bottom.
+#[derive(Debug, Clone, Copy)]
+pub struct Rgb<'a> {
+    rows: Rows<'a, [u8; 3]>,
+}
+
+impl<'a> Rgb<'a> {
+    /// Views `data` as `height` rows of `width` pixels of three bytes each, without gaps.
+    ///
+    /// # Errors
+    /// When `data` holds less.
+    pub fn new(data: &'a [u8], width: usize, height: usize) -> Result<Self, HashError> {
+        Ok(Self { rows: Rows::new(data.as_chunks().0, width, height, width)? })
+    }
+
+    /// Pixels in a row.
+    pub const fn width(&self) -> usize {
+        self.rows.width
+    }
+
+    /// Rows.
+    pub const fn height(&self) -> usize {
+        self.rows.height
+    }
+
+    pub(super) fn row(&self, y: usize) -> &'a [[u8; 3]] {
+        self.rows.row(y)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rows<'a, T> {
+    data: &'a [T],
+    width: usize,
+    height: usize,
+    stride: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    fn new(data: &'a [T], width: usize, height: usize, stride: usize) -> Result<Self, HashError> {
+        let refused = HashError { have: data.len(), width, height, stride };
+        let needed = match height.checked_sub(1) {
+            None => Some(0),
+            Some(above) => above.checked_mul(stride).and_then(|above| above.checked_add(width)),
+        };
+        match needed {
+            Some(needed) if needed <= data.len() && width <= stride => Ok(Self { data, width, height, stride }),
+            _ => Err(refused),
+        }
+    }
+
+    fn row(&self, y: usize) -> &'a [T] {
+        self.data.get(y * self.stride..).and_then(|rest| rest.get(..self.width)).unwrap_or_default()
+    }
+}
+
+/// Luma as the oracle takes it: summed in `f64` from red to blue, rounded once.
+#[inline]
+pub(super) fn luma_of([red, green, blue]: [u8; 3]) -> f32 {
+    (f64::from(red) * 0.299 + f64::from(green) * 0.587 + f64::from(blue) * 0.114) as f32
+}
+
+/// Full-range luma (0-255) for each limited-range value (16-235), to the nearest whole number: 8 bits in, 8 bits out, so
+/// that any other implementation of PDQ can be asked about the same pixels.
+pub(super) static FULL_FROM_LIMITED: LazyLock<[f32; 256]> = LazyLock::new(|| {
+    let mut full = [0.0; 256];
+    for (limited, full) in full.iter_mut().enumerate() {
+        *full = ((limited as f32 - 16.0) * 255.0 / 219.0).round().clamp(0.0, 255.0);
+    }
+    full
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_of_too_little_is_refused() {
+        let data = [0u8; 100];
+        for (width, height, stride, fits) in [
+            (10, 10, 10, true),
+            (9, 10, 10, true),
+            (4, 9, 12, true),
+            (10, 11, 10, false),
+            (11, 9, 11, true),
+            (10, 9, 12, false),
+            (10, 2, 9, false),
+            (1, usize::MAX, 2, false),
+            (0, 0, 0, true),
+            (100, 1, 100, true),
+            (101, 1, 101, false),
+        ] {
+            assert_eq!(Luma::new(&data, width, height, stride).is_ok(), fits, "{width}x{height}/{stride}");
+        }
+        assert!(Rgb::new(&data, 11, 3).is_ok());
+        let refused = Rgb::new(&data, 17, 2).unwrap_err();
+        assert!(refused.to_string().contains("17x2"), "{refused}");
+    }
+
+    #[test]
+    fn padding_between_rows_is_not_picture() {
+        let data = [1u8, 2, 9, 3, 4];
+        let luma = Luma::new(&data, 2, 2, 3).unwrap();
+        assert_eq!([luma.row(0), luma.row(1)], [[1, 2], [3, 4]]);
+    }
+
+    #[test]
+    fn limited_range_reaches_from_black_to_white() {
+        let limited = [0, 16, 17, 126, 235, 255];
+        let full = limited.map(|limited: usize| FULL_FROM_LIMITED[limited] as u8);
+        assert_eq!(full, [0, 0, 1, 128, 255, 255]);
+    }
+}

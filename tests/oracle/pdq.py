@@ -1,0 +1,97 @@
+"""Asks PyPI's pdqhash about real photographs of many sizes.
+
+Usage: pdq.py FOLDER
+
+Writes FOLDER/cases.tsv, one line a case: file, kind, width, height, hash, quality. Each file holds raw pixels, 8 bits a
+channel, without gaps. Kinds: rgb; grey; limited, which is luma squeezed into 16-235, and the oracle was asked about what
+it stands for in full range. What is grey is given to the oracle as three equal channels.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pdqhash
+import skimage.data
+import sklearn.datasets
+from PIL import Image
+
+SIZES = [
+    (5, 5), (5, 400), (400, 5), (6, 9), (63, 65), (64, 64), (64, 63), (65, 64), (100, 75), (127, 127), (128, 128),
+    (128, 129), (129, 128), (160, 90), (257, 255), (300, 200), (320, 240), (333, 77), (426, 240), (512, 512),
+    (513, 511), (640, 360), (641, 479), (720, 1280), (854, 480), (1023, 769),
+]
+HUGE = [(1280, 720), (1920, 1080), (1080, 1920), (1919, 1079), (2560, 1440), (3840, 2160), (4001, 301)]
+TINY = [(1, 1), (4, 4), (4, 300), (300, 4), (3, 64)]
+
+
+def photographs():
+    """Photographs that ship inside the packages: nothing is fetched."""
+    for name in ["astronaut", "camera", "coffee", "chelsea", "rocket", "coins", "moon", "page", "text", "clock"]:
+        try:
+            yield name, Image.fromarray(getattr(skimage.data, name)())
+        except (AttributeError, ModuleNotFoundError, OSError):
+            continue
+    for name in ["china.jpg", "flower.jpg"]:
+        yield name, Image.fromarray(sklearn.datasets.load_sample_image(name))
+
+
+def plain():
+    """Pictures that show nothing, or next to nothing."""
+    for value in [0, 1, 77, 128, 254, 255]:
+        yield f"plain{value}", Image.new("RGB", (256, 144), (value, value, value))
+    yield "red", Image.new("RGB", (641, 361), (200, 10, 30))
+    ramp = np.tile(np.linspace(0, 255, 640).astype(np.uint8), (360, 1))
+    yield "ramp", Image.fromarray(ramp)
+    yield "ramp-down", Image.fromarray(np.ascontiguousarray(ramp.T))
+    checks = (np.indices((480, 480)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    yield "checks", Image.fromarray(checks)
+    yield "noise", Image.fromarray(np.random.default_rng(1).integers(0, 256, (300, 500, 3), dtype=np.uint8))
+
+
+def cases():
+    found = list(photographs())
+    if len(found) < 6:
+        sys.exit(f"only {len(found)} photographs found in scikit-image and scikit-learn")
+    for number, (name, photograph) in enumerate(found):
+        yield name, photograph
+        for size in SIZES:
+            yield name, photograph.resize(size, Image.Resampling.BICUBIC)
+        # The large sizes take the oracle longest: two photographs each share them out.
+        for size in [HUGE[number % len(HUGE)], HUGE[(number + 3) % len(HUGE)]]:
+            yield name, photograph.resize(size, Image.Resampling.BICUBIC)
+    for size in TINY:
+        yield "tiny", found[0][1].resize(size)
+    yield from plain()
+
+
+def three(grey):
+    return np.ascontiguousarray(np.dstack([grey] * 3))
+
+
+def views(image):
+    """The picture as kind, pixels to write, and pixels for the oracle."""
+    rgb = np.ascontiguousarray(np.asarray(image.convert("RGB")))
+    yield "rgb", rgb, rgb
+    grey = np.asarray(image.convert("L"))
+    yield "grey", grey, three(grey)
+    if grey.size < 300_000:
+        limited = np.round(grey * (219 / 255) + 16).astype(np.uint8)
+        full = np.clip(np.round((limited.astype(np.float64) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+        yield "limited", limited, three(full)
+
+
+def main(folder):
+    lines = []
+    for name, image in cases():
+        for kind, pixels, channels in views(image):
+            bits, quality = pdqhash.compute(channels)
+            text = np.packbits(bits.astype(np.uint8)).tobytes().hex()
+            height, width = pixels.shape[:2]
+            file = f"{len(lines):04}-{name}-{width}x{height}.{kind}"
+            (folder / file).write_bytes(pixels.tobytes())
+            lines.append("\t".join([file, kind, str(width), str(height), text, str(quality)]))
+    (folder / "cases.tsv").write_text("\n".join(lines) + "\n")
+
+
+main(Path(sys.argv[1]))

@@ -1,0 +1,97 @@
+//! Hash and quality are those of PyPI's `pdqhash`, to the last bit, on real photographs of every shape.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bytes::Bytes;
+use sluicegate::clock::Timestamp;
+use sluicegate::hash::{Hasher, Luma, Pdq, Rgb};
+use sluicegate::picture::{ColourRange, Picture, Plane};
+
+struct Case {
+    name: String,
+    kind: String,
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+    hash: String,
+    quality: u8,
+}
+
+/// The interpreter with the packages, or a failure that says how to get one.
+fn python() -> PathBuf {
+    let python = std::env::var_os("SLUICEGATE_PYTHON")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/venv/bin/python3"), PathBuf::from);
+    assert!(
+        python.exists(),
+        "no Python at {}: run `make setup`, or name another in SLUICEGATE_PYTHON",
+        python.display()
+    );
+    python
+}
+
+fn cases() -> Vec<Case> {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/pdq.py");
+    let asked = Command::new(python()).arg(script).arg(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(asked.status.success(), "the oracle failed; `make setup` installs what it needs:\n{said}");
+    let list = std::fs::read_to_string(folder.path().join("cases.tsv")).unwrap();
+    list.lines()
+        .map(|line| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [name, kind, width, height, hash, quality] = fields[..] else { panic!("{line}") };
+            Case {
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                width: width.parse().unwrap(),
+                height: height.parse().unwrap(),
+                pixels: std::fs::read(folder.path().join(name)).unwrap(),
+                hash: hash.to_owned(),
+                quality: quality.parse().unwrap(),
+            }
+        })
+        .collect()
+}
+
+fn check(case: &Case, how: &str, pdq: Pdq) {
+    let Case { name, hash, quality, .. } = case;
+    assert_eq!((pdq.hash.to_string(), pdq.quality), (hash.clone(), *quality), "{name}, {how}");
+}
+
+/// The same rows with rubbish between them, as decoders give them.
+fn padded(case: &Case) -> Plane {
+    let stride = case.width.next_multiple_of(32) + 32;
+    let mut data = Vec::new();
+    for row in case.pixels.chunks(case.width) {
+        data.extend_from_slice(row);
+        data.resize(data.len() + stride - case.width, 0xa5);
+    }
+    Plane { data: Bytes::from(data), width: case.width, height: case.height, stride }
+}
+
+fn picture(case: &Case, range: ColourRange) -> Picture {
+    Picture { sequence: 0, pts: None, arrived: Timestamp::ZERO, luma: padded(case), chroma: None, range }
+}
+
+#[test]
+fn hash_and_quality_are_identical_to_the_oracles() {
+    let cases = cases();
+    assert!(cases.len() >= 1000, "only {} cases", cases.len());
+    let mut hasher = Hasher::new();
+    for case in &cases {
+        let Case { width, height, ref pixels, .. } = *case;
+        match case.kind.as_str() {
+            "rgb" => check(case, "as RGB", hasher.rgb(Rgb::new(pixels, width, height).unwrap())),
+            "grey" => {
+                check(case, "as 8-bit luma", hasher.luma(Luma::new(pixels, width, height, width).unwrap()));
+                let floats: Vec<f32> = pixels.iter().map(|&value| f32::from(value)).collect();
+                check(case, "as f32 luma", hasher.luma(Luma::new(&floats, width, height, width).unwrap()));
+                check(case, "as a picture", hasher.picture(&picture(case, ColourRange::Full)).unwrap());
+            }
+            "limited" => check(case, "as video", hasher.picture(&picture(case, ColourRange::Limited)).unwrap()),
+            other => panic!("the oracle gave a case of kind {other}"),
+        }
+    }
+}
