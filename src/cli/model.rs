@@ -13,7 +13,7 @@ const UNAVAILABLE: u8 = 69;
 
 /// Arguments of `sluicegate model`.
 #[derive(Debug, Args)]
-pub struct ModelArgs {
+pub(super) struct ModelArgs {
     #[command(subcommand)]
     command: ModelCommand,
     /// Folder that holds models/ and runtime/; looked for when left out
@@ -36,7 +36,7 @@ enum ModelCommand {
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let config = Config { assets: args.assets.clone(), ..Config::default() };
     match &args.command {
         ModelCommand::List => list(&config, out),
