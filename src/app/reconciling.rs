@@ -44,7 +44,7 @@ impl Reconciling {
             match self.server.list().await {
                 Ok(listed) => {
                     if !reachable {
-                        info!(server = self.server.name(), "the media server answers again");
+                        info!(server = %self.server.name(), "the media server answers again");
                     }
                     reachable = true;
                     self.compare(&listed);
@@ -52,7 +52,7 @@ impl Reconciling {
                 Err(error) => {
                     self.metrics.error(Stage::Act, error.kind());
                     if reachable {
-                        warn!(server = self.server.name(), %error, "the media server cannot be asked for its streams");
+                        warn!(server = %self.server.name(), %error, "the media server cannot be asked for its streams");
                     }
                     reachable = false;
                 }
@@ -72,7 +72,7 @@ impl Reconciling {
             }
         }
         for session in self.streams.sessions() {
-            let ours = *session.stream.server == *self.server.name();
+            let ours = session.stream.server == *self.server.name();
             let young = self.streams.get(&session).is_some_and(|stream| now.since(stream.since()) < GRACE);
             if ours && !young && !there.contains(&session) {
                 self.streams.detach(&session);

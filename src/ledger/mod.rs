@@ -233,6 +233,16 @@ impl Ledger {
             .map_err(|error| self.failed(error))
     }
 
+    /// The sessions that a decision closes and that were not observed gone yet.
+    pub fn unfinished_kicks(&self) -> Result<Vec<Session>, LedgerError> {
+        self.rows(
+            "SELECT d.server, d.app, d.name, d.session FROM actions a JOIN decisions d ON d.id = a.decision
+             WHERE a.state = 'pending' AND a.kind = 'kick'",
+            params![],
+            rows::session,
+        )
+    }
+
     /// All rows that `sql` gives.
     fn rows<T>(
         &self,

@@ -87,6 +87,11 @@ pub(super) fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {
     })
 }
 
+/// `server, app, name, session`.
+pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
+    Ok(Session { stream: stream(row, 0)?, id: SessionId(row.get(3)?) })
+}
+
 /// `action, kind, attempt, began, ended, outcome, detail, due`.
 pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
     let detail = row.get(6)?;

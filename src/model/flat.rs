@@ -18,10 +18,11 @@ const DEVIATION: f64 = 2.0;
 pub fn flat(picture: &Picture) -> bool {
     let step = picture.luma.height.div_ceil(ROWS).max(1);
     let (mut count, mut sum, mut squares) = (0_u64, 0_u64, 0_u64);
-    for row in picture.luma.rows().step_by(step) {
-        count += row.len() as u64;
-        sum += row.iter().map(|&value| u64::from(value)).sum::<u64>();
-        squares += row.iter().map(|&value| u64::from(value) * u64::from(value)).sum::<u64>();
+    // In parts whose sums fit 32 bits, which is what makes this quick.
+    for part in picture.luma.rows().step_by(step).flat_map(|row| row.chunks(4096)) {
+        count += part.len() as u64;
+        sum += u64::from(part.iter().map(|&value| u32::from(value)).sum::<u32>());
+        squares += u64::from(part.iter().map(|&value| u32::from(value) * u32::from(value)).sum::<u32>());
     }
     if count == 0 {
         return true;

@@ -82,3 +82,23 @@ pub fn open(config: &Config) -> Result<Vec<Session>, ModelError> {
     let runtime = Runtime::load(&find_runtime(config)?)?;
     manifests.into_iter().map(|manifest| Session::load(&runtime, manifest, config)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_of_the_configuration_has_a_default() {
+        assert_eq!(toml::from_str::<Config>("").unwrap(), Config::default());
+        let config: Config = toml::from_str("load = []\nqueue = 2").unwrap();
+        assert_eq!((config.load.len(), config.queue.get()), (0, 2));
+    }
+
+    #[test]
+    fn a_queue_of_nothing_and_unknown_keys_are_refused() {
+        for (text, expected) in [("queue = 0", "queue"), ("threads = 4", "unknown field `threads`")] {
+            let message = toml::from_str::<Config>(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

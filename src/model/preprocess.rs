@@ -124,10 +124,25 @@ fn stretch(plane: &Plane, across: &[Window], down: &[Window]) -> Option<Vec<f32>
         }
         for Window { start, weights } in across {
             let part = sums.get(*start..)?;
-            out.push(part.iter().zip(weights).map(|(sum, weight)| sum * weight).sum());
+            out.push(dot(part, weights));
         }
     }
     Some(out)
+}
+
+/// Adds up the products of `weights` with as many values. In four sums at a time: one sum alone would have every addition
+/// wait for the one before it.
+fn dot(values: &[f32], weights: &[f32]) -> f32 {
+    let (values, values_left) = values.get(..weights.len()).unwrap_or(values).as_chunks::<4>();
+    let (weights, weights_left) = weights.as_chunks::<4>();
+    let mut sums = [0.0; 4];
+    for (values, weights) in values.iter().zip(weights) {
+        for ((sum, value), weight) in sums.iter_mut().zip(values).zip(weights) {
+            *sum += value * weight;
+        }
+    }
+    let left: f32 = values_left.iter().zip(weights_left).map(|(value, weight)| value * weight).sum();
+    sums.iter().sum::<f32>() + left
 }
 
 #[cfg(test)]
