@@ -1,5 +1,4 @@
 //! How long one PDQ hash takes, without decoding a file.
-#![expect(missing_docs, reason = "criterion's macros declare public functions")]
 
 use std::hint::black_box;
 

@@ -1,5 +1,4 @@
 //! How long it takes to find the nearest of many hashes within 31 bits.
-#![expect(missing_docs, reason = "criterion's macros declare public functions")]
 
 use std::hint::black_box;
 

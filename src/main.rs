@@ -8,7 +8,7 @@ use sluicegate::cli::{self, Exit, Failure};
 fn main() -> ExitCode {
     let outcome = catch_unwind(|| cli::parse(std::env::args_os()).and_then(|args| cli::run(&args)));
     match outcome {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Ok(code)) => code,
         Ok(Err(failure)) => failure.report(),
         Err(_panic) => Failure::told(Exit::Bug).report(),
     }

@@ -221,6 +221,15 @@ mod tests {
     }
 
     #[test]
+    fn no_hash_of_a_bank_shows_in_logs() {
+        let bank = Bank::new("b".parse().unwrap(), Settings::default(), 1, Timestamp::ZERO, vec![Signal::example()]);
+        let logged = format!("{bank:?}");
+        let hash = Signal::example().hash;
+        assert!(logged.contains("clip.mp4") && !logged.contains(&hash.to_string()), "{logged}");
+        assert!(hash.words().iter().all(|word| *word == 0 || !logged.contains(&word.to_string())), "{logged}");
+    }
+
+    #[test]
     fn of_signals_equally_near_the_lowest_identifier_wins() {
         let (near, far) = (PdqHash::from_words([0, 0, 0, 1]), PdqHash::from_words([0, 0, 0, 0b111]));
         let signals = vec![signal(9, near), signal(3, near), signal(7, near), signal(1, far)];

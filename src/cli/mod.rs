@@ -14,6 +14,7 @@ mod run;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -60,9 +61,11 @@ enum Command {
     Init(init::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
-    /// Keep banks of known content
+    /// Keep banks of known content: add to them, list, show and verify them.
+    #[command(after_long_help = "Examples:\n  sluicegate bank add attack-2026-11 leaked.mp4 still.jpg\n  sluicegate bank verify")]
     Bank(bank::BankArgs),
-    /// List the models, and check them
+    /// List the models that come with Sluicegate, and verify those on this machine.
+    #[command(after_long_help = "Examples:\n  sluicegate model list\n  sluicegate model verify safety")]
     Model(model::ModelArgs),
 }
 
@@ -87,23 +90,27 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Fail
 }
 
 /// Does what the command line asks for.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     log_as(args.log_format, &args.command)?;
-    match &args.command {
+    let done = match &args.command {
         Command::Run(args) => run::run(args),
         Command::Init(args) => init::run(args),
         Command::CheckConfig(args) => check_config::run(args),
         Command::Doctor(args) => doctor::run(args),
-        Command::Bank(args) => ended(bank::run(args, &mut io::stdout().lock())),
-        Command::Model(args) => ended(model::run(args, &mut io::stdout().lock())),
-    }
+        Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
+        Command::Model(args) => return answered(model::run(args, &mut io::stdout().lock())),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
-/// The outcome of a command that says by itself how it ended.
-fn ended(exit: anyhow::Result<Exit>) -> Outcome {
-    match exit.or_exit(Exit::Usage)? {
-        Exit::Done => Ok(()),
-        exit => Err(Failure::told(exit)),
+/// The outcome of a command that writes its answer as it goes. A reader that has gone away is no failure.
+fn answered(outcome: anyhow::Result<ExitCode>) -> Result<ExitCode, Failure> {
+    let gone = |error: &anyhow::Error| {
+        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match outcome {
+        Err(error) if gone(&error) => Ok(ExitCode::SUCCESS),
+        outcome => outcome.or_exit(Exit::Usage),
     }
 }
 

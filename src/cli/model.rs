@@ -2,11 +2,14 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::failure::Exit;
 use crate::model::{self, Config, Manifest, Runtime, Session};
+
+/// A dependency is missing or is not what it should be.
+const UNAVAILABLE: u8 = 69;
 
 /// Arguments of `sluicegate model`.
 #[derive(Debug, Args)]
@@ -33,7 +36,7 @@ enum ModelCommand {
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let config = Config { assets: args.assets.clone(), ..Config::default() };
     match &args.command {
         ModelCommand::List => list(&config, out),
@@ -45,7 +48,7 @@ pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<Exit>
     }
 }
 
-fn list(config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn list(config: &Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     for name in Manifest::shipped() {
         let manifest = Manifest::named(name)?;
         writeln!(out, "{name}: {}", manifest.about)?;
@@ -60,17 +63,17 @@ fn list(config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
             Err(_) => writeln!(out, "  file     missing: run `make setup`")?,
         }
     }
-    Ok(Exit::Done)
+    Ok(ExitCode::SUCCESS)
 }
 
-fn verify(models: &[String], config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let mut outcome = Exit::Done;
+fn verify(models: &[String], config: &Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let mut outcome = ExitCode::SUCCESS;
     for model in models {
         match load(model, config) {
             Ok(session) => writeln!(out, "{model}: right, sha256 {}", session.manifest().file.sha256)?,
             Err(error) => {
                 writeln!(out, "{model}: {error}")?;
-                outcome = Exit::Missing;
+                outcome = ExitCode::from(UNAVAILABLE);
             }
         }
     }
@@ -99,7 +102,7 @@ mod tests {
         let args = Cli::parse_from(["model"].iter().chain(words)).args;
         let mut out = Vec::new();
         let code = run(&args, &mut out).unwrap();
-        (String::from_utf8(out).unwrap(), code == Exit::Done)
+        (String::from_utf8(out).unwrap(), format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS))
     }
 
     #[test]

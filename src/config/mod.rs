@@ -1,13 +1,15 @@
 //! From the text of a configuration file to a typed and checked [`Config`], before anything starts.
 //!
 //! Each stage owns its section and says what is in it; this room composes them, finds every problem in one go, says where
-//! each is, and checks what no section can check alone. An empty section means its defaults; an unknown key is refused
+//! each is, and checks what no section can check alone. A section left out means its defaults; an unknown key is refused
 //! with the nearest known one.
 
 pub mod duration;
 
+mod checks;
 mod document;
 mod keys;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -16,20 +18,59 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::api;
+use crate::act::{self, servers, webhook};
+use crate::{api, app, decode, judge, ledger, model, sample, source};
+use document::Document;
 pub use document::Problem;
-use document::{Document, Step};
 
 /// A commented configuration with every key, as `sluicegate init` writes it.
 pub const TEMPLATE: &str = include_str!("template.toml");
 
-/// The whole configuration, one field a section. To add a section: add the field, its problems in [`Config::problems`]
-/// and its keys to `template.toml` and `docs/configuration.md`; tests name what is forgotten.
+/// The whole configuration, one field a section, from left to right along the line.
+///
+/// To add a section: add the field here, what no section can check alone to `checks.rs`, and its keys to
+/// `template.toml` and `docs/configuration.md`; tests name every key that is forgotten.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// `[[server]]`: the media servers.
+    pub server: Vec<servers::Config>,
+    /// `[[webhook]]`: who is told.
+    pub webhook: Vec<webhook::Config>,
+    /// `[banks]`: where known content is kept.
+    pub banks: Banks,
+    /// `[policy]`: what follows from what was seen.
+    pub policy: judge::Config,
+    /// `[streams]`
+    pub streams: app::StreamsConfig,
+    /// `[source]`
+    pub source: source::Config,
+    /// `[sample]`
+    pub sample: sample::Config,
+    /// `[decode]`
+    pub decode: decode::Config,
+    /// `[model]`
+    pub model: model::Config,
+    /// `[act]`
+    pub act: act::Config,
+    /// `[ledger]`
+    pub ledger: ledger::Config,
     /// `[api]`
     pub api: api::Config,
+}
+
+/// The section `[banks]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Banks {
+    /// The folder that holds them, one file each.
+    pub dir: PathBuf,
+}
+
+impl Default for Banks {
+    fn default() -> Self {
+        Self { dir: "/var/lib/sluicegate/banks".into() }
+    }
 }
 
 /// A configuration that cannot be used. Its message has one line a problem: `file:line:column: what is wrong`.
@@ -70,14 +111,10 @@ impl Config {
         let invalid = |problems| ConfigError::Invalid { origin: origin.to_owned(), problems };
         let document = Document::parse(text).map_err(invalid)?;
         let config: Self = document.read().map_err(invalid)?;
-        let problems = config.problems();
-        if problems.is_empty() {
-            return Ok(config);
-        }
-        let mut problems: Vec<Problem> =
-            problems.into_iter().map(|(path, message)| document.problem_at(&path, message)).collect();
+        let problems = checks::problems(&config).into_iter();
+        let mut problems: Vec<Problem> = problems.map(|(path, message)| document.problem_at(&path, message)).collect();
         problems.sort();
-        Err(invalid(problems))
+        if problems.is_empty() { Ok(config) } else { Err(invalid(problems)) }
     }
 
     /// Every key that a configuration may have: `"api.listen"`, `"server[].name"`.
@@ -85,23 +122,13 @@ impl Config {
         keys::of::<Self>()
     }
 
-    /// What is wrong with values that are each well-formed.
-    fn problems(&self) -> Vec<(Vec<Step>, String)> {
-        let api = self.api.problems().into_iter().map(|(key, message)| (key_of("api", key), message));
-        api.collect()
-    }
-
-    /// What would run: a word and a line each.
-    pub fn summary(&self) -> Vec<(&'static str, String)> {
-        vec![("api", format!("http://{}", self.api.listen))]
-    }
-
-    /// What is allowed but deserves a second look.
+    /// What is allowed but deserves a second look. Looks into the folder of banks.
     pub fn warnings(&self) -> Vec<String> {
-        self.api.warnings()
+        checks::warnings(self)
     }
-}
 
-fn key_of(section: &str, key: &str) -> Vec<Step> {
-    vec![Step::from(section), Step::from(key)]
+    /// What would run: a word and a line each. Looks into the folder of banks.
+    pub fn summary(&self) -> Vec<(&'static str, String)> {
+        summary::of(self)
+    }
 }

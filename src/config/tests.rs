@@ -3,6 +3,8 @@
 use serde::Deserialize;
 
 use super::document::Document;
+use super::{Config, TEMPLATE};
+use crate::act::servers;
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -116,4 +118,109 @@ when = 'never'
     let found = problems(text);
     let places: Vec<&str> = found.lines().map(|line| line.split(": ").next().unwrap()).collect();
     assert_eq!(places, ["3:1", "4:11", "7:8", "10:1", "14:8"], "{found}");
+}
+
+/// What `sluicegate init` writes, with every example in force.
+fn uncommented() -> String {
+    let is_key =
+        |line: &str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let lines = TEMPLATE.lines().map(|line| line.strip_prefix('#').filter(|bare| is_key(bare)).unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_init_writes_is_the_defaults_and_one_server() {
+    let written = Config::parse(TEMPLATE, "template").unwrap();
+    let server = vec![servers::Config::local("main", servers::Kind::NginxRtmp)];
+    assert_eq!(format!("{written:?}"), format!("{:?}", Config { server, ..Config::default() }));
+}
+
+#[test]
+fn what_init_writes_shows_every_key() {
+    let uncommented = uncommented();
+    for key in Config::keys() {
+        let last = key.rsplit('.').next().unwrap();
+        assert!(
+            uncommented.lines().any(|line| line.starts_with(&format!("{last} = "))),
+            "`{key}` is not in template.toml"
+        );
+    }
+}
+
+#[test]
+fn each_default_that_init_shows_is_the_default() {
+    // These have no default, but an example.
+    let examples = "secret_env secret_file pipelines workers runtime assets token_file model";
+    let examples: Vec<&str> = examples.split(' ').collect();
+    let kept = uncommented();
+    let kept = kept.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| examples.contains(&key)));
+    let shown = Config::parse(&kept.collect::<Vec<_>>().join("\n"), "template").unwrap();
+    assert_eq!(shown.webhook.len(), 1);
+    assert_eq!(shown.webhook[0].events.len(), 3);
+    let server = vec![servers::Config::local("main", servers::Kind::NginxRtmp)];
+    let defaults = Config { server, webhook: shown.webhook.clone(), ..Config::default() };
+    assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
+}
+
+/// The problems of a whole configuration, without the origin.
+fn refused(text: &str) -> Vec<String> {
+    let message = Config::parse(text, "x.toml").unwrap_err().to_string();
+    message.lines().map(|line| line.strip_prefix("x.toml:").unwrap().to_owned()).collect()
+}
+
+const SERVER: &str = "[[server]]\nname = 'main'\nkind = 'nginx-rtmp'\n";
+
+#[test]
+fn a_server_is_all_that_is_needed() {
+    assert!(Config::parse(SERVER, "x.toml").is_ok());
+    assert_eq!(refused(""), ["1:1: there is nothing to watch: add a [[server]] with a `name` and a `kind`"]);
+}
+
+#[test]
+fn what_no_section_can_check_alone_is_checked() {
+    for (text, problem) in [
+        (SERVER, "5:8: `server.name`: two are called `main`; rename one"),
+        ("[api]\nlisten = '0.0.0.0:9090'", "5:10: `0.0.0.0:9090` can be reached from other machines; listen on"),
+        ("[policy]\ndeny_for = '0s'", "4:1: [policy]: `deny_for` is zero"),
+        (
+            "[[policy.rule]]\nname = 'a'\nwithin = '4s'\nverdict = 'cut'",
+            "4:1: [[policy.rule]]: rule `a` is about nothing",
+        ),
+    ] {
+        let found = refused(&format!("{SERVER}{text}"));
+        assert!(found.len() == 1 && found[0].starts_with(problem), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn every_rule_that_makes_no_sense_is_named_where_it_stands() {
+    let rule =
+        |name: &str, more: &str| format!("[[policy.rule]]\nname = '{name}'\nwithin = '4s'\nverdict = 'cut'\n{more}\n");
+    let good = "bank = '*'\npictures = 3";
+    let found = refused(&[SERVER, &rule("a", ""), &rule("b", good), &rule("c", "bank = '*'")].concat());
+    let places: Vec<&str> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["4:1", "15:1"], "{found:?}");
+    assert!(refused(&[SERVER, &rule("a", good), &rule("a", good)].concat())[0].contains("two rules are called `a`"));
+}
+
+#[test]
+fn a_rule_that_can_never_hold_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{SERVER}[banks]\ndir = {:?}\n[model]\nload = []\n[[policy.rule]]\nname = 'a'\nbank = 'none'\npictures = 3\n\
+         within = '4s'\nverdict = 'cut'\n[[policy.rule]]\nname = 'b'\nlabel = 'x'\nabove = 0.5\nshare = 0.5\nat_least = 3\n\
+         within = '4s'\nverdict = 'hold'",
+        folder.path()
+    );
+    let warnings = || Config::parse(&text, "x.toml").unwrap().warnings().join("\n");
+    assert!(warnings().contains("there is no bank in"), "{}", warnings());
+    assert!(warnings().contains("rule `b` needs a model"), "{}", warnings());
+    std::fs::write(folder.path().join("other.bank"), "").unwrap();
+    assert!(warnings().contains("rule `a` is about the bank `none`"), "{}", warnings());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_the_way_to_get_one() {
+    let error = Config::load(std::path::Path::new("/nowhere/x.toml")).unwrap_err();
+    assert!(error.to_string().contains("sluicegate init --output /nowhere/x.toml"), "{error}");
 }

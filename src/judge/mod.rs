@@ -1,1 +1,186 @@
-//! Stub.
+//! Weighs what detectors found in a stream against the policy, and says when a line is crossed.
+//!
+//! For every session the judge keeps the findings of the last few seconds, its *evidence*. Each new finding is weighed
+//! together with those around it; where a rule holds whose verdict is severer than what the session has reached, there
+//! is a [`Judgement`]. So a session climbs the ladder and never descends it, and is cut at most once.
+//!
+//! - Time is when pictures *arrived*, not when a detector was done with them: a slow detector neither widens nor narrows
+//!   a window, and findings may come out of order.
+//! - Nothing depends on anything but the findings and their order: replaying a recorded list gives the same judgements.
+//!   While what they count fits into the widest window of the policy, rules about banks give the same final verdict in
+//!   any order. A rule about a share of pictures is decided on the pictures known at the time, as it must be to be quick.
+//! - Memory is bounded: [`EVIDENCE_LIMIT`] findings a session, and sessions go by [`Judge::end`] and [`Judge::expire`].
+//!
+//! Pure: no clock, no I/O, no logging, no thread.
+
+mod error;
+mod policy;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::error::PolicyError;
+pub use self::policy::{Config, Policy, RuleConfig};
+use self::rule::Rule;
+use crate::clock::Timestamp;
+use crate::decision::Verdict;
+use crate::finding::Finding;
+use crate::stream::{Attention, Session};
+
+/// Findings kept of one session at most; the oldest go first.
+pub const EVIDENCE_LIMIT: usize = 512;
+
+/// How long a session is remembered after its last sign of life: its pictures may still be on their way through the
+/// detectors.
+const LINGER: Duration = Duration::from_mins(1);
+
+/// A session has risen to a severer verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Whose.
+    pub session: Session,
+    /// What it has risen to.
+    pub verdict: Verdict,
+    /// The name of the rule that decided.
+    pub rule: Arc<str>,
+    /// When: the time at which the finding that tipped the balance was found.
+    pub decided: Timestamp,
+    /// All findings that the rule counted, and no others, oldest first.
+    pub evidence: Vec<Finding>,
+}
+
+/// Keeps the evidence of every session and applies one policy to it.
+#[derive(Debug)]
+pub struct Judge {
+    policy: Arc<Policy>,
+    cases: HashMap<Session, Case>,
+}
+
+/// What is known of one session.
+#[derive(Debug)]
+struct Case {
+    reached: Verdict,
+    ended: bool,
+    /// When the newest picture arrived.
+    newest: Timestamp,
+    /// The last sign of life.
+    touched: Timestamp,
+    /// By arrival.
+    evidence: Vec<Finding>,
+}
+
+impl Judge {
+    /// A judge who has seen nothing yet.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self { policy, cases: HashMap::new() }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// How many sessions are remembered.
+    pub fn sessions(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// Weighs one more finding. A judgement follows only if the session's verdict rises; the severest rule that holds
+    /// decides, and among equals the one that the policy names first.
+    pub fn observe(&mut self, finding: Finding) -> Option<Judgement> {
+        let case = self.cases.entry(finding.session.clone()).or_default();
+        case.touched = case.touched.max(finding.arrived);
+        case.newest = case.newest.max(finding.arrived);
+        let horizon = case.newest.minus(self.policy.widest());
+
+        let above = |rule: &&Rule| rule.verdict > case.reached && rule.subject(&finding).is_some();
+        let rules: Vec<&Rule> = self.policy.rules().iter().filter(above).collect();
+        if rules.is_empty() || finding.arrived < horizon {
+            return None;
+        }
+        case.keep(finding.clone(), horizon);
+
+        let (rule, evidence) = rules.into_iter().find_map(|rule| Some((rule, case.weigh(rule, &finding, horizon)?)))?;
+        case.reached = rule.verdict;
+        let Finding { session, found, .. } = finding;
+        Some(Judgement { session, verdict: rule.verdict, rule: Arc::clone(&rule.name), decided: found, evidence })
+    }
+
+    /// How closely the stream is to be looked at because of `finding`, and for how long.
+    pub fn attention(&self, finding: &Finding) -> Option<(Attention, Duration)> {
+        self.policy.attention(finding)
+    }
+
+    /// Says that a session is over. What it has reached is remembered for a while, so that findings still on their way
+    /// do not judge it twice.
+    pub fn end(&mut self, session: &Session, now: Timestamp) {
+        let case = self.cases.entry(session.clone()).or_default();
+        case.ended = true;
+        case.touched = case.touched.max(now);
+    }
+
+    /// Forgets what can no longer matter at `now`: the evidence of sessions without a recent sign of life, and those
+    /// sessions themselves if they are over or were never judged. Call it every few seconds.
+    pub fn expire(&mut self, now: Timestamp) {
+        let quiet_after = self.policy.widest() + LINGER;
+        self.cases.retain(|_, case| {
+            if now.since(case.touched) <= quiet_after {
+                return true;
+            }
+            case.evidence = Vec::new();
+            !case.ended && case.reached > Verdict::Clear
+        });
+    }
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            reached: Verdict::Clear,
+            ended: false,
+            newest: Timestamp::ZERO,
+            touched: Timestamp::ZERO,
+            evidence: Vec::new(),
+        }
+    }
+}
+
+impl Case {
+    /// Adds `finding` to the evidence, and drops what is older than `horizon` or too much.
+    fn keep(&mut self, finding: Finding, horizon: Timestamp) {
+        let order = |finding: &Finding| (finding.arrived, finding.sequence);
+        let at = self.evidence.partition_point(|kept| order(kept) <= order(&finding));
+        self.evidence.insert(at, finding);
+        let old = self.evidence.partition_point(|kept| kept.arrived < horizon);
+        let surplus = self.evidence.len().saturating_sub(EVIDENCE_LIMIT);
+        self.evidence.drain(..old.max(surplus));
+    }
+
+    /// What `rule` rests on, if it holds in a window that has the newest finding, `latest`, in it.
+    ///
+    /// Mostly `latest` is also the last to arrive, and there is one window, which ends with it. Where it comes late, a
+    /// window may end with each of those that arrived after it. None begins before `horizon`: what came earlier is
+    /// forgotten, and what is left of such a window could look worse than it was.
+    fn weigh(&self, rule: &Rule, latest: &Finding, horizon: Timestamp) -> Option<Vec<Finding>> {
+        let subject = rule.subject(latest)?;
+        let counted: Vec<&Finding> = self.evidence.iter().filter(|kept| rule.subject(kept) == Some(subject)).collect();
+        let first_end = horizon + rule.within;
+        let mut ends: Vec<Timestamp> = counted
+            .iter()
+            .map(|kept| kept.arrived)
+            .filter(|end| (latest.arrived..=latest.arrived + rule.within).contains(end))
+            .map(|end| end.max(first_end))
+            .collect();
+        ends.dedup();
+        ends.into_iter().find_map(|end| {
+            let start = counted.partition_point(|kept| kept.arrived < end.minus(rule.within));
+            let after = counted.partition_point(|kept| kept.arrived <= end);
+            let window = counted.get(start..after)?;
+            rule.holds(window).then(|| window.iter().map(|&kept| kept.clone()).collect())
+        })
+    }
+}

@@ -205,6 +205,7 @@ mod tests {
     fn stories() {
         let config = || Config { max_gap: Duration::from_secs(1), ..Config::default() };
         let small = || Config { lookback_bytes: 3 * (100 + 200), ..config() };
+        let slow = || Config { burst_fps: 2.5.try_into().unwrap(), ..config() };
         for (story, config, timeline, chosen) in [
             ("keyframes are chosen", config(), "k . . . . . k . . . . . k", "0 6 12"),
             ("but not too close", config(), "k . k . k . k . k . k", "0 6"),
@@ -226,6 +227,7 @@ mod tests {
             ("a look back with nothing to see", config(), ".! .! k! .! .! .! k!", "2 2-4:4 6"),
             ("a look back does not hasten the next keyframe", config(), "k . . . . . k .! . k . k", "0 6 0-4:2,4 11"),
             ("only what is held counts", small(), "k . k . k . k . k . k . k .!", "0 6 12 10"),
+            ("a new attachment begins a new count", slow(), "k! r k! .! .!", "0 1"),
             ("attention that returns", config(), "k .! .! . . . . .! .!", "0 0-2:2 0-6:4,6"),
             ("a lost frame ends the look back", config(), "k . . ~ k . .! .!", "0 4-6:4,6"),
         ] {

@@ -40,7 +40,11 @@ def plain():
     """Pictures that show nothing, or next to nothing."""
     for value in [0, 1, 77, 128, 254, 255]:
         yield f"plain{value}", Image.new("RGB", (256, 144), (value, value, value))
-    yield "red", Image.new("RGB", (641, 361), (200, 10, 30))
+    # The hash of one plain colour is nothing but rounding: it tells whether every sum is rounded as the oracle rounds it.
+    random = np.random.default_rng(1)
+    for number in range(60):
+        width, height, *colour = (int(n) for n in random.integers([5, 5, 0, 0, 0], [700, 400, 256, 256, 256]))
+        yield f"colour{number}", Image.new("RGB", (width, height), tuple(colour))
     ramp = np.tile(np.linspace(0, 255, 640).astype(np.uint8), (360, 1))
     yield "ramp", Image.fromarray(ramp)
     yield "ramp-down", Image.fromarray(np.ascontiguousarray(ramp.T))

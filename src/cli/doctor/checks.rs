@@ -1,5 +1,6 @@
 //! What `sluicegate doctor` looks at. Nothing here changes the machine, but for a file written and removed at once.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -7,17 +8,77 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Check;
+use crate::act::servers;
 use crate::config::Config;
+use crate::model::{self, Runtime, Session};
+use crate::{decode, source};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const ROOM: u64 = 1 << 30;
 
 /// Looks at everything that `config` needs.
 pub(super) fn all(config: &Config) -> Vec<Check> {
-    vec![address(config)]
+    let mut checks = gstreamer(config);
+    checks.extend(models(&config.model));
+    checks.push(folder("banks.dir", &config.banks.dir));
+    checks.push(folder("ledger.path", config.ledger.path.parent().unwrap_or(Path::new("."))));
+    checks.push(address(config));
+    checks.extend(config.server.iter().flat_map(server));
+    checks
 }
 
-/// Whether the address of the HTTP interface is free, or already served by a Sluicegate.
+fn gstreamer(config: &Config) -> Vec<Check> {
+    let elements = source::check(&config.source).map_err(anyhow::Error::from);
+    let decoders = decode::check().map_err(anyhow::Error::from);
+    let missing = match elements.and_then(|elements| Ok([elements, decoders?].concat())) {
+        Ok(missing) => missing.into_iter().collect::<BTreeSet<_>>(),
+        Err(error) => return vec![Check::missing("gstreamer", format!("{error:#}"), "mend that, then ask again")],
+    };
+    if missing.is_empty() {
+        return vec![Check::well("gstreamer", "every element and decoder is installed")];
+    }
+    let missing = missing.into_iter().map(|(element, package)| {
+        Check::missing(format!("gstreamer element {element}"), "not installed", format!("apt install {package}"))
+    });
+    missing.collect()
+}
+
+/// The runtime, then each model by its file and digest, loaded as `run` would.
+fn models(config: &model::Config) -> Vec<Check> {
+    const FETCH: &str = "`make setup` fetches it, checked by its SHA-256";
+    let manifests = match model::manifests(config) {
+        Ok(manifests) => manifests,
+        Err(error) => return vec![Check::missing("model.load", error.to_string(), "correct `model.load`")],
+    };
+    if manifests.is_empty() {
+        return vec![Check::well("models", "none is configured, no runtime is needed")];
+    }
+    let runtime = match model::find_runtime(config).and_then(|path| Runtime::load(&path)) {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![Check::missing("onnx runtime", error.to_string(), FETCH)],
+    };
+    let mut checks = vec![Check::well("onnx runtime", runtime.path().display().to_string())];
+    checks.extend(manifests.into_iter().map(|manifest| {
+        let what = format!("model {}", manifest.name);
+        match Session::load(&runtime, manifest, config) {
+            Ok(session) => Check::well(what, format!("loads, sha256 {}", session.manifest().file.sha256)),
+            Err(error) => Check::missing(what, error.to_string(), FETCH),
+        }
+    }));
+    checks
+}
+
+/// Whether a media server can be reached where streams are pulled from, and where it is told.
+fn server(server: &servers::Config) -> Vec<Check> {
+    let ports = [("rtmp", &server.rtmp, 1935), ("control", &server.control, 80)];
+    let ports = ports.map(|(key, url, port)| {
+        let port = url.port_or_known_default().unwrap_or(port);
+        reachable(&format!("server {} {key}", server.name), &format!("{}:{port}", url.host_str().unwrap_or_default()))
+    });
+    ports.into()
+}
+
+/// Whether the address of the HTTP interface is free.
 fn address(config: &Config) -> Check {
     let listen = config.api.listen;
     match TcpListener::bind(listen) {
@@ -76,4 +137,38 @@ fn connect(address: &str) -> io::Result<()> {
         }
     }
     Err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::State;
+
+    #[test]
+    fn a_folder_is_well_when_a_file_can_be_made_in_it() {
+        let there = tempfile::tempdir().unwrap();
+        assert_ne!(folder("x", there.path()).detail, "");
+        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0, "the probe was left behind");
+        let nowhere = folder("x", &there.path().join("nowhere"));
+        assert_eq!(nowhere.state, State::Missing);
+        assert!(nowhere.next.unwrap().contains("nowhere"));
+    }
+
+    #[test]
+    fn a_full_disk_is_not_well() {
+        assert_eq!(room("x", "/", ROOM).state, State::Well);
+        assert_eq!(room("x", "/", ROOM - 1).state, State::Missing);
+    }
+
+    #[test]
+    fn an_address_in_use_and_one_that_nobody_listens_on_are_both_seen() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let config = Config { api: crate::api::Config { listen: at, ..Default::default() }, ..Config::default() };
+        assert_eq!(address(&config).state, State::Missing);
+        assert_eq!(reachable("x", &at.to_string()).state, State::Well);
+        drop(listener);
+        assert_eq!(address(&config).state, State::Well);
+        assert_eq!(reachable("x", &at.to_string()).state, State::Missing);
+    }
 }

@@ -1,0 +1,94 @@
+//! What no section can check alone: names that must differ, names that must exist, and sense in the whole.
+
+use std::collections::BTreeSet;
+
+use super::document::Step;
+use super::{Config, judge};
+use crate::bank::Store;
+
+/// A place in the document and what is wrong there.
+type Placed = (Vec<Step>, String);
+
+/// What is wrong with values that are each well-formed.
+pub(super) fn problems(config: &Config) -> Vec<Placed> {
+    let mut problems = Vec::new();
+    if config.server.is_empty() {
+        let message = "there is nothing to watch: add a [[server]] with a `name` and a `kind`".to_owned();
+        problems.push((Vec::new(), message));
+    }
+    problems.extend(repeated("server", config.server.iter().map(|server| &*server.name)));
+    problems.extend(repeated("webhook", config.webhook.iter().map(|webhook| &*webhook.name)));
+    problems.extend(policy(&config.policy));
+    let api = config.api.problems().into_iter();
+    problems.extend(api.map(|(key, message)| (vec![Step::from("api"), Step::from(key)], message)));
+    problems
+}
+
+/// Elements of the array of tables `section` whose name an earlier one has.
+fn repeated<'n>(section: &str, names: impl Iterator<Item = &'n str>) -> Vec<Placed> {
+    let mut seen = BTreeSet::new();
+    let repeated = names.enumerate().filter(|(_, name)| !seen.insert(*name));
+    let placed = repeated.map(|(number, name)| {
+        let path = vec![Step::from(section), Step::from(number), Step::from("name")];
+        (path, format!("`{section}.name`: two are called `{name}`; rename one"))
+    });
+    placed.collect()
+}
+
+/// The judge says what is wrong with the first rule that makes no sense; asked about each alone, it says where.
+fn policy(policy: &judge::Config) -> Vec<Placed> {
+    let parse = |rule| judge::Policy::parse(judge::Config { rule, ..policy.clone() });
+    let at = |rest: &[Step]| [&[Step::from("policy")], rest].concat();
+    if let Err(error) = parse(Vec::new()) {
+        return vec![(at(&[]), format!("[policy]: {error}"))];
+    }
+    let alone = policy.rule.iter().enumerate().filter_map(|(number, rule)| {
+        let error = parse(vec![rule.clone()]).err()?;
+        Some((at(&[Step::from("rule"), Step::from(number)]), format!("[[policy.rule]]: {error}")))
+    });
+    let mut problems: Vec<Placed> = alone.collect();
+    if problems.is_empty()
+        && let Err(error) = parse(policy.rule.clone())
+    {
+        problems.push((at(&[Step::from("rule")]), format!("[[policy.rule]]: {error}")));
+    }
+    problems
+}
+
+/// What is allowed but deserves a second look.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = config.api.warnings();
+    warnings.extend(banks(config));
+    let loaded = &config.model.load;
+    for rule in &config.policy.rule {
+        let name = &rule.name;
+        match (&rule.label, &rule.model) {
+            (Some(_), Some(model)) if !loaded.contains(model) => warnings.push(format!(
+                "rule `{name}` asks the model `{model}`, which `model.load` does not name: it can never hold"
+            )),
+            (Some(_), None) if loaded.is_empty() => {
+                warnings.push(format!("rule `{name}` needs a model and `model.load` is empty: it can never hold"));
+            }
+            _ => {}
+        }
+    }
+    warnings
+}
+
+fn banks(config: &Config) -> Vec<String> {
+    let folder = config.banks.dir.display();
+    let known = match Store::open(&config.banks.dir).and_then(|store| store.names()) {
+        Ok(names) => names.iter().map(ToString::to_string).collect::<BTreeSet<_>>(),
+        Err(error) => return vec![format!("banks.dir: {error}")],
+    };
+    if known.is_empty() {
+        return vec![format!("there is no bank in {folder}: add one with `sluicegate bank add`")];
+    }
+    let rules = config.policy.rule.iter();
+    let named = rules.filter_map(|rule| Some((&rule.name, rule.bank.as_deref().filter(|bank| *bank != "*")?)));
+    let missing = named.filter(|(_, bank)| !known.contains(*bank));
+    let missing = missing.map(|(rule, bank)| {
+        format!("rule `{rule}` is about the bank `{bank}`, and there is none in {folder}: it can never hold")
+    });
+    missing.collect()
+}

@@ -1,0 +1,36 @@
+//! What would run with a configuration, in a line each.
+
+use super::{Config, judge};
+use crate::act::servers;
+use crate::bank::Store;
+
+/// A word and a line each. Looks into the folder of banks.
+pub(super) fn of(config: &Config) -> Vec<(&'static str, String)> {
+    let mut lines: Vec<_> = config.server.iter().map(|server| ("server", self::server(server))).collect();
+    lines.push(("banks", banks(config)));
+    lines.push(("models", if config.model.load.is_empty() { "none".to_owned() } else { config.model.load.join(", ") }));
+    if let Ok(policy) = judge::Policy::parse(config.policy.clone()) {
+        lines.extend(policy.sentences().into_iter().map(|sentence| ("rule", sentence)));
+    }
+    lines.extend(config.webhook.iter().map(|webhook| ("webhook", webhook.name.to_string())));
+    lines.push(("ledger", config.ledger.path.display().to_string()));
+    lines.push(("api", format!("http://{}", config.api.listen)));
+    lines
+}
+
+/// Without user and password, which addresses may hold.
+fn server(server: &servers::Config) -> String {
+    let host = server.rtmp.host_str().unwrap_or_default();
+    let port = server.rtmp.port().unwrap_or(1935);
+    let apps = if server.apps.is_empty() { "all applications".to_owned() } else { server.apps.join(", ") };
+    format!("{} at {host}:{port}, {apps}", server.name)
+}
+
+fn banks(config: &Config) -> String {
+    let folder = config.banks.dir.display();
+    let names = match Store::open(&config.banks.dir).and_then(|store| store.names()) {
+        Ok(names) => names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        Err(_) => Vec::new(),
+    };
+    if names.is_empty() { format!("none in {folder}") } else { format!("{} in {folder}", names.join(", ")) }
+}

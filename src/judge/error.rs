@@ -1,0 +1,98 @@
+//! What can be wrong with a policy; judging itself cannot fail.
+
+use crate::decision::Verdict;
+
+/// Why a policy makes no sense. Each message names the rule and what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// `deny_for` is zero.
+    #[error("`deny_for` is zero, so a cut would refuse nobody: write a duration such as \"24h\"")]
+    NoDeny,
+    /// A rule has an empty name.
+    #[error("a rule has no name: decisions are explained by it, so write one")]
+    Nameless,
+    /// Two rules have the same name.
+    #[error("two rules are called `{rule}`: rename one, so that decisions tell them apart")]
+    Duplicate {
+        /// The name.
+        rule: String,
+    },
+    /// The rule says neither `bank` nor `label`.
+    #[error("rule `{rule}` is about nothing: write `bank` or `label`")]
+    NoSubject {
+        /// The rule.
+        rule: String,
+    },
+    /// The rule says both `bank` and `label`.
+    #[error("rule `{rule}` is about a bank and a label: write one of them, and another rule for the other")]
+    TwoSubjects {
+        /// The rule.
+        rule: String,
+    },
+    /// A key that such a rule needs is not there.
+    #[error("rule `{rule}` has no `{key}`: write it")]
+    Missing {
+        /// The rule.
+        rule: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key that means nothing in such a rule.
+    #[error("rule `{rule}` has a `{key}`, which means nothing there: remove it")]
+    Stray {
+        /// The rule.
+        rule: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A value that no rule can have.
+    #[error("rule `{rule}`: `{key}` must be {must}")]
+    Range {
+        /// The rule.
+        rule: String,
+        /// The key.
+        key: &'static str,
+        /// What is allowed.
+        must: String,
+    },
+    /// A rule whose verdict is `clear`.
+    #[error("rule `{rule}` has the verdict `clear`, which no evidence is needed for: write watch, hold, cut or ban")]
+    Clear {
+        /// The rule.
+        rule: String,
+    },
+    /// A classifier would end a session on its own.
+    #[error(
+        "rule `{rule}` would {verdict} on a classifier's word alone: make it a hold, or set `allow_classifier_cut = true` \
+         in `[policy]`"
+    )]
+    ClassifierCut {
+        /// The rule.
+        rule: String,
+        /// Its verdict.
+        verdict: Verdict,
+    },
+}
+
+impl PolicyError {
+    /// A bounded word for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NoDeny => "no_deny",
+            Self::Nameless => "nameless",
+            Self::Duplicate { .. } => "duplicate",
+            Self::NoSubject { .. } => "no_subject",
+            Self::TwoSubjects { .. } => "two_subjects",
+            Self::Missing { .. } => "missing",
+            Self::Stray { .. } => "stray",
+            Self::Range { .. } => "range",
+            Self::Clear { .. } => "clear",
+            Self::ClassifierCut { .. } => "classifier_cut",
+        }
+    }
+
+    /// Never: somebody has to change the configuration.
+    pub const fn is_retryable(&self) -> bool {
+        false
+    }
+}

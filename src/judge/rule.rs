@@ -1,0 +1,150 @@
+//! One rule: which findings it counts, and when they are enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::decision::Verdict;
+use crate::finding::{Finding, Match, Observation, Opinion, Scores};
+
+/// A rule that makes sense.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rule {
+    pub(super) name: Arc<str>,
+    pub(super) verdict: Verdict,
+    pub(super) within: Duration,
+    pub(super) test: Test,
+}
+
+/// What a rule is about.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Test {
+    Bank(BankTest),
+    Label(LabelTest),
+}
+
+/// Enough distinct pictures match a bank.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct BankTest {
+    /// `None`: any one bank.
+    pub(super) bank: Option<Arc<str>>,
+    pub(super) pictures: usize,
+}
+
+/// A model gives a label a high score on enough of the pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LabelTest {
+    pub(super) label: Arc<str>,
+    /// `None`: any one model that knows the label.
+    pub(super) model: Option<Arc<str>>,
+    pub(super) above: f32,
+    pub(super) share: f64,
+    pub(super) at_least: usize,
+}
+
+impl Rule {
+    /// The bank or the model that `finding` speaks for, if the rule counts it. A rule holds for each bank and each model
+    /// apart: two banks that hold the same picture are not two pictures.
+    pub(super) fn subject<'finding>(&self, finding: &'finding Finding) -> Option<&'finding Arc<str>> {
+        match (&self.test, &finding.observation) {
+            (Test::Bank(test), Observation::Match(seen)) => {
+                let meant = test.bank.as_ref().is_none_or(|bank| *bank == seen.bank);
+                (meant && self.credits(seen.opinion)).then_some(&seen.bank)
+            }
+            (Test::Label(test), Observation::Scores(seen)) => test.score(seen).map(|_| &seen.model),
+            _ => None,
+        }
+    }
+
+    /// Nobody loses their stream over content that its own provider does not vouch for.
+    fn credits(&self, opinion: Opinion) -> bool {
+        match opinion {
+            Opinion::Positive => true,
+            Opinion::Negative => false,
+            Opinion::InvestigationSeed | Opinion::Disputed => !self.verdict.closes(),
+        }
+    }
+
+    /// Whether `counted`, findings of one subject within the time that the rule allows, are enough.
+    pub(super) fn holds(&self, counted: &[&Finding]) -> bool {
+        match &self.test {
+            Test::Bank(test) => distinct_pictures(counted) >= test.pictures,
+            Test::Label(test) => test.holds(counted),
+        }
+    }
+
+    /// The rule in English.
+    pub(super) fn sentence(&self) -> String {
+        let Self { name, verdict, within, test } = self;
+        let within = spelt(*within);
+        match test {
+            Test::Bank(BankTest { bank, pictures }) => {
+                let bank = bank.as_ref().map_or("any one bank".to_owned(), |bank| format!("the bank `{bank}`"));
+                let pictures = if *pictures == 1 {
+                    "one picture matches".to_owned()
+                } else {
+                    format!("{pictures} distinct pictures within {within} match")
+                };
+                format!("{name}: {verdict} when {pictures} {bank}.")
+            }
+            Test::Label(LabelTest { label, model, above, share, at_least }) => {
+                let model = model.as_ref().map_or("any one model".to_owned(), |model| format!("the model `{model}`"));
+                let share = share * 100.0;
+                format!(
+                    "{name}: {verdict} when {model} scores `{label}` above {above} on more than {share} % of the \
+                     pictures that it saw within {within}, at least {at_least}."
+                )
+            }
+        }
+    }
+}
+
+impl LabelTest {
+    /// The score that the rule goes by.
+    pub(super) fn score(&self, seen: &Scores) -> Option<f32> {
+        if self.model.as_ref().is_some_and(|model| *model != seen.model) {
+            return None;
+        }
+        let (_, score) = seen.scores.iter().find(|(label, _)| *label == self.label)?;
+        (!score.is_nan()).then_some(*score)
+    }
+
+    fn holds(&self, counted: &[&Finding]) -> bool {
+        // A picture scored twice is one picture.
+        let mut pictures: BTreeMap<u64, bool> = BTreeMap::new();
+        for finding in counted {
+            if let Observation::Scores(seen) = &finding.observation {
+                let high = self.score(seen).is_some_and(|score| score > self.above);
+                *pictures.entry(finding.sequence).or_default() |= high;
+            }
+        }
+        let high = pictures.values().filter(|high| **high).count();
+        pictures.len() >= self.at_least && high as f64 > self.share * pictures.len() as f64
+    }
+}
+
+/// How many distinct pictures match: the smaller of the number of access units and the number of signals.
+///
+/// A slate that stands still gives a match with every picture, but always with the same signal; one picture near two
+/// signals is still one picture. Both numbers only grow with more evidence, so a match can never speak for a stream,
+/// and both can be shown to whoever asks why: "these pictures were these entries of the bank".
+fn distinct_pictures(counted: &[&Finding]) -> usize {
+    let units: BTreeSet<u64> = counted.iter().map(|finding| finding.sequence).collect();
+    let signals: BTreeSet<u64> =
+        counted.iter().filter_map(|finding| matched(finding)).map(|seen| seen.signal).collect();
+    units.len().min(signals.len())
+}
+
+fn matched(finding: &Finding) -> Option<&Match> {
+    match &finding.observation {
+        Observation::Match(seen) => Some(seen),
+        Observation::Scores(_) => None,
+    }
+}
+
+/// As the configuration writes it: `4s`.
+fn spelt(span: Duration) -> String {
+    format!("{:#}", SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX))
+}
