@@ -264,7 +264,7 @@ fn sound_that_comes_first_never_keeps_the_video_from_starting() {
 fn a_keyframe_that_is_far_away_is_waited_for() {
     let _guard = side_by_side();
     let nginx = Nginx::start();
-    let clip = nginx.clip("clip.flv", "-g 240 -keyint_min 240");
+    let clip = nginx.clip("clip.flv", "-t 16 -g 240 -keyint_min 240");
     let _publisher = nginx.publish(&clip, "s");
     let sources = sources(Config { no_video_after: Duration::from_secs(5), ..impatient() });
     Watched::add(&sources, &nginx.url("s")).attached();
