@@ -414,6 +414,21 @@ fn threads() -> Vec<String> {
 }
 
 #[test]
+fn attaching_again_and_again_leaves_nothing_behind() {
+    let _guard = THREADS.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let before = threads().len();
+    let config =
+        Config { reconnect_min: Duration::from_millis(1), reconnect_max: Duration::from_millis(1), ..impatient() };
+    let sources = sources(config);
+    let watched = Watched::add(&sources, &format!("rtmp://127.0.0.1:{}/live/s", free_port()));
+    for _ in 0..40 {
+        watched.reconnecting();
+    }
+    // GLib keeps a few idle threads for reuse; forty pipelines that were never stopped would be eighty.
+    until("stopped pipelines are gone", Duration::from_secs(5), || threads().len() < before + 12);
+}
+
+#[test]
 fn a_shutdown_leaves_no_thread_and_waits_for_nobody() {
     let _guard = THREADS.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     let nginx = Nginx::start();
