@@ -20,7 +20,7 @@ use crate::finding::Opinion;
 /// Banks of known content: add to them, list, show and verify them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct BankArgs {
+pub(super) struct BankArgs {
     #[command(subcommand)]
     command: Command,
     /// Folder that holds the banks.
@@ -128,7 +128,7 @@ struct Answer {
 /// # Errors
 /// When a file or a bank is not what it should be, each named with what to do next; or when `out` cannot be written to.
 /// What could be done has been done and told by then.
-pub fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let store = Store::open(&args.banks)?;
     let (answers, failures) = match &args.command {
         Command::Add(add_args) => add(&store, add_args),

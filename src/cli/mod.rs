@@ -4,6 +4,7 @@
 //! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), and for
 //! `doctor` alone 1.
 
+mod bank;
 mod check_config;
 mod doctor;
 mod failure;
@@ -60,6 +61,7 @@ enum Command {
     Init(init::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
+    Bank(bank::BankArgs),
     /// List the models that come with Sluicegate, and verify those on this machine.
     #[command(after_long_help = "Examples:\n  sluicegate model list\n  sluicegate model verify safety")]
     Model(model::ModelArgs),
@@ -93,6 +95,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Init(args) => init::run(args),
         Command::CheckConfig(args) => check_config::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Model(args) => return answered(model::run(args, &mut io::stdout().lock())),
     };
     done.map(|()| ExitCode::SUCCESS)
