@@ -61,10 +61,6 @@ enum Command {
     Init(init::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
-    /// Keep banks of known content: add to them, list, show and verify them.
-    #[command(
-        after_long_help = "Examples:\n  sluicegate bank add attack-2026-11 leaked.mp4 still.jpg\n  sluicegate bank verify"
-    )]
     Bank(bank::BankArgs),
     /// List the models that come with Sluicegate, and verify those on this machine.
     #[command(after_long_help = "Examples:\n  sluicegate model list\n  sluicegate model verify safety")]
