@@ -251,6 +251,15 @@ mod tests {
     }
 
     #[test]
+    fn a_phase_longer_than_the_gap_does_not_choose_every_frame() {
+        let second = Duration::from_secs(1);
+        let config = Config { min_interval: 3 * second, max_gap: second, ..Config::default() };
+        let mut sampler = Sampler::new(&config, 2 * second);
+        let timeline = "k . . . . . . . . . . . . . . . . . . . .";
+        assert_eq!(play(&mut sampler, timeline), "0 0-10:10 0-15:15 0-20:20");
+    }
+
+    #[test]
     fn timestamps_that_stand_still_hide_nothing() {
         let mut sampler = Sampler::new(&Config::default(), Duration::ZERO);
         let frozen = |sequence, keyframe| AccessUnit {
