@@ -121,6 +121,16 @@ apps = ["live"]
         Ok(std::fs::write(self.configuration(), text)?)
     }
 
+    /// Puts `new` where the configuration says `old`.
+    ///
+    /// # Errors
+    /// When it says so nowhere, or cannot be written.
+    pub fn change_configuration(&self, old: &str, new: &str) -> Result<()> {
+        let text = std::fs::read_to_string(self.configuration())?;
+        anyhow::ensure!(text.contains(old), "the configuration does not say `{old}`");
+        Ok(std::fs::write(self.configuration(), text.replace(old, new))?)
+    }
+
     /// Starts `sluicegate run` and waits until it is ready.
     ///
     /// # Errors
