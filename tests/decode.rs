@@ -9,11 +9,41 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate::clock::Clock;
+use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::decode::{self, Config, DecodeError, Decoder, file};
 use sluicegate::picture::{ColourRange, Picture};
-use sluicegate::stream::AccessUnit;
-use support::{ffmpeg, units};
+use sluicegate::stream::{AccessUnit, Codec};
+use support::ffmpeg;
+
+/// The access units of an H.264 test clip of `size`, `seconds` long, with a keyframe every second and B-frames;
+/// `more` are further arguments of ffmpeg.
+fn units(size: &str, seconds: u32, more: &str) -> Vec<AccessUnit> {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = ffmpeg(
+        &format!(
+            "-f lavfi -i testsrc2=size={size}:rate=30 -t {seconds} -pix_fmt yuv420p -c:v libx264 -preset veryfast \
+             -x264-params keyint=30:min-keyint=30:scenecut=0:bframes=2:aud=1:repeat-headers=1:threads=1 {more}"
+        ),
+        &folder.path().join("clip.h264"),
+    );
+    let data = Bytes::from(std::fs::read(clip).unwrap());
+    let delimiter = [0, 0, 0, 1, 9];
+    let mut starts: Vec<usize> =
+        (0..data.len()).filter(|&at| data.get(at..at + delimiter.len()) == Some(&delimiter[..])).collect();
+    starts.push(data.len());
+    let unit = |(sequence, window): (usize, &[usize])| {
+        let data = data.slice(window[0]..window[1]);
+        AccessUnit {
+            sequence: sequence as u64,
+            codec: Codec::H264,
+            keyframe: data.windows(4).any(|nal| nal[..3] == [0, 0, 1] && nal[3] & 31 == 5),
+            pts: None,
+            arrived: Timestamp::from_millis(sequence as u64 * 33),
+            data,
+        }
+    };
+    starts.windows(2).enumerate().map(unit).collect()
+}
 
 fn decoder() -> Decoder {
     Decoder::new(&Config::default()).unwrap()
@@ -146,6 +176,20 @@ fn too_large_a_picture_is_refused_and_the_next_stream_decodes() {
     assert!(matches!(refused, DecodeError::TooLarge { width: 1280, height: 720, .. }), "{refused}");
     assert!(!refused.is_retryable());
     assert_eq!(decoder.decode(&allowed, &[0]).unwrap().len(), 1);
+}
+
+#[test]
+fn a_decoder_that_takes_too_long_is_given_up_at_once() {
+    let clip = units("1920x1080", 1, "");
+    let clock = Clock::system();
+    let start = clock.now();
+    let mut decoder = Decoder::new(&Config { timeout: Duration::from_micros(1), ..Config::default() }).unwrap();
+    for _ in 0..3 {
+        let error = decoder.decode(&clip, &[29]).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), ("timed_out", true));
+    }
+    drop(decoder);
+    assert!(clock.now().since(start) < Duration::from_secs(1));
 }
 
 #[test]

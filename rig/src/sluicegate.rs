@@ -36,6 +36,7 @@ name = "likely-graphic"
 label = "nsfl"
 above = 0.8
 share = 0.5
+at_least = 3
 within = "6s"
 verdict = "hold"
 "#;

@@ -257,7 +257,7 @@ fn log(job: &Job, outcome: &Outcome) {
     match outcome {
         Outcome::Done { detail } => tracing::info!(action, %decision, attempts, detail, "done"),
         Outcome::Retry { detail, due } => {
-            tracing::warn!(action, %decision, attempts, detail, %due, "to be tried again")
+            tracing::warn!(action, %decision, attempts, detail, %due, "to be tried again");
         }
         Outcome::GaveUp { detail } => {
             tracing::error!(action, %decision, attempts, detail, "given up: somebody must see to it");

@@ -181,12 +181,11 @@ fn sign(key: &[u8], id: &str, seconds: u64, body: &str) -> String {
 /// `Retry-After`, in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            Timestamp::from_micros(u64::try_from(date.as_microsecond()).ok()?).since(now)
-        }
+    let wait = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        Timestamp::from_micros(u64::try_from(date.as_microsecond()).ok()?).since(now)
     };
     Some(wait.min(LONGEST_WAIT))
 }

@@ -21,7 +21,7 @@ use crate::api::Happening;
 use crate::clock::Clock;
 use crate::decision::{Action, Decision, Deny, Verdict};
 use crate::finding::{Finding, Observation};
-use crate::judge::{Judge, Judgement};
+use crate::judge::{Judge, Judgement, Policy};
 use crate::ledger::Ledger;
 use crate::metrics::Stage;
 use crate::stream::Session;
@@ -48,8 +48,7 @@ pub(super) enum Notice {
 /// What the judge's thread owns and what it hands on to.
 pub(super) struct Deciding {
     pub(super) judge: Judge,
-    pub(super) policy: Arc<str>,
-    pub(super) deny_for: Duration,
+    pub(super) policy: Arc<Policy>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) gate: Arc<Gate>,
     pub(super) webhooks: Vec<Webhook>,
@@ -106,7 +105,7 @@ impl Deciding {
                 Some(self.decide(judgement))
             }
             Notice::Ended(session) => {
-                self.judge.end(&session);
+                self.judge.end(&session, self.clock.now());
                 self.closed.remove(&session);
                 None
             }
@@ -140,8 +139,8 @@ impl Deciding {
 
     fn decide(&mut self, judgement: Judgement) -> Unrecorded {
         let Judgement { session, verdict, rule, decided, evidence } = judgement;
-        let decision =
-            Decision { id: Uuid::now_v7(), session, verdict, rule, policy: Arc::clone(&self.policy), decided, evidence };
+        let policy = self.policy.digest().into();
+        let decision = Decision { id: Uuid::now_v7(), session, verdict, rule, policy, decided, evidence };
         let deny = verdict.closes().then(|| self.deny(&decision));
         let mut actions = Vec::new();
         if verdict.closes() {
@@ -161,7 +160,7 @@ impl Deciding {
             stream: decision.session.stream.clone(),
             decision: decision.id,
             since: decision.decided,
-            until: (decision.verdict == Verdict::Cut).then(|| decision.decided + self.deny_for),
+            until: (decision.verdict == Verdict::Cut).then(|| decision.decided + self.policy.deny_for()),
         }
     }
 

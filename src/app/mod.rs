@@ -76,7 +76,7 @@ struct House {
     telling: Telling,
     ledger: Arc<Ledger>,
     gate: Arc<Gate>,
-    policy: Policy,
+    policy: Arc<Policy>,
     banks: Arc<[Arc<Bank>]>,
     models: Vec<model::Session>,
     decoders: Vec<Decoder>,
@@ -94,7 +94,7 @@ impl House {
         let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
         let closed: HashSet<_> = ledger.unfinished_kicks()?.into_iter().collect();
         info!(denies = gate.count(), unfinished = closed.len(), "the ledger is open");
-        let policy = Policy::parse(config.policy.clone())?;
+        let policy = Arc::new(Policy::parse(config.policy.clone())?);
         for sentence in policy.sentences() {
             info!("rule: {sentence}");
         }
@@ -144,9 +144,8 @@ impl House {
             clock,
         })?;
         let deciding = Deciding {
-            policy: policy.digest().into(),
-            deny_for: config.policy.deny_for,
-            judge: Judge::new(policy),
+            judge: Judge::new(Arc::clone(&policy)),
+            policy,
             ledger: Arc::clone(&ledger),
             gate: Arc::clone(&gate),
             webhooks: webhooks.clone(),

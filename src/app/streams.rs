@@ -77,11 +77,7 @@ impl Streams {
         let stream = Arc::new(Attached::new(session.clone(), now));
         let mailbox = match self.queue.open(Arc::clone(&stream)) {
             Ok(mailbox) => mailbox,
-            Err(error) => {
-                self.telling.metrics.error(Stage::Source, error.kind());
-                warn!(%session, %error, "a stream is not inspected");
-                return;
-            }
+            Err(error) => return self.not_inspected(session, error.kind(), &error),
         };
         let phase = self.sampling.min_interval.mul_f64(rand::random::<f64>());
         let mut sampler = Sampler::new(&self.sampling, phase);
@@ -111,13 +107,21 @@ impl Streams {
                 watched.hinder(UninspectableReason::UnsupportedCodec);
             }
         };
-        let source = self.sources.add(pull, Box::new(on_event));
+        let source = match self.sources.add(pull, Box::new(on_event)) {
+            Ok(source) => source,
+            Err(error) => return self.not_inspected(session, error.kind(), &error),
+        };
         info!(%session, "attached");
         let shown = (StreamState::Connecting, now);
         entries.insert(session.clone(), Entry { stream, shown, _source: source });
         drop(entries);
         let happening = Happening::StreamAttached { session: session.id.clone() };
         self.telling.tell(now, &session.stream, happening);
+    }
+
+    fn not_inspected(&self, session: &Session, kind: &str, error: &dyn std::error::Error) {
+        self.telling.metrics.error(Stage::Source, kind);
+        warn!(%session, %error, "a stream is not inspected; it is tried again as long as its server lists it");
     }
 
     /// Ends the inspection of a session.

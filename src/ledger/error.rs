@@ -120,6 +120,7 @@ impl LedgerError {
     }
 
     /// Says what an error of SQLite means for the file at `path`.
+    #[expect(clippy::needless_pass_by_value, reason = "so that it fits map_err")]
     pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_path_buf();
         let reason = error.to_string();

@@ -72,7 +72,7 @@ fn what_is_recorded_reads_back_after_a_restart() {
     open(&dir).record(&decision, Some(&deny), &[kick(&decision), notify()]).unwrap();
 
     let ledger = open(&dir);
-    assert_eq!(ledger.decisions(10).unwrap(), [decision.clone()]);
+    assert_eq!(ledger.decisions(10).unwrap(), std::slice::from_ref(&decision));
     assert_eq!(ledger.decision(decision.id).unwrap(), Some(decision));
     assert_eq!(ledger.decision(Uuid::now_v7()).unwrap(), None);
     assert_eq!(ledger.denies(at(2000)).unwrap(), [deny]);
@@ -113,7 +113,7 @@ fn a_deny_ends_by_itself_or_is_lifted() {
     ledger.record(&brief, Some(&first), &[]).unwrap();
     ledger.record(&lasting, Some(&second), &[]).unwrap();
     assert_eq!(ledger.denies(at(1999)).unwrap(), [first, second.clone()]);
-    assert_eq!(ledger.denies(at(2000)).unwrap(), [second.clone()]);
+    assert_eq!(ledger.denies(at(2000)).unwrap(), std::slice::from_ref(&second));
 
     assert_eq!(ledger.lift(&brief.session.stream, at(3000)).unwrap(), [], "it had ended");
     assert_eq!(ledger.lift_decision(lasting.id, at(3000)).unwrap(), [second]);
@@ -247,6 +247,19 @@ fn a_full_disk_is_an_error_that_passes() {
     assert_eq!((error.kind(), error.is_retryable()), ("full", true));
     ledger.lock().connection.execute_batch("PRAGMA max_page_count = 10000").unwrap();
     ledger.record(&decision("b", at(1000)), None, &[]).unwrap();
+}
+
+#[test]
+fn a_file_locked_by_another_program_is_an_error_that_passes() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    ledger.lock().connection.busy_timeout(Duration::ZERO).unwrap();
+    let other = Connection::open(&ledger.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = ledger.record(&decision("a", at(1000)), None, &[]).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), ("busy", true));
+    other.execute_batch("ROLLBACK").unwrap();
+    ledger.record(&decision("a", at(1000)), None, &[]).unwrap();
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Framing {
                 SEQUENCE_PARAMETERS | PICTURE_PARAMETERS => {}
                 _ => continue,
             }
-            let nal = tail.get(..start_code(tail).unwrap_or(tail.len())).unwrap_or_default();
+            let nal = without_trailing_zeros(tail.get(..start_code(tail).unwrap_or(tail.len())).unwrap_or_default());
             if self.parameters.len() + nal.len() <= MAX_PARAMETERS {
                 self.parameters.put_slice(&[0, 0, 0, 1]);
                 self.parameters.put_slice(nal);
@@ -98,6 +98,12 @@ fn tails(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = start_code(rest).and_then(|at| rest.get(at + 3..))?;
         Some(rest)
     })
+}
+
+/// No NAL unit ends in a zero byte; one that follows belongs to the next start code.
+fn without_trailing_zeros(nal: &[u8]) -> &[u8] {
+    let length = nal.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    nal.get(..length).unwrap_or_default()
 }
 
 fn start_code(bytes: &[u8]) -> Option<usize> {
@@ -147,10 +153,11 @@ mod tests {
             let (kind, slice_type) = unit.split_once(':').unwrap_or((unit, "0"));
             let code: u32 = slice_type.parse::<u32>().unwrap() + 1;
             let length = code.ilog2();
-            // first_mb_in_slice 0 is the single bit 1; then slice_type, then enough bits for a payload.
-            let bits = 1_u32 << 31 | code << (31 - (2 * length + 1));
+            // first_mb_in_slice 0 is the single bit 1; then slice_type, then ones for a payload.
+            let rest = 31 - (2 * length + 1);
+            let bits = 1_u32 << 31 | code << rest | ((1 << rest) - 1);
             bytes.put_slice(&[0, 0, 0, 1, 0x60 | kind.parse::<u8>().unwrap()]);
-            bytes.put_u32(bits | 1);
+            bytes.put_u32(bits);
         }
         bytes.freeze()
     }

@@ -108,10 +108,10 @@ impl SourceError {
             return Self::UnsupportedCodec { stream, codec: format!("FLV codec {tag}") };
         }
         if let Some(kind) = error.kind::<gst::ResourceError>() {
-            return match kind {
-                gst::ResourceError::NotFound | gst::ResourceError::NotAuthorized => Self::Refused { stream, reason },
-                _ => Self::Unreachable { stream, reason },
-            };
+            use gst::ResourceError::{NotAuthorized, NotFound};
+            // RTMP's refusals arrive as a connection that failed, with the server's answer in the message.
+            let refused = matches!(kind, NotFound | NotAuthorized) || reason.contains("play denied");
+            return if refused { Self::Refused { stream, reason } } else { Self::Unreachable { stream, reason } };
         }
         match error.kind::<gst::StreamError>() {
             Some(gst::StreamError::CodecNotFound) => Self::UnsupportedCodec { stream, codec: reason },
@@ -130,4 +130,45 @@ fn redact(text: &str, pull: &Pull) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::StreamId;
+
+    fn pull() -> Pull {
+        let stream = StreamId::new("main", "live", "sk_9f8e7d");
+        Pull { stream, protocol: "rtmp", url: "rtmp://10.0.0.1/live/sk_9f8e7d".to_owned() }
+    }
+
+    #[test]
+    fn an_element_s_error_is_told_in_the_house_s_words() {
+        use gst::{CoreError, ResourceError, StreamError};
+        let flv = "gstflvdemux.c(1): video (): unsupported video codec tag 12";
+        for (error, debug, kind) in [
+            (glib::Error::new(ResourceError::OpenRead, "Connection refused"), None, "unreachable"),
+            (glib::Error::new(ResourceError::Read, "Connection reset by peer"), None, "unreachable"),
+            (glib::Error::new(ResourceError::OpenRead, "play denied; stream not found"), None, "refused"),
+            (glib::Error::new(ResourceError::NotFound, "No such file"), None, "refused"),
+            (glib::Error::new(ResourceError::NotAuthorized, "no"), None, "refused"),
+            (glib::Error::new(StreamError::WrongType, "Invalid FLV"), None, "garbage"),
+            (glib::Error::new(StreamError::Failed, "Internal data stream error."), None, "garbage"),
+            (glib::Error::new(StreamError::Decode, "oh"), Some(flv), "unsupported_codec"),
+            (glib::Error::new(CoreError::Negotiation, "oh"), None, "failed"),
+        ] {
+            let told = SourceError::from_element(&pull(), &error, debug);
+            assert_eq!(told.kind(), kind, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_key_never_shows_in_an_error() {
+        let error =
+            glib::Error::new(gst::ResourceError::Read, "cannot open rtmp://10.0.0.1/live/sk_9f8e7d, or sk_9f8e7d.");
+        let told = SourceError::from_element(&pull(), &error, Some("sk_9f8e7d"));
+        for shown in [told.to_string(), format!("{told:?}")] {
+            assert!(!shown.contains("9f8e7d") && !shown.contains("10.0.0.1"), "{shown}");
+        }
+    }
 }

@@ -32,9 +32,8 @@ pub fn check(config: &Config) -> Result<Vec<(String, String)>, SourceError> {
     let mut missing = Vec::new();
     for launch in read(config.pipelines.as_deref())? {
         let mut context = gst::ParseContext::new();
-        if gst::parse::launch_full(&launch.text, Some(&mut context), gst::ParseFlags::empty()).is_err() {
-            missing.extend(context.missing_elements());
-        }
+        let _built = gst::parse::launch_full(&launch.text, Some(&mut context), gst::ParseFlags::empty());
+        missing.extend(missing_from(&context));
     }
     if gst::ElementFactory::find(DISCARD).is_none() {
         missing.push(DISCARD.to_owned());
@@ -127,7 +126,7 @@ impl Launch {
         let wrong = |reason: String| SourceError::Description { origin: self.origin.clone(), reason };
         let mut context = gst::ParseContext::new();
         let built = gst::parse::launch_full(&self.text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
-        if let Some(element) = context.missing_elements().into_iter().next() {
+        if let Some(element) = missing_from(&context).next() {
             let package = package_of(&element);
             return Err(SourceError::MissingElement { element, package });
         }
@@ -147,6 +146,11 @@ impl Launch {
             .map_err(|_element| wrong("its element `video` is no appsink".to_owned()))?;
         Ok(Parts { pipeline, src, demux, entry, video })
     }
+}
+
+/// The elements that this machine lacks. A parser that stumbles over an element's property names that element as well.
+fn missing_from(context: &gst::ParseContext) -> impl Iterator<Item = String> {
+    context.missing_elements().into_iter().filter(|element| gst::ElementFactory::find(element).is_none())
 }
 
 fn without_comments(text: &str) -> String {

@@ -43,7 +43,7 @@ impl Outlet {
 
     /// Shuts out the current attachment and opens the way for the next, whose number it gives.
     pub(super) fn supersede(&self) -> Attempt {
-        let next = |current| (current != CLOSED).then_some(current + 1);
+        let next = |current| (current != CLOSED).then(|| current + 1);
         match self.current.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
             Ok(previous) => previous + 1,
             Err(closed) => closed - 1,

@@ -239,6 +239,11 @@ impl Supervisor {
             _ if reason == Reason::NoVideo => outlet.say(SourceEvent::NoVideo),
             _ => {}
         }
+        if reason == Reason::NoVideo {
+            // The server does well. A longer wait would only make it likelier to miss the keyframe that starts the
+            // video, where keyframes are rare.
+            *failures = 0;
+        }
         let (min, max) = (self.config.reconnect_min, self.config.reconnect_max);
         let after = backoff::delay(*failures, min, max, rand::random());
         *failures = failures.saturating_add(1);

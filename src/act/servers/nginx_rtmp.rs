@@ -5,12 +5,14 @@
 //!   ends *every* session. So a kick always names the client's number, and never anything but digits goes there.
 //! - `/stat` shows every byte of a name that is not printable ASCII as a space. The hook tells the whole name, so names
 //!   that `/stat` would blur are remembered from there.
-//! - Each worker process knows its own sessions only: `worker_processes 1` is a must.
+//! - Each worker process knows its own sessions only: `worker_processes 1` is a must, and after a reload the old worker's
+//!   sessions are out of sight. A change of the worker that answers is logged.
 
 mod hook;
 mod stat;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -39,6 +41,8 @@ pub struct NginxRtmp {
     client: Client,
     /// Whole names by client number, for those that `/stat` would blur.
     names: Mutex<BTreeMap<u64, Arc<str>>>,
+    /// The worker process that answered last; 0: none has.
+    pid: AtomicU32,
 }
 
 impl NginxRtmp {
@@ -51,6 +55,7 @@ impl NginxRtmp {
             apps: config.apps.clone(),
             client: http::client(common.connect_timeout, common.request_timeout)?,
             names: Mutex::default(),
+            pid: AtomicU32::default(),
         })
     }
 
@@ -88,7 +93,16 @@ impl NginxRtmp {
     async fn publishers(&self) -> Result<Vec<stat::Publisher>, ActError> {
         let path = "/stat";
         let body = self.ask(Method::GET, path, None, LARGEST_STAT).await?;
-        stat::publishers(&String::from_utf8_lossy(&body)).map_err(|reason| self.garbage(path, reason))
+        let stat = stat::read(&String::from_utf8_lossy(&body)).map_err(|reason| self.garbage(path, reason))?;
+        let before = self.pid.swap(stat.pid, Ordering::Relaxed);
+        if before != 0 && before != stat.pid {
+            tracing::warn!(
+                server = %self.name,
+                "another nginx worker answers now: if nginx was reloaded, publishers from before cannot be seen or cut off; \
+                 restart it, and keep worker_processes at 1"
+            );
+        }
+        Ok(stat.publishers)
     }
 
     fn failed(&self, path: &'static str, error: &reqwest::Error) -> ActError {

@@ -45,8 +45,8 @@ fn run(lead: Duration) -> Result<()> {
     let banked = clips::banked()?;
     let added = sluicegate.command(&["bank", "add", "demo", &banked.display().to_string()])?;
     println!("  {}", added.trim().replace('\n', "\n  "));
-    let model = format!("\n[[model]]\nmanifest = \"{}\"\n", repository().join("models/safety.toml").display());
-    sluicegate.configure(&nginx, POLICY, &model)?;
+    let model = "\n[model]\nload = [\"safety\"]\n";
+    sluicegate.configure(&nginx, POLICY, model)?;
     sluicegate.start()?;
     println!("  sluicegate is ready at {} (try {0}/metrics)\n", sluicegate.api());
 

@@ -27,8 +27,17 @@ pub(super) struct Publisher {
     pub bytes_in: Option<u64>,
 }
 
-/// Every publisher in the text, or what is wrong with it.
-pub(super) fn publishers(xml: &str) -> Result<Vec<Publisher>, String> {
+/// What the text says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Stat {
+    /// The worker process that answered.
+    pub pid: u32,
+    /// Every publisher it knows of.
+    pub publishers: Vec<Publisher>,
+}
+
+/// Reads the text, or says what is wrong with it.
+pub(super) fn read(xml: &str) -> Result<Stat, String> {
     let mut reader = Reader::from_str(xml);
     let mut seen = Seen::default();
     let mut path: Vec<String> = Vec::new();
@@ -56,7 +65,7 @@ pub(super) fn publishers(xml: &str) -> Result<Vec<Publisher>, String> {
             Event::Text(text) => seen.text.push_str(&text),
             Event::CData(text) => seen.text.push_str(&text),
             Event::GeneralRef(reference) => seen.text.push_str(&resolve(&reference)?),
-            Event::Eof if closed => return Ok(seen.publishers),
+            Event::Eof if closed => return Ok(seen.stat),
             Event::Eof => return Err("it ends too early".to_owned()),
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) | Event::DocType(_) => {}
         }
@@ -74,15 +83,22 @@ struct Seen {
     client: Option<u64>,
     address: Option<String>,
     publishing: bool,
-    publishers: Vec<Publisher>,
+    stat: Stat,
 }
 
 impl Seen {
     /// An element at `path` is closed.
     fn end(&mut self, path: &[String]) -> Result<(), String> {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let ["rtmp", "server", "application", inside @ ..] = path.as_slice() else { return Ok(()) };
         let text = mem::take(&mut self.text);
+        let inside = match path.as_slice() {
+            ["rtmp", "pid"] => {
+                self.stat.pid = text.parse().unwrap_or_default();
+                return Ok(());
+            }
+            ["rtmp", "server", "application", inside @ ..] => inside,
+            _ => return Ok(()),
+        };
         match inside {
             ["name"] => self.app = text,
             ["live", "stream", "name"] => self.name = text,
@@ -99,7 +115,7 @@ impl Seen {
                 if mem::take(&mut self.publishing) {
                     let client = client.ok_or_else(|| "a publisher without a number".to_owned())?;
                     let (app, name, bytes_in) = (self.app.clone(), self.name.clone(), self.bytes_in);
-                    self.publishers.push(Publisher { app, name, client, address, bytes_in });
+                    self.stat.publishers.push(Publisher { app, name, client, address, bytes_in });
                 }
             }
             _ => {}

@@ -25,7 +25,8 @@ fn published(server: &NginxRtmp, body: &[u8]) -> (String, String, String) {
 
 #[test]
 fn lists_the_publishers_and_not_their_viewers() {
-    let found: Vec<_> = stat::publishers(STAT).unwrap();
+    let stat::Stat { pid, publishers: found } = stat::read(STAT).unwrap();
+    assert_eq!(pid, 18308);
     let seen: Vec<_> = found.iter().map(|p| (p.app.as_str(), p.name.as_str(), p.client)).collect();
     assert_eq!(seen, [("live", "a&b", 1), ("live", "<x>\"y", 7), ("backstage", "plain", 9)]);
     assert_eq!(found[0].bytes_in, Some(55784));
@@ -36,7 +37,7 @@ fn lists_the_publishers_and_not_their_viewers() {
 fn a_text_cut_short_anywhere_is_refused_as_a_whole() {
     let whole = STAT.trim_end().len();
     for end in (0..whole).filter(|end| STAT.is_char_boundary(*end)) {
-        assert!(stat::publishers(&STAT[..end]).is_err(), "{end} of {whole} bytes");
+        assert!(stat::read(&STAT[..end]).is_err(), "{end} of {whole} bytes");
     }
 }
 
@@ -55,7 +56,7 @@ fn garbage_is_refused() {
         "<rtmp><server><application><live><stream><client><id>-1</id><publishing/></client></stream></live></application></server></rtmp>",
         &format!("<rtmp>{}", "<a>".repeat(100_000)),
     ] {
-        assert!(stat::publishers(text).is_err(), "{}", text.get(..80).unwrap_or(text));
+        assert!(stat::read(text).is_err(), "{}", text.get(..80).unwrap_or(text));
     }
 }
 
