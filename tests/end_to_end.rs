@@ -2,7 +2,9 @@
 //!
 //! Each test is a story with its own servers on free ports. Nothing sleeps for a fixed time: events are awaited.
 
-use std::path::PathBuf;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rig::clips;
@@ -31,7 +33,7 @@ enum Hooks {
     Off,
 }
 
-fn publish(nginx: &Nginx, clip: &PathBuf, name: &str) -> Publisher {
+fn publish(nginx: &Nginx, clip: &Path, name: &str) -> Publisher {
     Publisher::start(clip, &format!("{}/live/{name}", nginx.rtmp()), Times::Forever).unwrap()
 }
 
@@ -50,7 +52,8 @@ fn await_gone(events: &Events, name: &str) {
 
 /// Every picture that was chosen is accounted for.
 fn assert_conserved(sluicegate: &Sluicegate) {
-    let count = |outcome: &str| sluicegate.metric(&format!("sluicegate_pictures_total{{outcome=\"{outcome}\"}}")).unwrap();
+    let count =
+        |outcome: &str| sluicegate.metric(&format!("sluicegate_pictures_total{{outcome=\"{outcome}\"}}")).unwrap();
     rig::until("offered = inspected + superseded + failed", PATIENCE, || {
         let accounted = count("inspected") + count("superseded") + count("failed");
         (count("offered") > 0.0 && (count("offered") - accounted).abs() < 0.5).then_some(())

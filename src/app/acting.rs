@@ -1,9 +1,15 @@
-//! Watches the outbox at work: tells each step of an action, and measures how long cutting off took.
+//! Watches the outbox at work: tells each step of an action, measures how long cutting off took, and makes sure that a
+//! publisher who is said to be gone is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::error;
 
+use super::attached::Attached;
+use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::outbox::{Observer, Progress, Step};
 use crate::api::{self, Happening};
@@ -12,10 +18,13 @@ use crate::decision::{Action, Decision, Job, Outcome};
 use crate::ledger::Ledger;
 use crate::metrics::Stage;
 
+const SETTLING: Duration = Duration::from_millis(500);
+
 /// See the module.
 #[derive(Clone)]
 pub(super) struct Acting {
     pub(super) ledger: Arc<Ledger>,
+    pub(super) streams: Arc<Streams>,
     pub(super) telling: Telling,
 }
 
@@ -27,9 +36,30 @@ impl Acting {
             let (acting, job, at) = (self.clone(), progress.job.clone(), progress.at);
             if let Action::Kick { session } = &job.action {
                 acting.telling.tell(at, &session.stream, happening(&job, far));
+                if far == api::Progress::ObservedGone
+                    && let Some(stream) = acting.streams.get(session)
+                {
+                    drop(tokio::spawn(acting.clone().make_sure(stream)));
+                }
             }
             drop(spawn_blocking(move || acting.account(&job, far, at)));
         })
+    }
+
+    /// A server may no longer list a publisher who is still on the air: nginx after a reload does. What is in the pipes
+    /// gets half a second to run dry.
+    async fn make_sure(self, stream: Arc<Attached>) {
+        sleep(SETTLING).await;
+        let settled = stream.received();
+        sleep(SETTLING).await;
+        if stream.received() > settled {
+            self.telling.metrics.error(Stage::Act, "still_flowing");
+            error!(
+                session = %stream.session,
+                "the media server no longer lists the publisher, yet video still arrives: \
+                 was the server reloaded? restart it, and look whether the publisher is gone"
+            );
+        }
     }
 
     fn account(&self, job: &Job, far: api::Progress, at: Timestamp) {

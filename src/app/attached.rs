@@ -17,6 +17,7 @@ pub(super) struct Attached {
     pub(super) session: Session,
     pub(super) attention: AttentionCell,
     since: Timestamp,
+    received: AtomicU64,
     inspected: AtomicU64,
     last_inspected: AtomicU64,
     failures: AtomicU32,
@@ -30,6 +31,7 @@ impl Attached {
             session,
             attention: AttentionCell::default(),
             since: now,
+            received: AtomicU64::new(0),
             inspected: AtomicU64::new(0),
             last_inspected: AtomicU64::new(0),
             failures: AtomicU32::new(0),
@@ -41,6 +43,16 @@ impl Attached {
     /// When the session was attached.
     pub(super) fn since(&self) -> Timestamp {
         self.since
+    }
+
+    /// Notes an access unit received.
+    pub(super) fn receive(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Access units received so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Notes pictures inspected: whatever hindered inspection is over.

@@ -35,7 +35,8 @@ pub(super) struct Backend {
 impl Backend {
     /// Runs a call that touches the disk where it may block.
     async fn ask<T: Send + 'static>(
-        &self, call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+        &self,
+        call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, BackendError> {
         let ledger = Arc::clone(&self.ledger);
         match tokio::task::spawn_blocking(move || call(&ledger)).await {
@@ -90,11 +91,12 @@ impl api::Backend for Backend {
             let Some(decision) = ledger.decision(id)? else { return Ok(None) };
             let mut actions: Vec<ActionView> = Vec::new();
             for attempt in ledger.outcomes(id)? {
-                let shown =
-                    api::Attempt { began: attempt.began, ended: attempt.ended, outcome: attempt.outcome };
+                let shown = api::Attempt { began: attempt.began, ended: attempt.ended, outcome: attempt.outcome };
                 match actions.iter_mut().find(|action| action.id == attempt.action) {
                     Some(action) => action.attempts.push(shown),
-                    None => actions.push(ActionView { id: attempt.action, action: attempt.kind, attempts: vec![shown] }),
+                    None => {
+                        actions.push(ActionView { id: attempt.action, action: attempt.kind, attempts: vec![shown] });
+                    }
                 }
             }
             Ok(Some(DecisionView { decision, actions }))

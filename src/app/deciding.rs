@@ -139,7 +139,7 @@ impl Deciding {
 
     fn decide(&mut self, judgement: Judgement) -> Unrecorded {
         let Judgement { session, verdict, rule, decided, evidence } = judgement;
-        let policy = self.policy.digest().into();
+        let policy = self.policy.digest();
         let decision = Decision { id: Uuid::now_v7(), session, verdict, rule, policy, decided, evidence };
         let deny = verdict.closes().then(|| self.deny(&decision));
         let mut actions = Vec::new();

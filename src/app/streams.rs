@@ -42,17 +42,18 @@ pub(super) type Queue = sample::queue::Queue<Arc<Attached>, Work>;
 
 /// See the module.
 pub(super) struct Streams {
-    config: Config,
-    sampling: sample::Config,
-    sources: Sources,
-    queue: Arc<Queue>,
-    notices: Sender<Notice>,
-    telling: Telling,
-    clock: Clock,
-    entries: RwLock<HashMap<Session, Entry>>,
+    pub(super) config: Config,
+    pub(super) sampling: sample::Config,
+    pub(super) sources: Sources,
+    pub(super) queue: Arc<Queue>,
+    pub(super) notices: Sender<Notice>,
+    pub(super) telling: Telling,
+    pub(super) clock: Clock,
+    pub(super) entries: RwLock<HashMap<Session, Entry>>,
 }
 
-struct Entry {
+/// A stream, its state as last shown, and its source.
+pub(super) struct Entry {
     stream: Arc<Attached>,
     shown: (StreamState, Timestamp),
     /// Dropping it stops the source.
@@ -60,13 +61,6 @@ struct Entry {
 }
 
 impl Streams {
-    pub(super) fn new(
-        config: Config, sampling: sample::Config, sources: Sources, queue: Arc<Queue>, notices: Sender<Notice>,
-        telling: Telling, clock: Clock,
-    ) -> Self {
-        Self { config, sampling, sources, queue, notices, telling, clock, entries: RwLock::default() }
-    }
-
     /// Puts a session under inspection, unless it is already.
     pub(super) fn attach(&self, session: &Session, pull: Pull) {
         let now = self.clock.now();
@@ -84,6 +78,7 @@ impl Streams {
         let (watched, metrics) = (Arc::clone(&stream), Arc::clone(&self.telling.metrics));
         let on_event = move |event: SourceEvent| match event {
             SourceEvent::Unit(unit) => {
+                watched.receive();
                 metrics.access_unit(unit.keyframe);
                 let attention = watched.attention.level(unit.arrived);
                 if let Some(work) = sampler.offer(unit, attention) {

@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    app::run(config).map_err(|error| (app_exit(&error), error)).or_else(|(exit, error)| Err(error).or_exit(exit))
+    app::run(&config).map_err(|error| (app_exit(&error), error)).or_else(|(exit, error)| Err(error).or_exit(exit))
 }
 
 /// What a failure of the service means to whoever started it.

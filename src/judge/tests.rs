@@ -153,7 +153,24 @@ fn stories_of_other_policies() {
         within = "3s"
         verdict = "cut"
     "#;
+    let wide = r#"
+        [[rule]]
+        name = "most"
+        label = "nsfl"
+        above = 0.5
+        share = 0.5
+        at_least = 3
+        within = "3s"
+        verdict = "hold"
+        [[rule]]
+        name = "wide"
+        bank = "demo"
+        pictures = 9
+        within = "6s"
+        verdict = "cut"
+    "#;
     for (story, policy_text, text, said) in [
+        ("what comes too late tips no balance", wide, "n0.1 n0.1 n0.9 n0.9 n0.1 . . . m1 n0.1@1", ""),
         ("a ladder is climbed", ladder, "m1 m2 m3", "watch@0 hold@1 ban@2"),
         ("rungs may be skipped", ladder, "k m2+m2@0 m1@0 m3@0", "watch@1 hold@2"),
         ("other banks do not count", ladder, "o1 o2 o3", ""),
@@ -210,9 +227,12 @@ fn a_session_that_is_over_is_not_judged_again_and_then_forgotten() {
         judge.observe(finding)
     });
     assert_eq!(count.count(), 1);
-    judge.end(&session("never seen"), START);
+    let end = START + Duration::from_mins(10);
+    judge.end(&session("1"), end);
+    judge.end(&session("never seen"), end);
+    judge.expire(end + Duration::from_mins(1));
     assert_eq!(judge.sessions(), 2);
-    judge.expire(START + Duration::from_mins(2));
+    judge.expire(end + Duration::from_mins(2));
     assert_eq!(judge.sessions(), 0);
 }
 
@@ -376,7 +396,7 @@ fn replay(policy: &Arc<Policy>, findings: &[Finding]) -> Vec<Judgement> {
 proptest! {
     #[test]
     fn judges_as_the_slow_twin_does(
-        policy in rules(2), findings in findings(80), delays in prop::collection::vec(0..12_usize, 60),
+        policy in rules(2), findings in findings(80), delays in prop::collection::vec(0..40_usize, 60),
     ) {
         let findings = late(findings, &delays);
         let (mut judge, mut slow) = (Judge::new(Arc::clone(&policy)), Slow::default());

@@ -23,7 +23,7 @@ use crate::config::duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// While a stream is calm, no two keyframes closer than this are chosen.
+    /// While a stream is calm, no two keyframes closer than this are chosen, unless `max_gap` demands it.
     #[serde(with = "duration")]
     pub min_interval: Duration,
     /// While video arrives that can be decoded, no stream goes unlooked-at for longer than this and one frame.

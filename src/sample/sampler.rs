@@ -125,24 +125,28 @@ impl Sampler {
     }
 
     fn gap(&mut self, sequence: u64, now: Timestamp) -> Option<Work> {
-        if now < self.chosen?.gap_due {
-            return None;
-        }
+        let chosen = self.chosen.filter(|chosen| now >= chosen.gap_due)?;
         let work = self.ring.run_to(sequence)?;
-        self.note_last(&work);
+        // The next keyframe stays as due as it was: left out, it would only make for another run.
+        self.chosen = Some(Chosen { at: now, gap_due: now + self.gap_after(work.units.last()?), ..chosen });
         Some(work)
     }
 
     /// Counts the times from the last picture of `work`, if it is the newest that was chosen.
     fn note_last(&mut self, work: &Work) {
-        let Some(&AccessUnit { arrived: at, keyframe, .. }) = work.units.last() else { return };
+        let Some(last) = work.units.last() else { return };
+        let at = last.arrived;
         if self.chosen.is_some_and(|newest| at < newest.at) {
             return;
         }
         let calm = if self.chosen.is_none() { self.min_interval + self.phase } else { self.min_interval };
-        // Only between pictures inside a group, where it costs nothing that streams with short groups would pay too.
-        let gap = if keyframe { self.max_gap } else { self.max_gap.saturating_sub(self.phase).max(self.max_gap / 2) };
-        self.chosen = Some(Chosen { at, calm_due: at + calm, gap_due: at + gap });
+        self.chosen = Some(Chosen { at, calm_due: at + calm, gap_due: at + self.gap_after(last) });
+    }
+
+    /// How long after `picture` the next must follow. The phase comes in between pictures inside a group only, or it
+    /// would have streams with short groups pay for runs they do not need.
+    fn gap_after(&self, picture: &AccessUnit) -> Duration {
+        if picture.keyframe { self.max_gap } else { self.max_gap.saturating_sub(self.phase).max(self.max_gap / 2) }
     }
 }
 
@@ -210,7 +214,8 @@ mod tests {
             ("keyframes are chosen", config(), "k . . . . . k . . . . . k", "0 6 12"),
             ("but not too close", config(), "k . k . k . k . k . k", "0 6"),
             ("nothing before the first keyframe", config(), ". . . . . . . . . . . . k", "12"),
-            ("a long group is looked into", config(), "k . . . . . . . . . . . . k", "0 0-10:10"),
+            ("a long group is looked into", config(), "k . . . . . . . . . . . . k", "0 0-10:10 13"),
+            ("and its keyframe is due as ever", config(), "k . . . . . . . . . . k . . . .", "0 0-10:10 11"),
             ("again and again", config(), "k . . . . . . . . . . . . . . . . . . . . .", "0 0-10:10 0-20:20"),
             ("unless a frame of it is lost", config(), "k . . . . ~ . . . . . . . . k", "0 14"),
             ("or it outgrows the ring", small(), "k . . . . . . . . . . . . k", "0 13"),
@@ -248,6 +253,15 @@ mod tests {
             let mut sampler = Sampler::new(&config, Duration::from_millis(millis));
             assert_eq!(play(&mut sampler, timeline), chosen, "{story}: {timeline}");
         }
+    }
+
+    #[test]
+    fn a_phase_longer_than_the_gap_does_not_choose_every_frame() {
+        let second = Duration::from_secs(1);
+        let config = Config { min_interval: 3 * second, max_gap: second, ..Config::default() };
+        let mut sampler = Sampler::new(&config, 2 * second);
+        let timeline = "k . . . . . . . . . . . . . . . . . . . .";
+        assert_eq!(play(&mut sampler, timeline), "0 0-10:10 0-15:15 0-20:20");
     }
 
     #[test]

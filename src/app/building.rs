@@ -1,0 +1,77 @@
+//! Builds every stage from the configuration, before anything starts: what cannot work is said now.
+
+use std::sync::Arc;
+use std::thread;
+
+use tracing::{info, warn};
+
+use super::telling::Telling;
+use super::{Error, House, Parts};
+use crate::act::Gate;
+use crate::act::outbox::Bell;
+use crate::act::servers;
+use crate::act::webhook::Webhook;
+use crate::bank::{Bank, Store};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::decode::Decoder;
+use crate::judge::Policy;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::model;
+use crate::source::Sources;
+
+pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
+    let clock = Clock::system();
+    let metrics = Arc::new(Metrics::new()?);
+    let policy = Arc::new(Policy::parse(config.policy.clone())?);
+    for sentence in policy.sentences() {
+        info!("rule: {sentence}");
+    }
+    let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
+    let webhooks = config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
+    let ledger = Arc::new(Ledger::open(&config.ledger)?);
+    let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
+    let closed = ledger.unfinished_kicks()?;
+    info!(denies = gate.count(), unfinished = closed.len(), "the ledger is open");
+    let parts = Parts {
+        models: model::open(&config.model)?,
+        decoders: decoders(config)?,
+        sources: Sources::new(config.source.clone(), clock)?,
+        closed: closed.into_iter().collect(),
+    };
+    let house = House {
+        clock,
+        banks: load_banks(config, &metrics)?,
+        telling: Telling::new(metrics),
+        ledger,
+        gate,
+        policy,
+        servers,
+        webhooks,
+        bell: Arc::new(Bell::default()),
+    };
+    Ok((house, parts))
+}
+
+fn load_banks(config: &Config, metrics: &Metrics) -> Result<Arc<[Arc<Bank>]>, Error> {
+    let store = Store::open(&config.banks.dir)?;
+    let mut banks = Vec::new();
+    for name in store.names()? {
+        let bank = store.load(&name)?;
+        metrics.set_bank_signals(&name.shared(), bank.signals().len());
+        info!(bank = %name, signals = bank.signals().len(), revision = bank.revision(), "bank loaded");
+        banks.push(Arc::new(bank));
+    }
+    if banks.is_empty() {
+        warn!(folder = %config.banks.dir.display(), "there is no bank: add one with `sluicegate bank add`, and restart");
+    }
+    Ok(banks.into())
+}
+
+/// One decoder a worker, one worker a core unless the configuration says otherwise.
+fn decoders(config: &Config) -> Result<Vec<Decoder>, Error> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let workers = config.decode.workers.unwrap_or(cores).max(1);
+    Ok((0..workers).map(|_| Decoder::new(&config.decode)).collect::<Result<_, _>>()?)
+}
