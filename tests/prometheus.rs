@@ -215,7 +215,9 @@ impl Prometheus {
         };
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(found) => found,
-            Err(tokio::time::error::Elapsed { .. }) => panic!("{what}\nlast answer: {last:?}\n{}", fs::read_to_string(&self.log).unwrap()),
+            Err(tokio::time::error::Elapsed { .. }) => {
+                panic!("{what}\nlast answer: {last:?}\n{}", fs::read_to_string(&self.log).unwrap())
+            }
         }
     }
 
