@@ -107,7 +107,7 @@ fn every_example_configuration_can_be_used() {
     let mut checked = 0;
     for page in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap() {
         let page = format!("docs/{}", page.unwrap().file_name().into_string().unwrap());
-        if !page.ends_with(".md") {
+        if Path::new(&page).extension().is_none_or(|ending| ending != "md") {
             continue;
         }
         for example in examples(&page) {

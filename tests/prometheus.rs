@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const OFTEN: Duration = Duration::from_millis(200);
 
 fn deploy(path: &str) -> PathBuf {
@@ -215,7 +215,9 @@ impl Prometheus {
         };
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(found) => found,
-            Err(_) => panic!("{what}\nlast answer: {last:?}\n{}", fs::read_to_string(&self.log).unwrap()),
+            Err(tokio::time::error::Elapsed { .. }) => {
+                panic!("{what}\nlast answer: {last:?}\n{}", fs::read_to_string(&self.log).unwrap())
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::document::Step;
-use super::{Config, judge};
+use super::{Config, judge, webhook};
 use crate::bank::Store;
 
 /// A place in the document and what is wrong there.
@@ -18,6 +18,7 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
     }
     problems.extend(repeated("server", config.server.iter().map(|server| &*server.name)));
     problems.extend(repeated("webhook", config.webhook.iter().map(|webhook| &*webhook.name)));
+    problems.extend(config.webhook.iter().enumerate().filter_map(|(number, webhook)| secret(number, webhook)));
     problems.extend(policy(&config.policy));
     let api = config.api.problems().into_iter();
     problems.extend(api.map(|(key, message)| (vec![Step::from("api"), Step::from(key)], message)));
@@ -33,6 +34,18 @@ fn repeated<'n>(section: &str, names: impl Iterator<Item = &'n str>) -> Vec<Plac
         (path, format!("`{section}.name`: two are called `{name}`; rename one"))
     });
     placed.collect()
+}
+
+/// Exactly one place says what signs a webhook's events.
+fn secret(number: usize, webhook: &webhook::Config) -> Option<Placed> {
+    let set = [webhook.secret.is_some(), webhook.secret_env.is_some(), webhook.secret_file.is_some()];
+    let what = match set.iter().filter(|set| **set).count() {
+        0 => "no secret is set",
+        1 => return None,
+        _ => "more than one secret is set",
+    };
+    let message = format!("[[webhook]] `{}`: {what}; write one of `secret_file`, `secret_env`, `secret`", webhook.name);
+    Some((vec![Step::from("webhook"), Step::from(number)], message))
 }
 
 /// The judge says what is wrong with the first rule that makes no sense; asked about each alone, it says where.

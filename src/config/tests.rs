@@ -180,6 +180,11 @@ fn a_server_is_all_that_is_needed() {
 fn what_no_section_can_check_alone_is_checked() {
     for (text, problem) in [
         (SERVER, "5:8: `server.name`: two are called `main`; rename one"),
+        ("[[webhook]]\nname = 'w'\nurl = 'http://h'", "4:1: [[webhook]] `w`: no secret is set; write one of"),
+        (
+            "[[webhook]]\nname = 'w'\nurl = 'http://h'\nsecret_env = 'A'\nsecret_file = 'b'",
+            "4:1: [[webhook]] `w`: more than one secret is set",
+        ),
         ("[api]\nlisten = '0.0.0.0:9090'", "5:10: `0.0.0.0:9090` can be reached from other machines; listen on"),
         ("[policy]\ndeny_for = '0s'", "4:1: [policy]: `deny_for` is zero"),
         (

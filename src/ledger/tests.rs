@@ -1,3 +1,5 @@
+//! The ledger over restarts, crashes, full disks and damaged files.
+
 use std::fs;
 use std::time::Duration;
 

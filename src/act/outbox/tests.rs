@@ -1,3 +1,5 @@
+//! The outbox worker against a ledger and a world that fail on request.
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,3 +1,5 @@
+//! Deliveries as a receiver sees them: signed, the same bytes every time, and tried again only where that helps.
+
 use std::process::{Command, Stdio};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Check;
 use crate::act::servers;
+use crate::act::webhook::{self, Webhook};
 use crate::config::Config;
 use crate::model::{self, Runtime, Session};
 use crate::{decode, source};
@@ -24,7 +25,17 @@ pub(super) fn all(config: &Config) -> Vec<Check> {
     checks.push(folder("ledger.path", config.ledger.path.parent().unwrap_or(Path::new("."))));
     checks.push(address(config));
     checks.extend(config.server.iter().flat_map(server));
+    checks.extend(config.webhook.iter().map(|webhook| self::webhook(webhook, config)));
     checks
+}
+
+/// Whether a webhook's secret can be read and used. Nothing is sent.
+fn webhook(webhook: &webhook::Config, config: &Config) -> Check {
+    let what = format!("webhook {}", webhook.name);
+    match Webhook::new(webhook, &config.act) {
+        Ok(_) => Check::well(what, "its secret can be used"),
+        Err(error) => Check::missing(what, error.to_string(), "put the secret where the configuration says it is"),
+    }
 }
 
 fn gstreamer(config: &Config) -> Vec<Check> {
@@ -97,7 +108,7 @@ fn folder(what: &str, folder: &Path) -> Check {
     let probe = folder.join(format!(".sluicegate-doctor-{}", std::process::id()));
     let written = OpenOptions::new().write(true).create_new(true).open(&probe).and_then(|_| fs::remove_file(&probe));
     if let Err(error) = written {
-        let next = format!("install -d -o \"$(id -un)\" {shown}   # as root; or change the path in the configuration");
+        let next = format!("sudo install -d -o \"$USER\" {shown}, or change the path in the configuration");
         return Check::missing(what, format!("cannot write in {shown}: {error}"), next);
     }
     match rustix::fs::statvfs(folder) {

@@ -1,3 +1,5 @@
+//! What nginx-rtmp lists and announces, hostile names and damaged answers included.
+
 use super::*;
 use crate::act::servers::Kind;
 
