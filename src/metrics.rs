@@ -109,7 +109,7 @@ impl Metrics {
         let r = &registry;
         let build = gauges(r, "sluicegate_build_info", "Always 1; labelled with the version.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        Ok(Self {
+        let metrics = Self {
             streams: gauges(
                 r,
                 "sluicegate_streams",
@@ -184,7 +184,30 @@ impl Metrics {
             outbox_pending: gauge(r, "sluicegate_outbox_pending", "Actions not yet done or given up.")?,
             bank_signals: gauges(r, "sluicegate_bank_signals", "Signals loaded, by bank.", &["bank"])?,
             registry,
-        })
+        };
+        metrics.start_at_zero();
+        Ok(metrics)
+    }
+
+    /// A counter that first appears with its first event hides that event from `increase()`: where all labels are
+    /// known beforehand, the series begins at zero.
+    fn start_at_zero(&self) {
+        let bounded: [(&IntCounterVec, &[&str]); 4] = [
+            (&self.access_units, &["keyframe", "delta"]),
+            (&self.reconnects, &["ended", "error", "stalled", "no_video"]),
+            (&self.pictures, &["offered", "inspected", "superseded", "failed"]),
+            (&self.findings, &["known", "classify"]),
+        ];
+        for (counter, words) in bounded {
+            for word in words {
+                counter.with_label_values(&[*word]).inc_by(0);
+            }
+        }
+        for action in ["kick", "notify"] {
+            for outcome in ["done", "retry", "gave_up"] {
+                self.actions.with_label_values(&[action, outcome]).inc_by(0);
+            }
+        }
     }
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
@@ -254,7 +277,7 @@ impl Metrics {
         self.queue_ready.set(streams as i64);
     }
 
-    /// Counts a picture given to `model`: `scored`, `shed` or `failed`.
+    /// Counts a picture given to `model`: `scored`, `flat`, `shed` or `failed`.
     pub fn score(&self, model: &str, outcome: &str) {
         self.scores.with_label_values(&[model, outcome]).inc();
     }
@@ -272,6 +295,11 @@ impl Metrics {
     /// Counts a finding of `detector`: `known` or `classify`.
     pub fn finding(&self, detector: &str) {
         self.findings.with_label_values(&[detector]).inc();
+    }
+
+    /// Begins the series of a rule at zero.
+    pub fn expect_verdict(&self, verdict: &str, rule: &str) {
+        self.verdicts.with_label_values(&[verdict, rule]).inc_by(0);
     }
 
     /// Counts a verdict.

@@ -30,7 +30,7 @@ fn a_newcomer_writes_a_configuration_and_it_is_right() {
 
     let (code, out, _) = told(here, &["check-config", "sluicegate.toml"]);
     assert_eq!(code, 0);
-    for word in ["sluicegate.toml: ok", "server", "main at 127.0.0.1:1935", "rule", "ledger", "http://127.0.0.1:9090"] {
+    for word in ["sluicegate.toml: ok", "server", "main at 127.0.0.1:1935", "rule", "ledger", "http://127.0.0.1:8410"] {
         assert!(out.contains(word), "{word} in {out}");
     }
     assert!(out.contains("warning: banks.dir"), "there are no banks yet: {out}");

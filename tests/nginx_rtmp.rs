@@ -46,7 +46,7 @@ async fn house(edit: impl FnOnce(String) -> String) -> House {
     let conf = EXAMPLE
         .replace("listen 1935", &format!("listen 127.0.0.1:{rtmp}"))
         .replace("127.0.0.1:8080", &format!("127.0.0.1:{http}"))
-        .replace("127.0.0.1:9090", &listener.local_addr().unwrap().to_string());
+        .replace("127.0.0.1:8410", &listener.local_addr().unwrap().to_string());
     let home = dir.path().display();
     let conf = format!("daemon off;\nuser root;\npid {home}/pid;\nerror_log {home}/error.log;\n{}", edit(conf));
     fs::write(dir.path().join("nginx.conf"), conf).unwrap();

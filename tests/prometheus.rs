@@ -159,7 +159,7 @@ impl Prometheus {
         let folder = tempfile::tempdir().unwrap();
         let example = fs::read_to_string(deploy("prometheus/prometheus.yml")).unwrap();
         let config = example
-            .replace("[\"127.0.0.1:9090\"]", &format!("{targets:?}"))
+            .replace("[\"127.0.0.1:8410\"]", &format!("{targets:?}"))
             .replace("_interval: 5s", "_interval: 500ms")
             .replace("_timeout: 5s", "_timeout: 500ms");
         assert_ne!(config, example, "the example no longer has what this test replaces");

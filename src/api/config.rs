@@ -23,7 +23,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8410)),
             allow_remote: false,
             hosts: Vec::new(),
             token_file: None,
@@ -61,7 +61,7 @@ impl Config {
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_error: std::net::AddrParseError| {
-        D::Error::custom(format!("`{text}` is not an IP address and port: write for example \"127.0.0.1:9090\""))
+        D::Error::custom(format!("`{text}` is not an IP address and port: write for example \"127.0.0.1:8410\""))
     })
 }
 
@@ -74,9 +74,9 @@ mod tests {
         for (toml, problems, warnings) in [
             ("", 0, 0),
             (r#"listen = "[::1]:80""#, 0, 0),
-            (r#"listen = "0.0.0.0:9090""#, 1, 1),
-            ("listen = \"0.0.0.0:9090\"\nallow_remote = true", 0, 1),
-            ("listen = \"10.0.0.7:9090\"\nallow_remote = true\ntoken_file = \"t\"", 0, 0),
+            (r#"listen = "0.0.0.0:8410""#, 1, 1),
+            ("listen = \"0.0.0.0:8410\"\nallow_remote = true", 0, 1),
+            ("listen = \"10.0.0.7:8410\"\nallow_remote = true\ntoken_file = \"t\"", 0, 0),
         ] {
             let config: Config = toml::from_str(toml).unwrap();
             assert_eq!((config.problems().len(), config.warnings().len()), (problems, warnings), "{toml}");
@@ -85,9 +85,9 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_gets_an_example() {
-        for text in ["localhost:9090", "9090", "127.0.0.1", ":9090"] {
+        for text in ["localhost:8410", "8410", "127.0.0.1", ":8410"] {
             let error = toml::from_str::<Config>(&format!("listen = \"{text}\"")).unwrap_err();
-            assert!(error.message().contains("127.0.0.1:9090"), "{error}");
+            assert!(error.message().contains("127.0.0.1:8410"), "{error}");
         }
     }
 }

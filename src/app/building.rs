@@ -28,6 +28,9 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     for sentence in policy.sentences() {
         info!("rule: {sentence}");
     }
+    for (verdict, rule) in policy.verdicts() {
+        metrics.expect_verdict(verdict.word(), rule);
+    }
     let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
     let webhooks = config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
     let ledger = Arc::new(Ledger::open(&config.ledger)?);

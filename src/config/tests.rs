@@ -185,7 +185,7 @@ fn what_no_section_can_check_alone_is_checked() {
             "[[webhook]]\nname = 'w'\nurl = 'http://h'\nsecret_env = 'A'\nsecret_file = 'b'",
             "4:1: [[webhook]] `w`: more than one secret is set",
         ),
-        ("[api]\nlisten = '0.0.0.0:9090'", "5:10: `0.0.0.0:9090` can be reached from other machines; listen on"),
+        ("[api]\nlisten = '0.0.0.0:8410'", "5:10: `0.0.0.0:8410` can be reached from other machines; listen on"),
         ("[policy]\ndeny_for = '0s'", "4:1: [policy]: `deny_for` is zero"),
         (
             "[[policy.rule]]\nname = 'a'\nwithin = '4s'\nverdict = 'cut'",

@@ -160,6 +160,11 @@ impl Policy {
         self.rules.iter().map(Rule::sentence).collect()
     }
 
+    /// What each rule decides and what it is called, severest first: for metrics that begin at zero.
+    pub fn verdicts(&self) -> impl Iterator<Item = (Verdict, &str)> {
+        self.rules.iter().map(|rule| (rule.verdict, &*rule.name))
+    }
+
     /// How closely the stream is to be looked at because of `finding`, and for how long: any match that is not known to
     /// be a mistake, and any score that a rule would count.
     pub fn attention(&self, finding: &Finding) -> Option<(Attention, Duration)> {
