@@ -17,6 +17,7 @@ const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 150.0;
 const RIGHT: f64 = 1170.0;
 const THUMBNAIL: (f64, f64) = (96.0, 54.0);
+const PER_SECOND: f64 = 5.0;
 
 /// Draws the story as an SVG file that needs nothing beside it.
 pub(crate) fn draw(
@@ -83,7 +84,7 @@ fn lane(
     let step = (THUMBNAIL.0 + 2.0) / (scene.x(1.0) - scene.x(0.0));
     let mut second = 0.0_f64;
     while scene.x(second) + THUMBNAIL.0 <= RIGHT && !thumbnails.is_empty() {
-        let picture = &thumbnails[(second as usize) % thumbnails.len()];
+        let picture = &thumbnails[((second * PER_SECOND) as usize) % thumbnails.len()];
         let style = if cut.is_some_and(|cut| second > cut) { r#" filter="url(#grey)" opacity="0.18""# } else { "" };
         writeln!(
             svg,
@@ -132,7 +133,7 @@ fn findings(svg: &mut String, scene: &Scene, top: f64, events: &[Value], inciden
     )?;
     writeln!(
         svg,
-        r##"<text x="{}" y="{:.1}" text-anchor="end" font-size="11" fill="#52606d">31 bits: no match below</text>"##,
+        r##"<text x="{}" y="{:.1}" text-anchor="end" font-size="11" fill="#52606d">31 bits: what is further away is no match</text>"##,
         RIGHT - 6.0,
         y(31.0) + 13.0
     )?;
@@ -206,13 +207,13 @@ fn steps(svg: &mut String, moments: &Moments, top: f64) -> Result<()> {
     Ok(())
 }
 
-/// One small JPEG a second of the clip, in base64.
+/// Small JPEGs of the clip, [`PER_SECOND`], in base64.
 fn thumbnails(clip: &Path) -> Result<Vec<String>> {
     let folder = tempfile::tempdir()?;
     let status = Command::new("ffmpeg")
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"])
         .arg(clip)
-        .args(["-vf", "fps=1:round=down,scale=192:-2", "-q:v", "6"])
+        .args(["-vf", &format!("fps={PER_SECOND},scale=192:-2"), "-q:v", "6"])
         .arg(folder.path().join("%04d.jpg"))
         .status()
         .context("cannot start ffmpeg")?;
