@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::attached::Attached;
+use super::deciding::Notice;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::outbox::{Observer, Progress, Step};
@@ -32,6 +33,14 @@ impl Acting {
     /// What the outbox's worker calls at each step. It only starts a look-up: the ledger is on disk.
     pub(super) fn observer(self) -> Observer {
         Arc::new(move |progress: &Progress<'_>| {
+            if let (Action::Kick { session }, Step::Ended(Outcome::Done { .. } | Outcome::GaveUp { .. })) =
+                (&progress.job.action, &progress.step)
+            {
+                let (notices, kicked) =
+                    (self.streams.notices.clone(), Notice::Kicked { session: session.clone(), at: progress.at });
+                // Waits when the judge is behind. Fails only when it has ended.
+                drop(spawn_blocking(move || drop(notices.send(kicked))));
+            }
             let Some(far) = far(&progress.job.action, &progress.step) else { return };
             let (acting, job, at) = (self.clone(), progress.job.clone(), progress.at);
             if let Action::Kick { session } = &job.action {

@@ -41,7 +41,7 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         models: model::open(&config.model)?,
         decoders: decoders(config)?,
         sources: Sources::new(config.source.clone(), clock)?,
-        closed: closed.into_iter().collect(),
+        closed: closed.into_iter().map(|session| (session, None)).collect(),
     };
     let house = House {
         clock,

@@ -4,7 +4,7 @@
 //! anybody is told. A decision that cannot be recorded waits in memory and is tried again every second; it is not lost
 //! while the process lives, and nothing is done about it before it is recorded.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +18,21 @@ use crate::act::Gate;
 use crate::act::outbox::Bell;
 use crate::act::webhook::{self, Webhook};
 use crate::api::Happening;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, Decision, Deny, Verdict};
 use crate::finding::{Finding, Observation};
 use crate::judge::{Judge, Judgement, Policy};
 use crate::ledger::Ledger;
+use crate::media_server::Admission;
 use crate::metrics::Stage;
 use crate::stream::Session;
 
 /// How often evidence is let expire, and recording is tried again.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long a session is remembered after its kick ended: longer than any list of publishers asked for before that is on
+/// its way.
+const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// The rule named in a decision on a session that publishes although a deny stands against its stream.
 pub(super) const STANDING_DENY: &str = "standing-deny";
@@ -40,7 +45,19 @@ pub(super) enum Notice {
     /// A session is over.
     Ended(Session),
     /// A session is listed by its server although a deny stands against its stream.
-    Denied(Session),
+    Denied {
+        /// Whose.
+        session: Session,
+        /// When the server was asked for its list.
+        asked: Timestamp,
+    },
+    /// The kick of a session came to its end: the session was observed gone, or the kick was given up.
+    Kicked {
+        /// Whose.
+        session: Session,
+        /// When.
+        at: Timestamp,
+    },
     /// Everything before this was said; end.
     Close,
 }
@@ -58,8 +75,8 @@ pub(super) struct Deciding {
     pub(super) telling: Telling,
     pub(super) bell: Arc<Bell>,
     pub(super) clock: Clock,
-    /// Sessions that a decision closes already.
-    pub(super) closed: HashSet<Session>,
+    /// Sessions that a decision closes already, and when their kick ended; `None`: it has not.
+    pub(super) closed: HashMap<Session, Option<Timestamp>>,
 }
 
 /// A decision with what follows from it, not yet recorded.
@@ -86,6 +103,7 @@ impl Deciding {
             if ended || now.since(ticked) >= TICK {
                 ticked = now;
                 self.judge.expire(now);
+                self.closed.retain(|_, ended| ended.is_none_or(|ended| now.since(ended) < REMEMBERED));
                 unrecorded.retain(|waiting| !self.record(waiting));
             }
             if ended {
@@ -106,19 +124,30 @@ impl Deciding {
             }
             Notice::Ended(session) => {
                 self.judge.end(&session, self.clock.now());
-                self.closed.remove(&session);
                 None
             }
             Notice::Close => None,
-            Notice::Denied(session) => {
-                if self.closed.contains(&session) {
-                    return None;
-                }
-                let decided = self.clock.now();
-                let rule = STANDING_DENY.into();
-                Some(self.decide(Judgement { session, verdict: Verdict::Cut, rule, decided, evidence: Vec::new() }))
+            Notice::Denied { session, asked } => self.enforce(session, asked),
+            Notice::Kicked { session, at } => {
+                self.closed.insert(session, Some(at));
+                None
             }
         }
+    }
+
+    /// Cuts a session off that is listed although a deny stands, unless that is under way, or the list is older than
+    /// its end. Listed after its end, it is another session that the server gave the same identifier, or one that
+    /// the server could not be made to end.
+    fn enforce(&mut self, session: Session, asked: Timestamp) -> Option<Unrecorded> {
+        let decided = self.clock.now();
+        let closed = self.closed.get(&session).is_some_and(|ended| ended.is_none_or(|ended| asked <= ended));
+        if closed || self.gate.admit(&session.stream, decided) == Admission::Allow {
+            return None;
+        }
+        let rule = STANDING_DENY.into();
+        let judgement = Judgement { session, verdict: Verdict::Cut, rule, decided, evidence: Vec::new() };
+        // A deny of its own would go on for ever while somebody keeps trying, and outlive the one that is lifted.
+        Some(Unrecorded { deny: None, ..self.decide(judgement) })
     }
 
     /// Raises attention where the finding asks for it, and tells of it.
@@ -143,8 +172,7 @@ impl Deciding {
         let decision = Decision { id: Uuid::now_v7(), session, verdict, rule, policy, decided, evidence };
         let deny = verdict.closes().then(|| self.deny(&decision));
         let mut actions = Vec::new();
-        if verdict.closes() {
-            self.closed.insert(decision.session.clone());
+        if verdict.closes() && self.closed.insert(decision.session.clone(), None) != Some(None) {
             actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
         }
         let body = webhook::body(&decision, &self.source);
@@ -195,3 +223,6 @@ impl Deciding {
         self.telling.tell(*decided, &session.stream, happening);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ mod showing;
 mod streams;
 mod telling;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -43,7 +43,7 @@ use crate::act::outbox::{self, Bell};
 use crate::act::servers::MediaServer;
 use crate::act::webhook::Webhook;
 use crate::bank::Bank;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::decode::Decoder;
 use crate::detect::classify::Classify;
@@ -89,7 +89,7 @@ struct Parts {
     decoders: Vec<Decoder>,
     sources: Sources,
     /// Sessions that a decision of an earlier run closes and that were not observed gone yet.
-    closed: HashSet<Session>,
+    closed: HashMap<Session, Option<Timestamp>>,
 }
 
 /// Everything left of the judge, at work.
@@ -177,7 +177,12 @@ impl House {
         Ok(Inspection { streams: Arc::new(streams), queue, workers, models })
     }
 
-    fn deciding(&self, config: &Config, streams: &Arc<Streams>, closed: HashSet<Session>) -> Deciding {
+    fn deciding(
+        &self,
+        config: &Config,
+        streams: &Arc<Streams>,
+        closed: HashMap<Session, Option<Timestamp>>,
+    ) -> Deciding {
         Deciding {
             judge: Judge::new(Arc::clone(&self.policy)),
             policy: Arc::clone(&self.policy),

@@ -14,7 +14,7 @@ use super::deciding::Notice;
 use super::streams::Streams;
 use crate::act::Gate;
 use crate::act::servers::MediaServer;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::media_server::{Admission, Listed};
 use crate::metrics::{Metrics, Stage};
 use crate::stream::Session;
@@ -41,13 +41,14 @@ impl Reconciling {
         let mut reachable = true;
         loop {
             beat.tick().await;
+            let asked = self.clock.now();
             match self.server.list().await {
                 Ok(listed) => {
                     if !reachable {
                         info!(server = %self.server.name(), "the media server answers again");
                     }
                     reachable = true;
-                    self.compare(&listed);
+                    self.compare(&listed, asked);
                 }
                 Err(error) => {
                     self.metrics.error(Stage::Act, error.kind());
@@ -60,13 +61,13 @@ impl Reconciling {
         }
     }
 
-    fn compare(&self, listed: &[Listed]) {
+    fn compare(&self, listed: &[Listed], asked: Timestamp) {
         let now = self.clock.now();
         let there: HashSet<&Session> = listed.iter().map(|publisher| &publisher.session).collect();
         for session in &there {
             if self.gate.admit(&session.stream, now) == Admission::Refuse {
                 // Refused only when the judge has ended; a full queue is tried again at the next beat.
-                drop(self.notices.try_send(Notice::Denied((*session).clone())));
+                drop(self.notices.try_send(Notice::Denied { session: (*session).clone(), asked }));
             } else {
                 self.streams.attach(session, self.server.pull(&session.stream));
             }
