@@ -49,6 +49,12 @@ fn decoder() -> Decoder {
     Decoder::new(&Config::default()).unwrap()
 }
 
+/// All pictures of a run at once.
+fn pictures_of(decoder: &mut Decoder, units: &[AccessUnit], inspect: &[u64]) -> Result<Vec<Picture>, DecodeError> {
+    let mut pictures = Vec::new();
+    decoder.decode(units, inspect, &mut |picture| pictures.push(picture)).map(|()| pictures)
+}
+
 fn size(picture: &Picture) -> (usize, usize) {
     (picture.luma.width, picture.luma.height)
 }
@@ -81,7 +87,7 @@ fn keyframes_of_two_streams_in_turn_all_come_out_at_once() {
     for (large, small) in large.iter().zip(&small) {
         for (unit, expected) in [(large, (1920, 1080)), (small, (1280, 720))] {
             let start = clock.now();
-            let pictures = decoder.decode(std::slice::from_ref(unit), &[unit.sequence]).unwrap();
+            let pictures = pictures_of(&mut decoder, std::slice::from_ref(unit), &[unit.sequence]).unwrap();
             spent.push((expected, clock.now().since(start)));
             assert_eq!(pictures.len(), 1);
             assert_eq!(size(&pictures[0]), expected);
@@ -103,16 +109,38 @@ fn a_look_back_run_gives_each_picture_its_own_access_unit() {
     // The picture grows lighter with time, so brightness tells which frame a picture is.
     let clip = units("320x180", 2, "-vf geq=lum=X*0+16+3*N:cb=128:cr=128");
     let inspect: Vec<u64> = (0..60).step_by(7).collect();
-    let pictures = decoder().decode(&clip, &inspect).unwrap();
+    let pictures = pictures_of(&mut decoder(), &clip, &inspect).unwrap();
     assert_eq!(pictures.len(), inspect.len());
     // In order of presentation the brightness only rises, although the units were not in that order.
     let brightness: Vec<f64> = pictures.iter().map(mean).collect();
     assert!(brightness.is_sorted(), "{brightness:?}");
     // And a unit decoded alone as far as possible agrees with the same unit in the run.
     for (at, picture) in pictures.iter().enumerate() {
-        let alone = decoder().decode(&clip[..=picture.sequence as usize], &[picture.sequence]).unwrap();
+        let alone = pictures_of(&mut decoder(), &clip[..=picture.sequence as usize], &[picture.sequence]).unwrap();
         assert!((mean(&alone[0]) - brightness[at]).abs() < 0.01, "unit {}", picture.sequence);
     }
+}
+
+#[test]
+fn a_long_look_back_is_never_in_memory_as_a_whole() {
+    // 12 s of 1080p: decoded and kept, more than a gigabyte.
+    let clip = units("1920x1080", 12, "");
+    let inspect: Vec<u64> = (0..clip.len() as u64).collect();
+    let before = memory();
+    let (mut seen, mut most) = (0, 0);
+    let mut look = |_picture: Picture| {
+        seen += 1;
+        most = most.max(memory());
+    };
+    decoder().decode(&clip, &inspect, &mut look).unwrap();
+    assert_eq!(seen, clip.len());
+    assert!(most.saturating_sub(before) < 500 << 20, "{} MiB more", (most - before) >> 20);
+}
+
+/// Bytes of memory that this process holds.
+fn memory() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
 #[test]
@@ -120,10 +148,10 @@ fn nothing_of_one_stream_shows_in_the_next() {
     let white = units("320x180", 1, "-vf geq=lum=235:cb=128:cr=128");
     let black = units("320x180", 1, "-vf geq=lum=16:cb=128:cr=128");
     let mut decoder = decoder();
-    assert_eq!(decoder.decode(&white, &[29]).unwrap().len(), 1);
+    assert_eq!(pictures_of(&mut decoder, &white, &[29]).unwrap().len(), 1);
     // The second stream's units without their keyframe: whatever comes out, it is not the first stream's white.
     let inspect: Vec<u64> = (1..30).collect();
-    if let Ok(pictures) = decoder.decode(&black[1..], &inspect) {
+    if let Ok(pictures) = pictures_of(&mut decoder, &black[1..], &inspect) {
         for picture in pictures {
             assert!(mean(&picture) < 200.0, "unit {} shows another stream", picture.sequence);
         }
@@ -158,11 +186,11 @@ fn damaged_units_never_stop_the_decoder() {
     }
     let mut decoder = decoder();
     for bytes in damaged {
-        match decoder.decode(&[with_data(good, bytes)], &[0]) {
+        match pictures_of(&mut decoder, &[with_data(good, bytes)], &[0]) {
             Ok(pictures) => assert_eq!(pictures.len(), 1),
             Err(error) => assert_eq!((error.kind(), error.is_retryable()), ("undecodable", true), "{error}"),
         }
-        let pictures = decoder.decode(std::slice::from_ref(good), &[0]).unwrap();
+        let pictures = pictures_of(&mut decoder, std::slice::from_ref(good), &[0]).unwrap();
         assert_eq!(size(&pictures[0]), (640, 360));
     }
 }
@@ -172,10 +200,10 @@ fn too_large_a_picture_is_refused_and_the_next_stream_decodes() {
     let config = Config { max_pixels: 640 * 360, ..Config::default() };
     let mut decoder = Decoder::new(&config).unwrap();
     let (large, allowed) = (units("1280x720", 1, ""), units("640x360", 1, ""));
-    let refused = decoder.decode(&large, &[0]).unwrap_err();
+    let refused = pictures_of(&mut decoder, &large, &[0]).unwrap_err();
     assert!(matches!(refused, DecodeError::TooLarge { width: 1280, height: 720, .. }), "{refused}");
     assert!(!refused.is_retryable());
-    assert_eq!(decoder.decode(&allowed, &[0]).unwrap().len(), 1);
+    assert_eq!(pictures_of(&mut decoder, &allowed, &[0]).unwrap().len(), 1);
 }
 
 #[test]
@@ -185,7 +213,7 @@ fn a_decoder_that_takes_too_long_is_given_up_at_once() {
     let start = clock.now();
     let mut decoder = Decoder::new(&Config { timeout: Duration::from_micros(1), ..Config::default() }).unwrap();
     for _ in 0..3 {
-        let error = decoder.decode(&clip, &[29]).unwrap_err();
+        let error = pictures_of(&mut decoder, &clip, &[29]).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), ("timed_out", true));
     }
     drop(decoder);
@@ -202,7 +230,7 @@ fn other_samplings_and_full_range_arrive_as_420() {
         ("yuvj420p", ColourRange::Full),
     ] {
         let clip = units("320x180", 1, &format!("-pix_fmt {format}"));
-        let pictures = decoder().decode(&clip[..1], &[0]).unwrap();
+        let pictures = pictures_of(&mut decoder(), &clip[..1], &[0]).unwrap();
         assert_eq!(size(&pictures[0]), (320, 180), "{format}");
         assert_eq!(pictures[0].chroma.as_ref().unwrap()[0].width, 160, "{format}");
         if format != "gray" {
@@ -214,10 +242,10 @@ fn other_samplings_and_full_range_arrive_as_420() {
 #[test]
 fn pictures_outlive_their_decoder() {
     let clip = units("640x360", 1, "");
-    let pictures = decoder().decode(&clip, &[0, 15]).unwrap();
+    let pictures = pictures_of(&mut decoder(), &clip, &[0, 15]).unwrap();
     let before: Vec<f64> = pictures.iter().map(mean).collect();
     let mut other = decoder();
-    other.decode(&clip, &[29]).unwrap();
+    pictures_of(&mut other, &clip, &[29]).unwrap();
     drop(other);
     assert_eq!(pictures.iter().map(mean).collect::<Vec<_>>(), before);
 }

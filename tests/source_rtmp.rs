@@ -394,7 +394,7 @@ fn keyframes_of_an_open_group_of_pictures_stand_alone_too() {
         let mut decoder = sluicegate::decode::Decoder::new(&sluicegate::decode::Config::default()).unwrap();
         for unit in units.iter().filter(|unit| unit.keyframe) {
             // A fresh decoder knows no parameter sets: the unit must bring its own.
-            decoder.decode(std::slice::from_ref(unit), &[unit.sequence]).unwrap();
+            decoder.decode(std::slice::from_ref(unit), &[unit.sequence], &mut drop).unwrap();
             decoder = sluicegate::decode::Decoder::new(&sluicegate::decode::Config::default()).unwrap();
         }
     }

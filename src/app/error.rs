@@ -40,6 +40,9 @@ pub enum Error {
     /// A source.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The judge's thread broke off.
+    #[error("the judge's thread panicked: start again, and report what standard error says")]
+    Panicked,
     /// The operating system gave no thread.
     #[error("cannot start a thread: look for a limit on processes or memory")]
     Thread(#[from] std::io::Error),
@@ -61,7 +64,7 @@ impl Error {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Act(_) | Self::Policy(_) => Fault::Configuration,
-            Self::Metrics(_) => Fault::Bug,
+            Self::Metrics(_) | Self::Panicked => Fault::Bug,
             Self::Api(_)
             | Self::Bank(_)
             | Self::Decode(_)

@@ -1,11 +1,12 @@
 //! The workers, one a core: take a stream's newest work, decode it, hash and match the pictures, and hand them on to
 //! the models.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::attached::Attached;
 use super::deciding::Notice;
@@ -49,6 +50,13 @@ impl Ticket {
 /// What one worker owns.
 pub(super) struct Worker {
     pub(super) decoder: Decoder,
+    pub(super) detecting: Detecting,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+}
+
+/// What looks at a worker's pictures.
+pub(super) struct Detecting {
     pub(super) known: Known,
     pub(super) models: Arc<Vec<Classify<Ticket>>>,
     pub(super) notices: Sender<Notice>,
@@ -60,8 +68,13 @@ impl Worker {
     /// Works until the queue is closed.
     pub(super) fn run(mut self, queue: &Queue) {
         while !queue.is_closed() {
-            if let Some((stream, work)) = queue.take(PATIENCE) {
-                self.inspect(&stream, &work);
+            let Some((stream, work)) = queue.take(PATIENCE) else { continue };
+            // Strangers' media goes through here. Should it ever bring down what looks at it, one piece of work is lost:
+            // a worker that ended would be missed by every stream. Whatever was cut short is made anew or overwritten.
+            if catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work))).is_err() {
+                self.metrics.error(Stage::Decode, "panicked");
+                error!(session = %stream.session, "the inspection of a stream panicked; report this");
+                self.metrics.pictures(PictureOutcome::Failed, work.inspect.len() as u64);
             }
         }
     }
@@ -73,19 +86,17 @@ impl Worker {
             return;
         }
         let began = self.clock.now();
-        let pictures = match self.decoder.decode(&work.units, &work.inspect) {
-            Ok(pictures) => pictures,
-            Err(error) => {
-                self.metrics.error(Stage::Decode, error.kind());
-                debug!(session = %stream.session, %error, "pictures could not be decoded");
-                Vec::new()
-            }
+        let (mut inspected, mut looking) = (0, Duration::ZERO);
+        let mut look = |picture: Picture| {
+            let given = self.clock.now();
+            inspected += u64::from(self.detecting.detect(stream, &picture));
+            looking += self.clock.now().since(given);
         };
-        self.metrics.stage(Stage::Decode, self.clock.now().since(began));
-        let mut inspected = 0;
-        for picture in &pictures {
-            inspected += u64::from(self.detect(stream, picture));
+        if let Err(error) = self.decoder.decode(&work.units, &work.inspect, &mut look) {
+            self.metrics.error(Stage::Decode, error.kind());
+            debug!(session = %stream.session, %error, "pictures could not be decoded");
         }
+        self.metrics.stage(Stage::Decode, self.clock.now().since(began).saturating_sub(looking));
         if inspected == 0 {
             stream.undecoded();
         } else {
@@ -94,7 +105,9 @@ impl Worker {
         self.metrics.pictures(PictureOutcome::Inspected, inspected);
         self.metrics.pictures(PictureOutcome::Failed, wanted.saturating_sub(inspected));
     }
+}
 
+impl Detecting {
     /// Shows a picture to every detector; whether it was inspected.
     fn detect(&mut self, stream: &Arc<Attached>, picture: &Picture) -> bool {
         let ticket = Ticket {

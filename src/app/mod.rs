@@ -25,7 +25,7 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub use self::error::{Error, Fault};
 pub use self::streams::Config as StreamsConfig;
@@ -33,7 +33,7 @@ pub use self::streams::Config as StreamsConfig;
 use self::acting::Acting;
 use self::backend::Backend;
 use self::deciding::{Deciding, Notice};
-use self::inspecting::{Ticket, Worker};
+use self::inspecting::{Detecting, Ticket, Worker};
 use self::reconciling::Reconciling;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
@@ -109,7 +109,11 @@ impl House {
         let Parts { models, decoders, sources, closed } = parts;
         let inspection = self.inspect(config, models, decoders, sources, &notices)?;
         let deciding = self.deciding(config, &inspection.streams, closed);
-        let judge = start("judge", move || deciding.run(&inbox))?;
+        let (alive, mut fallen) = watch::channel(());
+        let judge = start("judge", move || {
+            let _alive = alive;
+            deciding.run(&inbox);
+        })?;
         let (stop, stopped) = watch::channel(false);
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, &notices);
@@ -117,19 +121,27 @@ impl House {
         let backend = self.backend(&inspection.streams, &ready);
         info!(listen = %config.api.listen, "ready");
 
-        let served = api::serve(listener, &config.api, Arc::new(backend), told_to_stop()).await;
+        // Without its judge the house would look well and decide nothing: better that it is restarted.
+        let stopping = async move {
+            tokio::select! {
+                () = told_to_stop() => {}
+                _gone = fallen.changed() => error!("the judge's thread panicked: stopping; report this"),
+            }
+        };
+        let served = api::serve(listener, &config.api, Arc::new(backend), stopping).await;
         ready.store(false, Ordering::Release);
         info!("stopping");
         keeping.shutdown().await;
         inspection.end().await;
         // Fails only when the judge is gone already.
         drop(notices.send(Notice::Close));
-        join(judge).await;
+        let judged = tokio::task::spawn_blocking(move || judge.join()).await;
         stop.send_replace(true);
         if tokio::time::timeout(GRACE, outbox).await.is_err() {
             warn!("actions under way are left to the next start");
         }
-        Ok(served?)
+        served?;
+        if matches!(judged, Ok(Ok(()))) { Ok(()) } else { Err(Error::Panicked) }
     }
 
     fn inspect(
@@ -164,9 +176,13 @@ impl House {
         let start_worker = |decoder| {
             let worker = Worker {
                 decoder,
-                known: Known::new(Arc::clone(&self.banks)),
-                models: Arc::clone(&models),
-                notices: notices.clone(),
+                detecting: Detecting {
+                    known: Known::new(Arc::clone(&self.banks)),
+                    models: Arc::clone(&models),
+                    notices: notices.clone(),
+                    metrics: Arc::clone(metrics),
+                    clock,
+                },
                 metrics: Arc::clone(metrics),
                 clock,
             };

@@ -1,6 +1,7 @@
 //! One decoder for all streams in turn: a run of access units goes in, the pictures asked for come out, and the
 //! decoder is drained so that it keeps nothing back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -31,22 +32,30 @@ impl Decoder {
     }
 
     /// Decodes `units`, which start at a keyframe, and gives the pictures of those whose sequence number is in
-    /// `inspect`, in the order of presentation, each at most once. Units that give no picture are left out.
+    /// `inspect` to `each`, in the order of presentation, each at most once. Units that give no picture are left out.
+    ///
+    /// The decoder waits for `each` after a frame or two, so a run may ask for any number of pictures and never holds
+    /// more than a few: a minute-long look back would otherwise be gigabytes.
     ///
     /// # Errors
-    /// When none of the units asked for gave a picture, none came in time, or they are too large. The next call finds
-    /// a fresh decoder.
-    pub fn decode(&mut self, units: &[AccessUnit], inspect: &[u64]) -> Result<Vec<Picture>, DecodeError> {
+    /// When none of the units asked for gave a picture, none came in time, or they are too large. `each` may have had
+    /// some until then. The next call finds a fresh decoder.
+    pub fn decode(
+        &mut self,
+        units: &[AccessUnit],
+        inspect: &[u64],
+        each: &mut dyn FnMut(Picture),
+    ) -> Result<(), DecodeError> {
         let mut line = match self.line.take().filter(Line::is_idle) {
             Some(line) => line,
             None => Line::start(&self.config)?,
         };
-        let pictures = line.run(units, inspect, self.config.timeout)?;
-        if pictures.is_empty() && !inspect.is_empty() {
+        let given = line.run(units, inspect, self.config.timeout, each)?;
+        if given == 0 && !inspect.is_empty() {
             return Err(DecodeError::Undecodable(inspect.len()));
         }
         self.line = Some(line);
-        Ok(pictures)
+        Ok(())
     }
 }
 
@@ -125,7 +134,14 @@ impl Line {
         self.outputs.is_empty()
     }
 
-    fn run(&mut self, units: &[AccessUnit], inspect: &[u64], timeout: Duration) -> Result<Vec<Picture>, DecodeError> {
+    /// How many pictures `each` was given.
+    fn run(
+        &mut self,
+        units: &[AccessUnit],
+        inspect: &[u64],
+        timeout: Duration,
+        each: &mut dyn FnMut(Picture),
+    ) -> Result<usize, DecodeError> {
         let stopped = |_error| DecodeError::Failed("it takes no more units".to_owned());
         for unit in units {
             let buffer = self.buffer(unit);
@@ -135,19 +151,19 @@ impl Line {
         // stream's. It also makes the decoder forget its reference pictures.
         self.entry.send_event(gst::event::SegmentDone::new(gst::ClockTime::ZERO));
 
-        let mut pictures: Vec<Picture> = Vec::with_capacity(inspect.len());
+        let asked: BTreeSet<u64> = inspect.iter().copied().collect();
+        let asked = units.iter().filter(|unit| asked.contains(&unit.sequence));
+        let mut awaited: BTreeMap<u64, &AccessUnit> = asked.map(|unit| (unit.sequence, unit)).collect();
+        let mut given = 0;
         loop {
             match self.outputs.recv_timeout(timeout) {
                 Ok(Output::Frame(sample)) => {
-                    let sequence = sequence(&sample).filter(|sequence| inspect.contains(sequence));
-                    let unit = units.iter().find(|unit| Some(unit.sequence) == sequence);
-                    if let Some(unit) = unit
-                        && !pictures.iter().any(|picture| picture.sequence == unit.sequence)
-                    {
-                        pictures.push(picture(unit, &sample)?);
+                    if let Some(unit) = sequence(&sample).and_then(|sequence| awaited.remove(&sequence)) {
+                        each(picture(unit, &sample)?);
+                        given += 1;
                     }
                 }
-                Ok(Output::Drained) => return Ok(pictures),
+                Ok(Output::Drained) => return Ok(given),
                 Ok(Output::Failed(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => return Err(DecodeError::TimedOut(timeout)),
                 Err(RecvTimeoutError::Disconnected) => {
