@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::broadcast;
+use tokio::task::block_in_place;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -63,7 +64,11 @@ impl api::Backend for Backend {
             Hook::Publish { session, .. } => {
                 let answer = self.gate.admit(&session.stream, began);
                 match answer {
-                    Admission::Allow => self.streams.attach(&session, adapter.pull(&session.stream)),
+                    // Whoever asks has not begun: what is attached under the same number is a session from before.
+                    Admission::Allow => block_in_place(|| {
+                        self.streams.detach(&session);
+                        self.streams.attach(&session, adapter.pull(&session.stream));
+                    }),
                     Admission::Refuse => warn!(%session, "refused: a deny stands against the stream"),
                 }
                 self.telling.metrics.admission(server, answer.word(), self.clock.now().since(began));
@@ -71,7 +76,7 @@ impl api::Backend for Backend {
                 Ok(answer)
             }
             Hook::PublishDone { session } => {
-                self.streams.detach(&session);
+                block_in_place(|| self.streams.detach(&session));
                 Ok(Admission::Allow)
             }
             Hook::Other => Ok(Admission::Allow),

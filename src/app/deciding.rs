@@ -4,7 +4,7 @@
 //! anybody is told. A decision that cannot be recorded waits in memory and is tried again every second; it is not lost
 //! while the process lives, and nothing is done about it before it is recorded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ pub(super) const STANDING_DENY: &str = "standing-deny";
 pub(super) enum Notice {
     /// A detector saw something.
     Found(Finding),
-    /// A session is over.
-    Ended(Session),
+    /// A session is over: its source gives nothing that arrives later than this.
+    Ended(Session, Timestamp),
     /// A session is listed by its server although a deny stands against its stream.
     Denied {
         /// Whose.
@@ -89,28 +89,39 @@ struct Unrecorded {
 impl Deciding {
     /// Works until it is told to close, or nobody is left to tell it anything.
     pub(super) fn run(mut self, notices: &Receiver<Notice>) {
-        let mut unrecorded: Vec<Unrecorded> = Vec::new();
+        let mut unrecorded: VecDeque<Unrecorded> = VecDeque::new();
         let mut ticked = self.clock.now();
         loop {
             let notice = notices.recv_timeout(TICK);
             let ended = matches!(notice, Ok(Notice::Close) | Err(RecvTimeoutError::Disconnected));
             if let Some(fresh) = notice.ok().and_then(|notice| self.weigh(notice))
-                && !self.record(&fresh)
+                && (!unrecorded.is_empty() || !self.record(&fresh))
             {
-                unrecorded.push(fresh);
+                unrecorded.push_back(fresh);
             }
             let now = self.clock.now();
             if ended || now.since(ticked) >= TICK {
-                ticked = now;
                 self.judge.expire(now);
                 self.closed.retain(|_, ended| ended.is_none_or(|ended| now.since(ended) < REMEMBERED));
-                unrecorded.retain(|waiting| !self.record(waiting));
+                self.catch_up(&mut unrecorded);
+                // Asked only now: a ledger that is locked takes seconds to say so, and notices must be heard in between.
+                ticked = self.clock.now();
             }
             if ended {
                 if !unrecorded.is_empty() {
                     error!(decisions = unrecorded.len(), "stopping with decisions that could not be recorded");
                 }
                 return;
+            }
+        }
+    }
+
+    /// Records what waits, up to the first that still cannot be: the disk is as full for the others. That one goes to
+    /// the back, so that it never stands in their way.
+    fn catch_up(&self, unrecorded: &mut VecDeque<Unrecorded>) {
+        while let Some(waiting) = unrecorded.pop_front() {
+            if !self.record(&waiting) {
+                return unrecorded.push_back(waiting);
             }
         }
     }
@@ -122,8 +133,8 @@ impl Deciding {
                 let judgement = self.judge.observe(finding)?;
                 Some(self.decide(judgement))
             }
-            Notice::Ended(session) => {
-                self.judge.end(&session, self.clock.now());
+            Notice::Ended(session, at) => {
+                self.judge.end(&session, at);
                 None
             }
             Notice::Close => None,

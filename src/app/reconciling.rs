@@ -48,7 +48,8 @@ impl Reconciling {
                         info!(server = %self.server.name(), "the media server answers again");
                     }
                     reachable = true;
-                    self.compare(&listed, asked);
+                    // Detaching waits when the judge is behind; the hooks must not wait with it.
+                    tokio::task::block_in_place(|| self.compare(&listed, asked));
                 }
                 Err(error) => {
                     self.metrics.error(Stage::Act, error.kind());

@@ -126,11 +126,12 @@ impl Streams {
         };
         entry.stream.end();
         drop(entry);
+        let now = self.clock.now();
         info!(%session, "ended");
         // Fails only when the judge has ended, at shutdown: there is no evidence left to forget.
-        drop(self.notices.send(Notice::Ended(session.clone())));
+        drop(self.notices.send(Notice::Ended(session.clone(), now)));
         let happening = Happening::StreamEnded { session: session.id.clone() };
-        self.telling.tell(self.clock.now(), &session.stream, happening);
+        self.telling.tell(now, &session.stream, happening);
     }
 
     /// Ends the inspection of everything.

@@ -64,7 +64,10 @@ pub struct Judge {
 #[derive(Debug)]
 struct Case {
     reached: Verdict,
-    ended: bool,
+    /// When the session was over, if it is.
+    ended: Option<Timestamp>,
+    /// The end of the session before, to which the server had given the same identifier.
+    before: Timestamp,
     /// When the newest picture arrived.
     newest: Timestamp,
     /// The last sign of life.
@@ -93,6 +96,13 @@ impl Judge {
     /// decides, and among equals the one that the policy names first.
     pub fn observe(&mut self, finding: Finding) -> Option<Judgement> {
         let case = self.cases.entry(finding.session.clone()).or_default();
+        if let Some(ended) = case.ended.filter(|ended| finding.arrived > *ended) {
+            // A server that was restarted counts its sessions anew: this is another one.
+            *case = Case { before: ended, ..Case::default() };
+        }
+        if finding.arrived <= case.before {
+            return None;
+        }
         case.touched = case.touched.max(finding.arrived);
         case.newest = case.newest.max(finding.arrived);
         let horizon = case.newest.minus(self.policy.widest());
@@ -115,12 +125,13 @@ impl Judge {
         self.policy.attention(finding)
     }
 
-    /// Says that a session is over. What it has reached is remembered for a while, so that findings still on their way
-    /// do not judge it twice.
-    pub fn end(&mut self, session: &Session, now: Timestamp) {
+    /// Says that a session was over at `at`. What it has reached is remembered for a while, so that findings still on
+    /// their way do not judge it twice. Pictures that arrive later are another session's that got the same identifier,
+    /// and it is judged afresh.
+    pub fn end(&mut self, session: &Session, at: Timestamp) {
         let case = self.cases.entry(session.clone()).or_default();
-        case.ended = true;
-        case.touched = case.touched.max(now);
+        case.ended = Some(at);
+        case.touched = case.touched.max(at);
     }
 
     /// Forgets what can no longer matter at `now`: the evidence of sessions without a recent sign of life, and those
@@ -132,7 +143,7 @@ impl Judge {
                 return true;
             }
             case.evidence = Vec::new();
-            !case.ended && case.reached > Verdict::Clear
+            case.ended.is_none() && case.reached > Verdict::Clear
         });
     }
 }
@@ -141,7 +152,8 @@ impl Default for Case {
     fn default() -> Self {
         Self {
             reached: Verdict::Clear,
-            ended: false,
+            ended: None,
+            before: Timestamp::ZERO,
             newest: Timestamp::ZERO,
             touched: Timestamp::ZERO,
             evidence: Vec::new(),

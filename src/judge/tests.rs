@@ -221,7 +221,7 @@ fn a_session_that_is_over_is_not_judged_again_and_then_forgotten() {
     let told = timeline("m1 m2 m3 . m4 m5 m6");
     let count = told.into_iter().filter_map(|(step, finding)| {
         if step == 4 {
-            judge.end(&session("1"), START + Duration::from_secs(4));
+            judge.end(&session("1"), START + Duration::from_secs(6));
             judge.expire(START + Duration::from_secs(4));
         }
         judge.observe(finding)
@@ -234,6 +234,21 @@ fn a_session_that_is_over_is_not_judged_again_and_then_forgotten() {
     assert_eq!(judge.sessions(), 2);
     judge.expire(end + Duration::from_mins(2));
     assert_eq!(judge.sessions(), 0);
+}
+
+#[test]
+fn another_session_under_the_same_identifier_is_judged_afresh_and_by_its_own_pictures() {
+    let mut judge = Judge::new(default_policy());
+    let end = START + Duration::from_millis(3500);
+    let mut said = Vec::new();
+    for (step, finding) in timeline("m1 m2 m3 . m1 m2 m3@3 m4@2 m4") {
+        if step == 4 {
+            judge.end(&session("1"), end);
+        }
+        said.extend(judge.observe(finding).map(|judgement| (step, judgement.evidence)));
+    }
+    let [(2, _), (8, evidence)] = said.as_slice() else { panic!("{said:?}") };
+    assert!(evidence.iter().all(|finding| finding.arrived > end), "{evidence:?}");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What is cut, once and again, and what its deny is: notices in, decisions out, without the thread.
+
 use std::num::NonZeroUsize;
 
 use crossbeam_channel::bounded;
@@ -88,7 +90,7 @@ fn a_session_is_cut_once_however_late_a_list_shows_it() {
     assert_eq!(deciding.cut(&session("7")).actions.len(), 1);
     assert!(deciding.listed(&session("7"), before).is_none(), "its kick is under way");
     // The server says that it is gone before the kick has seen it, and a list asked for earlier comes in last.
-    deciding.settle(Notice::Ended(session("7")));
+    deciding.settle(Notice::Ended(session("7"), deciding.clock.now()));
     assert!(deciding.listed(&session("7"), before).is_none(), "its kick is under way still");
     deciding.settle(Notice::Kicked { session: session("7"), at: deciding.clock.now() });
     assert!(deciding.listed(&session("7"), before).is_none(), "the list is older than its end");
