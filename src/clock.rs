@@ -85,6 +85,12 @@ impl Clock {
         Self { started: Instant::now(), started_at: Timestamp(micros(wall)) }
     }
 
+    /// What the wall clock says now: for those who compare it with theirs. Unlike [`Clock::now`] it follows every step.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the operating system for the time")]
+    pub fn wall(&self) -> Timestamp {
+        Timestamp(micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.started_at + self.started.elapsed()

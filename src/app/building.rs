@@ -5,6 +5,7 @@ use std::thread;
 
 use tracing::{info, warn};
 
+use super::deciding::STANDING_DENY;
 use super::telling::Telling;
 use super::{Error, House, Parts};
 use crate::act::Gate;
@@ -14,6 +15,7 @@ use crate::act::webhook::Webhook;
 use crate::bank::{Bank, Store};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::decision::Verdict;
 use crate::decode::Decoder;
 use crate::judge::Policy;
 use crate::ledger::Ledger;
@@ -31,6 +33,7 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     for (verdict, rule) in policy.verdicts() {
         metrics.expect_verdict(verdict.word(), rule);
     }
+    metrics.expect_verdict(Verdict::Cut.word(), STANDING_DENY);
     let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
     let webhooks = config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
     let ledger = Arc::new(Ledger::open(&config.ledger)?);

@@ -13,6 +13,10 @@ use super::{Ledger, LedgerError};
 use crate::clock::Timestamp;
 use crate::decision::{Job, Lane, Outbox, OutboxError, Outcome};
 
+/// No kick is ever put off for longer. One that is due later still was written when the clock was ahead, and would leave
+/// its publisher on the air until the clock is there again.
+const NEVER_LATER: Duration = Duration::from_mins(1);
+
 impl Outbox for Ledger {
     fn claim(&self, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<Job>, OutboxError> {
         Ok(self.claim_due(lane, now, limit)?)
@@ -34,12 +38,13 @@ impl Ledger {
             .connection
             .prepare_cached(
                 "SELECT id, decision, payload, attempts FROM actions
-                 WHERE state = 'pending' AND kind = ?1 AND due <= ?2 ORDER BY due, rowid LIMIT ?3",
+                 WHERE state = 'pending' AND kind = ?1 AND (due <= ?2 OR kind = 'kick' AND due > ?4)
+                 ORDER BY due, rowid LIMIT ?3",
             )
             // Claimed rows are still pending: read past them.
             .and_then(|mut select| {
                 let enough = i64::try_from(limit.saturating_add(inner.claimed.len())).unwrap_or(i64::MAX);
-                select.query_map(params![lane.word(), Time(now), enough], rows::job)?.collect()
+                select.query_map(params![lane.word(), Time(now), enough, Time(now + NEVER_LATER)], rows::job)?.collect()
             })
             .map_err(|error| self.failed(error))?;
         jobs.retain(|job| !inner.claimed.contains(&job.id));

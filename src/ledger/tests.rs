@@ -300,3 +300,13 @@ fn only_its_owner_may_read_it_and_every_commit_reaches_the_disk() {
     let pragma = |name| inner.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((pragma("synchronous"), pragma("foreign_keys")), (2, 1));
 }
+
+#[test]
+fn a_kick_is_due_at_once_after_a_restart_even_if_the_clock_was_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let decision = decision("a", at(9_000_000));
+    let kick = (Uuid::now_v7(), Action::Kick { session: session("a") });
+    open(&dir).record(&decision, None, &[kick]).unwrap();
+    let ledger = open(&dir);
+    assert_eq!(ledger.claim(Lane::Kick, at(1000), 9).unwrap().len(), 1);
+}
