@@ -147,7 +147,7 @@ mod tests {
         let hash = away(hash_of(2), 20);
         let banks =
             vec![bank("wide", near(20), &[hash]), bank("narrow", near(19), &[hash]), bank("b", near(31), &[hash])];
-        let found: Vec<_> = seen(banks, 2).into_iter().map(|found| (found.bank.to_string(), found.distance)).collect();
+        let found: Vec<_> = seen(&banks, 2).into_iter().map(|found| (found.bank.to_string(), found.distance)).collect();
         assert_eq!(found, [("wide".to_owned(), 20), ("b".to_owned(), 20)]);
     }
 
