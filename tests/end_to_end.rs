@@ -166,6 +166,22 @@ fn a_lifted_deny_lets_the_publisher_in_again() {
 }
 
 #[test]
+fn what_is_banked_while_a_stream_is_live_is_recognised_without_a_restart() {
+    let mut sluicegate = Sluicegate::prepare().unwrap();
+    let nginx = Nginx::start(Some(&sluicegate.hook())).unwrap();
+    sluicegate.configure(&nginx, POLICY, "").unwrap();
+    sluicegate.start().unwrap();
+    let events = sluicegate.events().unwrap();
+    let mut publisher = publish(&nginx, &clips::incident(Duration::ZERO).unwrap(), "turning");
+    let inspected = |event: &Value| is(event, "stream_state", "turning") && event["state"] == "inspected";
+    events.wait(0, "the stream to be inspected", PATIENCE, inspected).unwrap();
+    assert!(!events.all().iter().any(|event| is(event, "verdict", "turning")));
+    sluicegate.command(&["bank", "add", "demo", &clips::banked().unwrap().display().to_string()]).unwrap();
+    await_verdict(&events, "turning", "cut");
+    assert!(!publisher.wait(PATIENCE).unwrap().success());
+}
+
+#[test]
 fn whoever_subscribed_is_told_and_told_again_until_it_listens() {
     let (nginx, mut sluicegate) = beside_nginx(Hooks::On);
     let moderation = TcpListener::bind("127.0.0.1:0").unwrap();

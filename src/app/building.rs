@@ -12,7 +12,7 @@ use crate::act::Gate;
 use crate::act::outbox::Bell;
 use crate::act::servers;
 use crate::act::webhook::Webhook;
-use crate::bank::{Bank, Store};
+use crate::bank::{Live, Watch};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::decision::Verdict;
@@ -40,7 +40,9 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
     let closed = ledger.unfinished_kicks()?;
     info!(denies = gate.count(), unfinished = closed.len(), "the ledger is open");
+    let (banks, watch) = banks(config, &metrics)?;
     let parts = Parts {
+        watch,
         models: model::open(&config.model)?,
         decoders: decoders(config)?,
         sources: Sources::new(config.source.clone(), clock)?,
@@ -48,7 +50,7 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     };
     let house = House {
         clock,
-        banks: load_banks(config, &metrics)?,
+        banks,
         telling: Telling::new(metrics),
         ledger,
         gate,
@@ -60,19 +62,22 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     Ok((house, parts))
 }
 
-fn load_banks(config: &Config, metrics: &Metrics) -> Result<Arc<[Arc<Bank>]>, Error> {
-    let store = Store::open(&config.banks.dir)?;
-    let mut banks = Vec::new();
-    for name in store.names()? {
-        let bank = store.load(&name)?;
-        metrics.set_bank_signals(&name.shared(), bank.signals().len());
-        info!(bank = %name, signals = bank.signals().len(), revision = bank.revision(), "bank loaded");
-        banks.push(Arc::new(bank));
+/// The banks, and whoever watches them for changes. At the start a damaged bank is an error: nobody should believe it to
+/// be in force.
+fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<Live>, Watch), Error> {
+    let mut watch = Watch::new(&config.banks.dir)?;
+    let Some(seen) = watch.look()? else {
+        warn!(folder = %config.banks.dir.display(), "there is no bank yet: add one with `sluicegate bank add`");
+        return Ok((Arc::new(Live::new(Arc::new([]))), watch));
+    };
+    if let Some(problem) = seen.problems.into_iter().next() {
+        return Err(problem.into());
     }
-    if banks.is_empty() {
-        warn!(folder = %config.banks.dir.display(), "there is no bank: add one with `sluicegate bank add`, and restart");
+    for bank in &seen.changed {
+        metrics.set_bank_signals(&bank.name().shared(), bank.signals().len());
+        info!(bank = %bank.name(), signals = bank.signals().len(), revision = bank.revision(), "bank loaded");
     }
-    Ok(banks.into())
+    Ok((Arc::new(Live::new(seen.banks)), watch))
 }
 
 /// One decoder a worker, one worker a core unless the configuration says otherwise.

@@ -11,6 +11,7 @@ mod deciding;
 mod error;
 mod inspecting;
 mod reconciling;
+mod refreshing;
 mod showing;
 mod streams;
 mod telling;
@@ -35,6 +36,7 @@ use self::backend::Backend;
 use self::deciding::{Deciding, Notice};
 use self::inspecting::{Detecting, Ticket, Worker};
 use self::reconciling::Reconciling;
+use self::refreshing::Refreshing;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
@@ -42,7 +44,7 @@ use crate::act::Gate;
 use crate::act::outbox::{self, Bell};
 use crate::act::servers::MediaServer;
 use crate::act::webhook::Webhook;
-use crate::bank::Bank;
+use crate::bank::{Live, Watch};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::decode::Decoder;
@@ -77,7 +79,7 @@ struct House {
     ledger: Arc<Ledger>,
     gate: Arc<Gate>,
     policy: Arc<Policy>,
-    banks: Arc<[Arc<Bank>]>,
+    banks: Arc<Live>,
     servers: Vec<Arc<dyn MediaServer>>,
     webhooks: Vec<Webhook>,
     bell: Arc<Bell>,
@@ -88,6 +90,7 @@ struct Parts {
     models: Vec<model::Session>,
     decoders: Vec<Decoder>,
     sources: Sources,
+    watch: Watch,
     /// Sessions that a decision of an earlier run closes and that were not observed gone yet.
     closed: HashMap<Session, Option<Timestamp>>,
 }
@@ -106,7 +109,7 @@ impl House {
     async fn live(self, config: &Config, parts: Parts) -> Result<(), Error> {
         let listener = api::bind(&config.api).await?;
         let (notices, inbox) = bounded(NOTICES);
-        let Parts { models, decoders, sources, closed } = parts;
+        let Parts { models, decoders, sources, watch, closed } = parts;
         let inspection = self.inspect(config, models, decoders, sources, &notices)?;
         let deciding = self.deciding(config, &inspection.streams, closed);
         let (alive, mut fallen) = watch::channel(());
@@ -116,7 +119,7 @@ impl House {
         })?;
         let (stop, stopped) = watch::channel(false);
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
-        let mut keeping = self.keep(config, &inspection.streams, &notices);
+        let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
         let backend = self.backend(&inspection.streams, &ready);
         info!(listen = %config.api.listen, "ready");
@@ -229,9 +232,12 @@ impl House {
         }
     }
 
-    /// Starts what keeps the house in step with the world: one task a media server, and one that shows states.
-    fn keep(&self, config: &Config, streams: &Arc<Streams>, notices: &Sender<Notice>) -> JoinSet<()> {
+    /// Starts what keeps the house in step with the world: one task a media server, one for the banks, and one that
+    /// shows states.
+    fn keep(&self, config: &Config, streams: &Arc<Streams>, watch: Watch, notices: &Sender<Notice>) -> JoinSet<()> {
         let mut keeping = JoinSet::new();
+        let (banks, metrics) = (Arc::clone(&self.banks), Arc::clone(&self.telling.metrics));
+        keeping.spawn(Refreshing { watch, banks, metrics }.run());
         for server in &self.servers {
             let reconciling = Reconciling {
                 server: Arc::clone(server),

@@ -7,6 +7,7 @@
 
 pub mod dense;
 mod file;
+mod live;
 mod name;
 mod scan;
 mod signal;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use crate::clock::Timestamp;
 use crate::hash::PdqHash;
 
+pub use live::{Banks, Live, Refreshed, Watch};
 pub use name::{BadName, BankName};
 pub use scan::Scan;
 pub use signal::{Provenance, Refusal, Signal};

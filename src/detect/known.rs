@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::{DetectError, Detector};
-use crate::bank::Bank;
+use crate::bank::{Bank, Live};
 use crate::finding::{Match, Observation};
 use crate::hash::{Hasher, Pdq};
 use crate::picture::Picture;
 
-/// Compares pictures with a set of banks as they were when it was made; newer banks take a new `Known`.
+/// Compares each picture with the banks in force.
 #[derive(Debug)]
 pub struct Known {
-    banks: Arc<[Arc<Bank>]>,
+    banks: Arc<Live>,
     hasher: Hasher,
 }
 
 impl Known {
     /// A detector of what is in `banks`.
-    pub fn new(banks: Arc<[Arc<Bank>]>) -> Self {
+    pub fn new(banks: Arc<Live>) -> Self {
         Self { banks, hasher: Hasher::new() }
     }
 }
@@ -31,7 +31,7 @@ impl Detector for Known {
     fn inspect(&mut self, picture: &Picture) -> Result<Vec<Observation>, DetectError> {
         let sequence = picture.sequence;
         let pdq = self.hasher.picture(picture).map_err(|source| DetectError::Picture { sequence, source })?;
-        Ok(self.banks.iter().filter_map(|bank| matched(bank, &pdq)).map(Observation::Match).collect())
+        Ok(self.banks.current().iter().filter_map(|bank| matched(bank, &pdq)).map(Observation::Match).collect())
     }
 }
 
@@ -64,6 +64,10 @@ mod tests {
     use crate::finding::Opinion;
     use crate::hash::PdqHash;
     use crate::picture::{ColourRange, Plane};
+
+    fn known(banks: &[Arc<Bank>]) -> Known {
+        Known::new(Arc::new(Live::new(banks.into())))
+    }
 
     /// A picture of blotches, the same for the same seed.
     fn picture(seed: u64) -> Picture {
@@ -103,8 +107,8 @@ mod tests {
         Arc::new(Bank::new(name.parse().unwrap(), settings, 4, Timestamp::ZERO, signals))
     }
 
-    fn seen(banks: Vec<Arc<Bank>>, seed: u64) -> Vec<Match> {
-        let observations = Known::new(banks.into()).inspect(&picture(seed)).unwrap();
+    fn seen(banks: &[Arc<Bank>], seed: u64) -> Vec<Match> {
+        let observations = known(banks).inspect(&picture(seed)).unwrap();
         let matches = observations.into_iter().map(|observation| match observation {
             Observation::Match(found) => found,
             Observation::Scores(scores) => panic!("{scores:?}"),
@@ -115,7 +119,7 @@ mod tests {
     #[test]
     fn a_banked_picture_is_recognised_with_all_that_explains_it() {
         let hashes = [hash_of(1), away(hash_of(2), 6), away(hash_of(2), 3)];
-        let found = seen(vec![bank("demo", Settings::default(), &hashes)], 2);
+        let found = seen(&[bank("demo", Settings::default(), &hashes)], 2);
         assert_eq!(
             found,
             [Match {
@@ -133,8 +137,8 @@ mod tests {
 
     #[test]
     fn an_unknown_picture_is_not() {
-        assert_eq!(seen(vec![bank("demo", Settings::default(), &[hash_of(1)])], 2), []);
-        assert_eq!(seen(vec![], 2), []);
+        assert_eq!(seen(&[bank("demo", Settings::default(), &[hash_of(1)])], 2), []);
+        assert_eq!(seen(&[], 2), []);
     }
 
     #[test]
@@ -143,7 +147,7 @@ mod tests {
         let hash = away(hash_of(2), 20);
         let banks =
             vec![bank("wide", near(20), &[hash]), bank("narrow", near(19), &[hash]), bank("b", near(31), &[hash])];
-        let found: Vec<_> = seen(banks, 2).into_iter().map(|found| (found.bank.to_string(), found.distance)).collect();
+        let found: Vec<_> = seen(&banks, 2).into_iter().map(|found| (found.bank.to_string(), found.distance)).collect();
         assert_eq!(found, [("wide".to_owned(), 20), ("b".to_owned(), 20)]);
     }
 
@@ -154,7 +158,7 @@ mod tests {
         let hash = Hasher::new().picture(&flat).unwrap().hash;
         let inspect = |min_quality| {
             let settings = Settings { min_quality, ..Settings::default() };
-            Known::new([bank("demo", settings, &[hash])].into()).inspect(&flat).unwrap().len()
+            known(&[bank("demo", settings, &[hash])]).inspect(&flat).unwrap().len()
         };
         assert_eq!((inspect(1), inspect(0)), (0, 1));
     }
@@ -163,7 +167,7 @@ mod tests {
     fn a_picture_cut_short_is_an_error_and_the_next_one_is_not() {
         let mut cut = picture(1);
         cut.luma.data = cut.luma.data.slice(..1000);
-        let mut known = Known::new([].into());
+        let mut known = known(&[]);
         let refused = known.inspect(&cut).unwrap_err();
         assert_eq!((refused.kind(), refused.is_retryable()), ("picture_cut_short", false));
         assert!(known.inspect(&picture(1)).is_ok());

@@ -1,0 +1,188 @@
+//! The banks in force: read again when a file in their folder changes, so that an addition works without a restart.
+//!
+//! [`Live`] is what detectors share: they take the banks as they are for each picture and are never made to wait for a
+//! file. [`Watch`] belongs to one thread, which looks at the folder from time to time. A file that is damaged while its bank is in
+//! force does not take it out of force: the bank stays as it was, and the problem is told once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{Bank, BankError, BankName, Store};
+
+/// Banks, each as it was at one revision, in the order of their names.
+pub type Banks = Arc<[Arc<Bank>]>;
+
+/// The banks in force, shared by all detectors.
+#[derive(Debug)]
+pub struct Live(RwLock<Banks>);
+
+impl Live {
+    /// Puts `banks` in force.
+    pub fn new(banks: Banks) -> Self {
+        Self(RwLock::new(banks))
+    }
+
+    /// The banks in force now.
+    pub fn current(&self) -> Banks {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other banks in force.
+    pub fn replace(&self, banks: Banks) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = banks;
+    }
+}
+
+/// What was last seen of a folder of banks.
+#[derive(Debug)]
+pub struct Watch {
+    store: Store,
+    folder: PathBuf,
+    seen: BTreeMap<BankName, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    stamp: Stamp,
+    bank: Option<Arc<Bank>>,
+}
+
+/// What changes whenever a bank's file is replaced: its inode and its time of change, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp(u64, i64, i64);
+
+/// What a look at the folder brought.
+#[derive(Debug)]
+pub struct Refreshed {
+    /// All banks, as they are now.
+    pub banks: Banks,
+    /// Banks that are new or have changed.
+    pub changed: Vec<Arc<Bank>>,
+    /// Banks that are gone.
+    pub removed: Vec<BankName>,
+    /// Files that are not what was written, each told once.
+    pub problems: Vec<BankError>,
+}
+
+impl Watch {
+    /// Begins to watch `folder`, with nothing seen yet.
+    ///
+    /// # Errors
+    /// When there is no such folder.
+    pub fn new(folder: &Path) -> Result<Self, BankError> {
+        Ok(Self { store: Store::open(folder)?, folder: folder.to_owned(), seen: BTreeMap::new() })
+    }
+
+    /// Looks at the folder, and reads the files that have changed since the last look; `None` when none has.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn look(&mut self) -> Result<Option<Refreshed>, BankError> {
+        let names = self.store.names()?;
+        let (mut changed, mut problems) = (Vec::new(), Vec::new());
+        let gone: Vec<BankName> = self.seen.keys().filter(|name| !names.contains(name)).cloned().collect();
+        for name in &gone {
+            self.seen.remove(name);
+        }
+        for name in names {
+            let Ok(stamp) = self.stamp(&name) else { continue };
+            let before = self.seen.get(&name);
+            if before.is_some_and(|seen| seen.stamp == stamp) {
+                continue;
+            }
+            let bank = match self.store.load(&name) {
+                Ok(bank) => {
+                    let bank = Arc::new(bank);
+                    changed.push(Arc::clone(&bank));
+                    Some(bank)
+                }
+                Err(problem) => {
+                    problems.push(problem);
+                    before.and_then(|seen| seen.bank.clone())
+                }
+            };
+            self.seen.insert(name, Seen { stamp, bank });
+        }
+        if gone.is_empty() && changed.is_empty() && problems.is_empty() {
+            return Ok(None);
+        }
+        let banks = self.seen.values().filter_map(|seen| seen.bank.clone()).collect();
+        Ok(Some(Refreshed { banks, changed, removed: gone, problems }))
+    }
+
+    fn stamp(&self, name: &BankName) -> std::io::Result<Stamp> {
+        let facts = fs::metadata(self.folder.join(format!("{name}.bank")))?;
+        Ok(Stamp(facts.ino(), facts.ctime(), facts.ctime_nsec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::dense::Frame;
+    use crate::bank::{Changes, Content, Provenance};
+    use crate::clock::Timestamp;
+    use crate::finding::Opinion;
+    use crate::hash::{Pdq, PdqHash};
+
+    /// Adds one signal to `name`, the same for the same seed.
+    fn add(folder: &Path, name: &str, seed: u64) {
+        let word = 0x5555_5555_5555_5555_u64.rotate_left(seed as u32 % 2) ^ (3 << (2 * seed));
+        let pdq = Pdq { hash: PdqHash::from_words([word; 4]), quality: 100 };
+        let content = Content {
+            provenance: Provenance { file: format!("{seed}.png"), sha256: format!("{seed:064x}") },
+            opinion: Opinion::Positive,
+            frames: vec![Frame { pdq, at: None }],
+            every_bits: 16,
+        };
+        let store = Store::open(folder).unwrap();
+        store.add(&name.parse().unwrap(), &Changes::default(), content, Timestamp::from_millis(seed)).unwrap();
+    }
+
+    fn names(banks: &Banks) -> Vec<String> {
+        banks.iter().map(|bank| format!("{}:{}", bank.name(), bank.signals().len())).collect()
+    }
+
+    #[test]
+    fn an_addition_is_seen_at_the_next_look_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        add(folder.path(), "a", 1);
+        let mut watch = Watch::new(folder.path()).unwrap();
+        assert_eq!(names(&watch.look().unwrap().unwrap().banks), ["a:1"]);
+        assert!(watch.look().unwrap().is_none());
+        add(folder.path(), "a", 2);
+        add(folder.path(), "b", 3);
+        let seen = watch.look().unwrap().unwrap();
+        assert_eq!((names(&seen.banks), seen.changed.len()), (vec!["a:2".to_owned(), "b:1".to_owned()], 2));
+        assert!(watch.look().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_bank_that_is_removed_is_out_of_force() {
+        let folder = tempfile::tempdir().unwrap();
+        add(folder.path(), "a", 1);
+        let mut watch = Watch::new(folder.path()).unwrap();
+        let live = Live::new(watch.look().unwrap().unwrap().banks);
+        fs::remove_file(folder.path().join("a.bank")).unwrap();
+        let seen = watch.look().unwrap().unwrap();
+        live.replace(Arc::clone(&seen.banks));
+        assert_eq!((live.current().len(), seen.removed.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_damaged_file_leaves_the_bank_in_force_as_it_was_and_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        add(folder.path(), "a", 1);
+        let mut watch = Watch::new(folder.path()).unwrap();
+        watch.look().unwrap();
+        let file = folder.path().join("a.bank");
+        let whole = fs::read(&file).unwrap();
+        fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        let seen = watch.look().unwrap().unwrap();
+        assert_eq!((names(&seen.banks), seen.problems.len()), (vec!["a:1".to_owned()], 1));
+        assert!(watch.look().unwrap().is_none());
+    }
+}
