@@ -69,6 +69,12 @@ deny:
 bench: setup ## run the benches
 	@$(CARGO) bench --locked --workspace
 
+.PHONY: bench-match
+bench-match: setup ## PDQ and exact matching beside their peers: a table, bench-results/match.json, a plot (ten minutes; SIZES=...)
+	@scripts/setup.sh bench
+	@$(CARGO) bench --locked --quiet --bench match --no-run
+	@assets/bench-venv/bin/python scripts/bench_match.py
+
 .PHONY: doc
 doc: ## build the documentation of the code: target/doc/sluicegate/index.html
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --workspace --no-deps

@@ -79,23 +79,22 @@ check_versions() {
     done
 }
 
-# The environment that runs fetch_assets.py and the oracles of the tests (PDQ, picture scaling, inference).
+# make_venv FOLDER REQUIREMENTS WHAT: a Python environment of exactly these packages and those of which no wheel is published.
 make_venv() {
-    local stamp=assets/venv/.requirements
-    if cmp -s <(cat scripts/requirements.txt scripts/requirements-sdist.txt) "$stamp" &&
-        assets/venv/bin/python -c '' 2>/dev/null; then
+    local folder=$1 requirements=$2 what=$3 stamp=$1/.requirements
+    if cmp -s <(cat "$requirements" scripts/requirements-sdist.txt) "$stamp" && "$folder/bin/python" -c '' 2>/dev/null; then
         return
     fi
-    say "Making assets/venv: the Python packages that tests compare with (120 MB to download, 460 MB on disk)"
-    rm -rf assets/venv
-    /usr/bin/python3 -m venv assets/venv
-    local -a pip=(assets/venv/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes)
-    "${pip[@]}" --only-binary=:all: -r scripts/requirements.txt || fail "pip could not install scripts/requirements.txt:" \
+    say "Making $folder: $what"
+    rm -rf "$folder"
+    /usr/bin/python3 -m venv "$folder"
+    local -a pip=("$folder/bin/python" -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps)
+    "${pip[@]}" --only-binary=:all: -r "$requirements" || fail "pip could not install $requirements:" \
         "is this machine online, and does its package index carry these versions?"
     # No wheel is published of these: compiled here, with the build tools that the line above has pinned.
-    "${pip[@]}" --no-deps --no-build-isolation -r scripts/requirements-sdist.txt ||
+    "${pip[@]}" --no-build-isolation -r scripts/requirements-sdist.txt ||
         fail "pip could not build scripts/requirements-sdist.txt: see the compiler's message above"
-    cat scripts/requirements.txt scripts/requirements-sdist.txt >"$stamp"
+    cat "$requirements" scripts/requirements-sdist.txt >"$stamp"
 }
 
 [[ $(uname -s)/$(uname -m) == Linux/x86_64 ]] || fail "only Linux on x86_64 can be set up so far, and this is" \
@@ -110,5 +109,10 @@ read_package_list
 read_installed
 install_packages
 check_versions
-make_venv
+# Runs fetch_assets.py and the oracles of the tests (PDQ, picture scaling, inference).
+make_venv assets/venv scripts/requirements.txt \
+    "the Python packages that tests compare with (120 MB to download, 460 MB on disk)"
 assets/venv/bin/python scripts/fetch_assets.py
+if [[ ${1:-} == bench ]]; then
+    make_venv assets/bench-venv scripts/requirements-bench.txt "the peers that benches compare with (60 MB to download)"
+fi
