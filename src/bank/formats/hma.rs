@@ -64,7 +64,7 @@ pub(super) fn read(text: &str, now: Timestamp) -> Result<Read, String> {
 struct Written<'a> {
     id: u64,
     disable_until_ts: u64,
-    collab_metadata: BTreeMap<(), ()>,
+    collab_metadata: BTreeMap<&'a str, Vec<&'a str>>,
     original_media_uri: Option<()>,
     bank: WrittenBank<'a>,
     signals: BTreeMap<&'a str, String>,

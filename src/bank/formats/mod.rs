@@ -192,8 +192,8 @@ pub struct Read {
 }
 
 impl Read {
-    fn fault(&mut self, place: Place, reason: impl ToString) {
-        self.faults.push(Fault { place, reason: reason.to_string() });
+    fn fault(&mut self, place: Place, reason: impl Into<String>) {
+        self.faults.push(Fault { place, reason: reason.into() });
     }
 }
 
@@ -264,8 +264,8 @@ pub fn write(format: Format, bank: &Bank) -> Result<String, FormatError> {
 
 /// Seconds as they stand in files.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "its time is no number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "its time is no number of seconds".to_owned())
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "its time is no number of seconds".to_owned())
 }
 
 fn quality(text: &str) -> Result<u8, String> {

@@ -168,12 +168,12 @@ fn deleted_records_of_tech_against_terrorism_are_void() {
 #[test]
 fn opinions_of_stopncii_follow_what_platforms_said() {
     let record = |n: u64, feedbacks: &str| {
-        let shown: String =
-            feedbacks.split_whitespace().map(|word| format!(r#"{{"feedbackValue":"{word}"}},"#)).collect();
+        let shown: Vec<_> =
+            feedbacks.split_whitespace().map(|word| format!(r#"{{"feedbackValue":"{word}"}}"#)).collect();
         format!(
             r#"{{"lastModtimestamp":1,"signalType":"ImagePDQ","hashValue":"{}","hashStatus":"Active","caseNumbers":{{}},"CSPFeedbacks":[{}]}}"#,
             hash_of(n),
-            shown.trim_end_matches(',')
+            shown.join(",")
         )
     };
     let other = r#"{"signalType":"VideoMD5","hashValue":"00","hashStatus":"Active"}"#.to_owned();

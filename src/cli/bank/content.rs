@@ -43,7 +43,7 @@ fn put_files(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for path in inside {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         // A link to a folder may lead back here.
-        if !hidden && !(path.is_symlink() && path.is_dir()) {
+        if !(hidden || path.is_symlink() && path.is_dir()) {
             put_files(&path, files)?;
         }
     }

@@ -101,25 +101,22 @@ fn by_ending(path: &Path) -> Option<Format> {
 
 fn told(bank: &BankName, file: &str, imported: &Imported, revision: u64, other: usize, faults: &[Fault]) -> Answer {
     let Imported { added, already, removed, refused } = imported;
-    let mut text = format!("{file}: {added} signals added to `{bank}` (revision {revision})");
+    let mut parts = vec![format!("{file}: {added} signals added to `{bank}` (revision {revision})")];
     for (count, what) in [(*already, "there already"), (*removed, "removed"), (other, "of other kinds left out")] {
         if count > 0 {
-            text += &format!("; {count} {what}");
+            parts.push(format!("{count} {what}"));
         }
     }
     if !refused.is_empty() {
-        text += &format!("; {} refused:", refused.len());
-        for (place, refusal) in refused.iter().take(TOLD) {
-            text += &format!("\n  {place}: {}", refusal.words());
-        }
-        text += &more(refused.len());
+        let told = refused.iter().take(TOLD).map(|(place, refusal)| format!("\n    {place}: {}", refusal.words()));
+        parts.push(format!("{} refused:{}{}", refused.len(), told.collect::<String>(), more(refused.len())));
     }
     let refused: Vec<_> = refused.iter().map(|(place, refusal)| json!({ "place": place, "reason": refusal })).collect();
     let json = json!({
         "file": file, "bank": bank, "revision": revision, "added": added, "already": already, "removed": removed,
         "other": other, "refused": refused, "faults": faults,
     });
-    Answer { text, json }
+    Answer { text: parts.join("; "), json }
 }
 
 fn misunderstood(file: &Path, faults: &[Fault]) -> anyhow::Error {

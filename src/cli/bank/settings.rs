@@ -35,10 +35,9 @@ fn until(text: &str) -> Result<Until, String> {
     if text == "never" {
         return Ok(Until(None));
     }
-    let at: jiff::Timestamp = text.parse().map_err(|_| "use a time such as 2027-01-31T00:00:00Z, or `never`")?;
-    u64::try_from(at.as_microsecond())
-        .map(|micros| Until(Some(Timestamp::from_micros(micros))))
-        .map_err(|_| "use a time after 1970".to_owned())
+    let at = text.parse().ok().and_then(|at: jiff::Timestamp| u64::try_from(at.as_microsecond()).ok());
+    let at = at.ok_or("use a time such as 2027-01-31T00:00:00Z, or `never`")?;
+    Ok(Until(Some(Timestamp::from_micros(at))))
 }
 
 impl SettingsArgs {

@@ -12,20 +12,18 @@ use crate::clock::Timestamp;
 pub(super) fn listed(bank: &Bank) -> Answer {
     let (signals, files) = (bank.signals().len(), sources(bank).len());
     let settings = bank.settings();
-    let mut text = format!("{}: {signals} signals of {files} files, revision {}", bank.name(), bank.revision());
+    let mut parts = vec![format!("{}: {signals} signals of {files} files, revision {}", bank.name(), bank.revision())];
     if settings.kind == Kind::Benign {
-        text += ", benign";
+        parts.push("benign".to_owned());
     }
     if !settings.enabled {
-        text += ", disabled";
+        parts.push("disabled".to_owned());
     }
-    if let Some(until) = settings.until {
-        text += &format!(", until {until}");
-    }
+    parts.extend(settings.until.map(|until| format!("until {until}")));
     if !settings.description.is_empty() {
-        text += &format!(", {}", settings.description);
+        parts.push(settings.description.clone());
     }
-    Answer { text, json: summary(bank) }
+    Answer { text: parts.join(", "), json: summary(bank) }
 }
 
 pub(super) fn verified(bank: &Bank) -> Answer {
@@ -69,27 +67,27 @@ pub(super) fn shown(bank: &Bank) -> Answer {
 }
 
 pub(super) fn with_signals(bank: &Bank) -> Answer {
-    let Answer { mut text, json } = shown(bank);
+    let Answer { text, json } = shown(bank);
+    let mut lines = vec![text];
     let mut signals = Vec::new();
     for signal in bank.signals() {
         let quality = signal.quality.map_or_else(|| "unknown".to_owned(), |quality| quality.to_string());
         let opinion = json!(signal.opinion);
-        text += &format!(
-            "\n{:>8}  {}  at {:.3} s  quality {quality}  {}",
+        let record = signal.record.as_deref().unwrap_or_default();
+        let line = format!(
+            "{:>8}  {}  at {:.3} s  quality {quality}  {}  {record}",
             signal.id,
             signal.provenance.file,
             signal.banked_at.unwrap_or_default().as_secs_f64(),
             opinion.as_str().unwrap_or_default()
         );
-        if let Some(record) = &signal.record {
-            text += &format!("  {record}");
-        }
+        lines.push(line.trim_end().to_owned());
         signals.push(json!({
             "id": signal.id, "file": signal.provenance.file, "at": signal.banked_at.map(|at| at.as_secs_f64()),
             "quality": signal.quality, "opinion": opinion, "record": signal.record,
         }));
     }
-    Answer { text, json: with(json, "content", signals) }
+    Answer { text: lines.join("\n"), json: with(json, "content", signals) }
 }
 
 fn with(mut json: Value, name: &str, values: Vec<Value>) -> Value {
