@@ -44,7 +44,8 @@ fn pictures(folder: &Path) {
 
 fn banks(folder: &Path) {
     let queries = hashes(&folder.join("queries.bin"));
-    let mut sizes: Vec<(usize, PathBuf)> = fs::read_dir(folder).unwrap().filter_map(|entry| size(&entry.unwrap().path())).collect();
+    let mut sizes: Vec<(usize, PathBuf)> =
+        fs::read_dir(folder).unwrap().filter_map(|entry| size(&entry.unwrap().path())).collect();
     sizes.sort();
     for (size, file) in sizes {
         let entries = hashes(&file);
@@ -61,7 +62,9 @@ fn banks(folder: &Path) {
         if size <= 1_000_000 {
             let hashes: Vec<PdqHash> = index.iter().collect();
             let few = queries.get(..50).unwrap();
-            let scan = || few.iter().map(|query| hashes.iter().filter(|hash| hash.distance(query) <= 31).count()).sum::<usize>();
+            let scan = || {
+                few.iter().map(|query| hashes.iter().filter(|hash| hash.distance(query) <= 31).count()).sum::<usize>()
+            };
             let spent = median(|| cpu(|| std::hint::black_box(scan())).1);
             say(&name, "scan_us", spent.as_secs_f64() * 1e6 / few.len() as f64, &Value::Null);
         }

@@ -12,7 +12,7 @@ use crate::act::Gate;
 use crate::act::outbox::Bell;
 use crate::act::servers;
 use crate::act::webhook::Webhook;
-use crate::bank::{Live, Watch};
+use crate::bank::{InForce, Watch};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::decision::Verdict;
@@ -64,11 +64,11 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
 
 /// The banks, and whoever watches them for changes. At the start a damaged bank is an error: nobody should believe it to
 /// be in force.
-fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<Live>, Watch), Error> {
+fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<InForce>, Watch), Error> {
     let mut watch = Watch::new(&config.banks.dir)?;
     let Some(seen) = watch.look()? else {
         warn!(folder = %config.banks.dir.display(), "there is no bank yet: add one with `sluicegate bank add`");
-        return Ok((Arc::new(Live::new(Arc::new([]))), watch));
+        return Ok((Arc::new(InForce::new(Arc::new([]))), watch));
     };
     if let Some(problem) = seen.problems.into_iter().next() {
         return Err(problem.into());
@@ -77,7 +77,7 @@ fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<Live>, Watch), Error
         metrics.set_bank_signals(&bank.name().shared(), bank.signals().len());
         info!(bank = %bank.name(), signals = bank.signals().len(), revision = bank.revision(), "bank loaded");
     }
-    Ok((Arc::new(Live::new(seen.banks)), watch))
+    Ok((Arc::new(InForce::new(seen.banks)), watch))
 }
 
 /// One decoder a worker, one worker a core unless the configuration says otherwise.

@@ -44,7 +44,7 @@ use crate::act::Gate;
 use crate::act::outbox::{self, Bell};
 use crate::act::servers::MediaServer;
 use crate::act::webhook::Webhook;
-use crate::bank::{Live, Watch};
+use crate::bank::{InForce, Watch};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::decode::Decoder;
@@ -79,7 +79,7 @@ struct House {
     ledger: Arc<Ledger>,
     gate: Arc<Gate>,
     policy: Arc<Policy>,
-    banks: Arc<Live>,
+    banks: Arc<InForce>,
     servers: Vec<Arc<dyn MediaServer>>,
     webhooks: Vec<Webhook>,
     bell: Arc<Bell>,

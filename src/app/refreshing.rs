@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{error, info};
 
-use crate::bank::{Live, Refreshed, Watch};
+use crate::bank::{InForce, Refreshed, Watch};
 use crate::metrics::{Metrics, Stage};
 
 /// How often the folder of banks is looked at.
@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_millis(500);
 /// See the module.
 pub(super) struct Refreshing {
     pub(super) watch: Watch,
-    pub(super) banks: Arc<Live>,
+    pub(super) banks: Arc<InForce>,
     pub(super) metrics: Arc<Metrics>,
 }
 

@@ -53,7 +53,7 @@ pub fn choose(frames: &[Frame], min_quality: u8, every_bits: u32) -> Chosen {
     let mut chosen = Chosen::default();
     for frame in frames {
         let Pdq { hash, quality } = &frame.pdq;
-        if let Some(refusal) = Refusal::of(hash, *quality, min_quality) {
+        if let Some(refusal) = Refusal::of(hash, Some(*quality), min_quality) {
             chosen.refused.push((*frame, refusal));
         } else if keep(chosen.kept.last().map(|last| &last.pdq.hash), hash, every_bits) {
             chosen.kept.push(*frame);

@@ -1,11 +1,14 @@
 //! The form of a bank on disk: lines of JSON that a person can read, closed by a digest.
 //!
 //! ```text
-//! {"format":"sluicegate-bank","version":1,"name":"demo",...,"revision":3,"created":"2026-11-21T22:39:00Z"}
+//! {"format":"sluicegate-bank","version":2,"name":"demo",...,"revision":3,"created":"2026-11-21T22:39:00Z"}
 //! {"id":1,"hash":"<64 hexadecimal digits>","quality":100,"opinion":"positive","provenance":{...},...}
 //! ...
 //! {"signals":1,"sha256":"<digest of every byte before this line>"}
 //! ```
+//!
+//! Version 1, which knew neither kind, enabled, until nor record, is still read; what is written is version 2, which a
+//! release that knows version 1 only refuses by name.
 //!
 //! A file is either exactly what was written, or refused. The digest finds accidents, not forgers: whoever may write the
 //! folder may write a bank.
@@ -15,12 +18,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::signal::rfc3339;
-use super::{Bank, BankName, Settings, Signal};
+use super::signal::{rfc3339, rfc3339_option};
+use super::{Bank, BankName, Kind, Settings, Signal};
 use crate::clock::Timestamp;
 
 const FORMAT: &str = "sluicegate-bank";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,14 +35,25 @@ struct Header {
     label: String,
     max_distance: u32,
     min_quality: u8,
+    #[serde(default)]
+    kind: Kind,
+    #[serde(default = "yes")]
+    enabled: bool,
+    #[serde(with = "rfc3339_option", default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
     revision: u64,
     #[serde(with = "rfc3339")]
     created: Timestamp,
 }
 
+/// A bank of version 1 had no other way.
+const fn yes() -> bool {
+    true
+}
+
 /// What every version of the format starts with.
 #[derive(Deserialize)]
-struct Kind {
+struct Start {
     format: String,
     version: u64,
 }
@@ -52,17 +66,21 @@ struct Footer {
 }
 
 /// Why bytes are not a bank.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The end is missing.
     CutShort,
+    /// They are not what was written.
     Altered,
+    /// They are something else.
     Foreign,
+    /// They are of this version, which is later than this release knows.
     Newer(u64),
 }
 
 /// The whole file.
 pub(super) fn encode(bank: &Bank) -> Result<Vec<u8>, serde_json::Error> {
-    let Settings { description, label, max_distance, min_quality } = bank.settings().clone();
+    let Settings { description, label, max_distance, min_quality, kind, enabled, until } = bank.settings().clone();
     let header = Header {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -71,6 +89,9 @@ pub(super) fn encode(bank: &Bank) -> Result<Vec<u8>, serde_json::Error> {
         label,
         max_distance,
         min_quality,
+        kind,
+        enabled,
+        until,
         revision: bank.revision(),
         created: bank.created(),
     };
@@ -90,21 +111,24 @@ fn line<T: Serialize>(bytes: &mut Vec<u8>, value: &T) -> Result<(), serde_json::
     Ok(())
 }
 
-/// Reads what [`encode`] wrote.
-pub(super) fn decode(bytes: &[u8]) -> Result<Bank, Fault> {
+/// Reads the bytes of a bank's file.
+///
+/// # Errors
+/// When they are not exactly what was written.
+pub fn decode(bytes: &[u8]) -> Result<Bank, Fault> {
     let first_end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
     let first = &bytes[..first_end];
-    let kind: Kind = match serde_json::from_slice(first) {
-        Ok(kind) => kind,
+    let start: Start = match serde_json::from_slice(first) {
+        Ok(start) => start,
         // A file that stops inside its first line may still be told from one that never was a bank.
         Err(_) if begins_like_a_bank(first) => return Err(Fault::CutShort),
         Err(_) => return Err(Fault::Foreign),
     };
-    if kind.format != FORMAT {
+    if start.format != FORMAT {
         return Err(Fault::Foreign);
     }
-    if kind.version > VERSION {
-        return Err(Fault::Newer(kind.version));
+    if start.version > VERSION {
+        return Err(Fault::Newer(start.version));
     }
     let Some(ended) = bytes.strip_suffix(b"\n") else { return Err(Fault::CutShort) };
     let body_end = ended.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -126,8 +150,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Bank, Fault> {
     if footer.signals != signals.len() as u64 {
         return Err(Fault::Altered);
     }
-    let Header { name, description, label, max_distance, min_quality, revision, created, .. } = header;
-    let settings = Settings { description, label, max_distance, min_quality };
+    let Header { name, description, label, max_distance, min_quality, kind, enabled, until, revision, created, .. } =
+        header;
+    let settings = Settings { description, label, max_distance, min_quality, kind, enabled, until };
     Ok(Bank::new(name, settings, revision, created, signals))
 }
 
@@ -145,7 +170,9 @@ mod tests {
 
     fn bank(signals: u64) -> Bank {
         let signal = |id| Signal { id, hash: PdqHash::from_words([id, 1, 2, 3]), ..Signal::example() };
-        let settings = Settings { description: "a \"quoted\"\nname".to_owned(), ..Settings::default() };
+        let until = Some(Timestamp::from_millis(1_900_000_000_000));
+        let description = "a \"quoted\"\nname".to_owned();
+        let settings = Settings { description, kind: Kind::Benign, enabled: false, until, ..Settings::default() };
         let created = Timestamp::from_millis(5);
         Bank::new("demo".parse().unwrap(), settings, 7, created, (1..=signals).map(signal).collect())
     }
@@ -159,6 +186,27 @@ mod tests {
             assert_eq!((read.revision(), read.created()), (written.revision(), written.created()));
             assert_eq!(read.signals(), written.signals());
         }
+    }
+
+    #[test]
+    fn version_1_is_still_read() {
+        let body = concat!(
+            r#"{"format":"sluicegate-bank","version":1,"name":"old","description":"","label":"x","max_distance":31,"#,
+            r#""min_quality":50,"revision":4,"created":"2026-11-21T22:39:00Z"}"#,
+            "\n",
+            r#"{"id":3,"hash":"ffffffffffffffffffffffffffffffff00000000000000000000000000000000","quality":90,"#,
+            r#""opinion":"positive","provenance":{"file":"a.mp4","sha256":"ab"},"banked_at":1.5,"#,
+            r#""added":"2026-11-21T22:39:00Z"}"#,
+            "\n",
+        );
+        let digest = hex::encode(Sha256::digest(body));
+        let text = format!("{body}{{\"signals\":1,\"sha256\":\"{digest}\"}}\n");
+        let bank = decode(text.as_bytes()).unwrap();
+        assert_eq!((bank.settings().kind, bank.settings().enabled, bank.settings().until), (Kind::Harmful, true, None));
+        assert_eq!((bank.signals()[0].quality, bank.signals()[0].record.as_deref()), (Some(90), None));
+        let rewritten = encode(&bank).unwrap();
+        assert!(rewritten.starts_with(br#"{"format":"sluicegate-bank","version":2,"#));
+        assert_eq!(decode(&rewritten).unwrap().signals(), bank.signals());
     }
 
     #[test]
@@ -186,7 +234,7 @@ mod tests {
             ("\n".to_owned(), Fault::CutShort),
             ("hello\nworld\n".to_owned(), Fault::Foreign),
             (text.replacen(FORMAT, "somebody-elses", 1), Fault::Foreign),
-            (text.replacen(r#""version":1"#, r#""version":2,"new":true"#, 1), Fault::Newer(2)),
+            (text.replacen(r#""version":2"#, r#""version":3,"new":true"#, 1), Fault::Newer(3)),
             (text.replacen("positive", "negative", 1), Fault::Altered),
             (format!("{header}\n{footer}"), Fault::Altered),
         ] {

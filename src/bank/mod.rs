@@ -1,13 +1,16 @@
 //! Banks of known content: named sets of PDQ hashes, each with where it came from and how far it is vouched for.
 //!
 //! A [`Store`] is a folder with one file a bank. What it promises: a bank is replaced whole or not at all, two processes
-//! that add at once lose nothing, and a file that is cut short, altered or not ours is refused, never half-used. A loaded
+//! that change it at once lose nothing, and a file that is cut short, altered or not ours is refused, never half-used. A loaded
 //! [`Bank`] does not change; a changed one has a higher revision. The index (`scan`) and the choice of pictures worth
 //! banking (`dense`) are pure.
 
 pub mod dense;
 mod file;
-mod live;
+pub mod formats;
+mod import;
+mod in_force;
+mod kind;
 mod name;
 mod scan;
 mod signal;
@@ -18,11 +21,14 @@ use std::path::PathBuf;
 use crate::clock::Timestamp;
 use crate::hash::PdqHash;
 
-pub use live::{Banks, Live, Refreshed, Watch};
+pub use file::{Fault, decode};
+pub use import::{Import, Imported};
+pub use in_force::{Banks, InForce, Refreshed, Watch};
+pub use kind::{BadKind, Kind};
 pub use name::{BadName, BankName};
 pub use scan::Scan;
 pub use signal::{Provenance, Refusal, Signal};
-pub use store::{Added, Changes, Content, Store};
+pub use store::{Added, Changes, Content, Removed, Store, Which};
 
 /// What a bank says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +41,19 @@ pub struct Settings {
     pub max_distance: u32,
     /// Pictures of less PDQ quality are neither banked nor matched.
     pub min_quality: u8,
+    /// What a match means.
+    pub kind: Kind,
+    /// Whether streams are compared with it at all.
+    pub enabled: bool,
+    /// From then on streams are no longer compared with it.
+    pub until: Option<Timestamp>,
+}
+
+impl Settings {
+    /// Whether streams are compared with the bank at `now`.
+    pub fn in_force(&self, now: Timestamp) -> bool {
+        self.enabled && self.until.is_none_or(|until| now < until)
+    }
 }
 
 impl Default for Settings {
@@ -44,6 +63,9 @@ impl Default for Settings {
             label: String::new(),
             max_distance: crate::hash::MATCH_DISTANCE,
             min_quality: crate::hash::USEFUL_QUALITY,
+            kind: Kind::Harmful,
+            enabled: true,
+            until: None,
         }
     }
 }
@@ -125,6 +147,31 @@ pub enum BankError {
         /// Where it was looked for.
         folder: PathBuf,
     },
+    /// There is a bank of that name.
+    #[error("there is a bank `{name}` already: name another, or `sluicegate bank add` to it")]
+    Exists {
+        /// The name.
+        name: BankName,
+    },
+    /// Nothing in the bank is what was named.
+    #[error("nothing in `{bank}` is {what}: `sluicegate bank show {bank}` lists what there is")]
+    NotInBank {
+        /// The bank.
+        bank: BankName,
+        /// What was named.
+        what: String,
+    },
+    /// A list that has faults cannot stand for the provider's whole list.
+    #[error(
+        "{file} was not understood in {faults} places, so what it does not name may still be in force: \
+         mend it, or import it without --whole"
+    )]
+    NotWhole {
+        /// The file.
+        file: String,
+        /// How many places.
+        faults: usize,
+    },
     /// A file ends in `.bank`, but no bank can be called so.
     #[error("{} is not named as a bank can be: rename it, or move it out of the folder", path.display())]
     NotABankName {
@@ -197,6 +244,9 @@ impl BankError {
         match self {
             Self::NoFolder { .. } => "no_folder",
             Self::NoBank { .. } => "no_bank",
+            Self::Exists { .. } => "exists",
+            Self::NotInBank { .. } => "not_in_bank",
+            Self::NotWhole { .. } => "not_whole",
             Self::NotABankName { .. } => "not_a_bank_name",
             Self::CutShort { .. } => "cut_short",
             Self::Altered { .. } => "altered",

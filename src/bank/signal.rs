@@ -14,12 +14,13 @@ use crate::hash::PdqHash;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signal {
-    /// Identifies it within its bank.
+    /// Identifies it within its bank at one revision: the highest is given anew once its signal was removed.
     pub id: u64,
     /// What the content looks like.
     pub hash: PdqHash,
-    /// PDQ quality of the banked picture, 0-100.
-    pub quality: u8,
+    /// PDQ quality of the banked picture, 0-100; none where whoever gave the hash did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<u8>,
     /// How far whoever added it vouches for it.
     pub opinion: Opinion,
     /// The file that it was taken from.
@@ -27,6 +28,10 @@ pub struct Signal {
     /// Where in the video it lies; none for a picture. In the file: seconds.
     #[serde(with = "seconds", default, skip_serializing_if = "Option::is_none")]
     pub banked_at: Option<Duration>,
+    /// What its provider calls the record that it came with, such as `ncmec:42/image1`: by this name the provider
+    /// withdraws it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Arc<str>>,
     /// When it was added. In the file: RFC 3339.
     #[serde(with = "rfc3339")]
     pub added: Timestamp,
@@ -70,13 +75,13 @@ impl Refusal {
         }
     }
 
-    /// Why `hash`, of a picture of `quality`, is not fit to be a signal; none if it is fit.
-    pub fn of(hash: &PdqHash, quality: u8, min_quality: u8) -> Option<Self> {
+    /// Why `hash`, of a picture of `quality` where that is known, is not fit to be a signal; none if it is fit.
+    pub fn of(hash: &PdqHash, quality: Option<u8>, min_quality: u8) -> Option<Self> {
         if *hash == PdqHash::ZERO {
             Some(Self::AllZero)
         } else if !HEALTHY_ONES.contains(&hash.ones()) {
             Some(Self::Unbalanced)
-        } else if quality < min_quality {
+        } else if quality.is_some_and(|quality| quality < min_quality) {
             Some(Self::LowQuality)
         } else {
             None
@@ -101,6 +106,26 @@ mod seconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let seconds = Option::<f64>::deserialize(deserializer)?;
         seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
+    }
+}
+
+/// A point in time that may be none.
+pub(super) mod rfc3339_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::rfc3339;
+    use crate::clock::Timestamp;
+
+    #[derive(Serialize, Deserialize)]
+    struct At(#[serde(with = "rfc3339")] Timestamp);
+
+    #[expect(clippy::ref_option, reason = "the form that serde calls")]
+    pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        at.map(At).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<At>::deserialize(deserializer)?.map(|At(at)| at))
     }
 }
 
@@ -134,10 +159,11 @@ mod tests {
             Self {
                 id: 1,
                 hash: PdqHash::from_words([u64::MAX, u64::MAX, 0, 0]),
-                quality: 90,
+                quality: Some(90),
                 opinion: Opinion::Positive,
                 provenance: Arc::new(Provenance { file: "clip.mp4".to_owned(), sha256: "ab".repeat(32) }),
                 banked_at: None,
+                record: None,
                 added: Timestamp::from_millis(1_552_616_400_123),
             }
         }
@@ -167,14 +193,16 @@ mod tests {
         let ones = |n: u32| PdqHash::from_words([u64::MAX, (1u64 << (n - 64)) - 1, 0, 0]);
         let healthy = Signal::example().hash;
         for (hash, quality, expected) in [
-            (healthy, 50, None),
-            (healthy, 49, Some(Refusal::LowQuality)),
-            (PdqHash::ZERO, 100, Some(Refusal::AllZero)),
-            (ones(111), 100, Some(Refusal::Unbalanced)),
-            (ones(112), 100, None),
-            (PdqHash::from_words([u64::MAX; 4]), 100, Some(Refusal::Unbalanced)),
+            (healthy, Some(50), None),
+            (healthy, Some(49), Some(Refusal::LowQuality)),
+            (healthy, None, None),
+            (PdqHash::ZERO, Some(100), Some(Refusal::AllZero)),
+            (PdqHash::ZERO, None, Some(Refusal::AllZero)),
+            (ones(111), Some(100), Some(Refusal::Unbalanced)),
+            (ones(112), Some(100), None),
+            (PdqHash::from_words([u64::MAX; 4]), Some(100), Some(Refusal::Unbalanced)),
         ] {
-            assert_eq!(Refusal::of(&hash, quality, 50), expected, "{hash:?} {quality}");
+            assert_eq!(Refusal::of(&hash, quality, 50), expected, "{hash:?} {quality:?}");
         }
     }
 }

@@ -6,13 +6,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::dense::{self, Chosen, Frame};
 use super::file::{self, Fault};
-use super::{Bank, BankError, BankName, Provenance, Settings, Signal};
+use super::{Bank, BankError, BankName, Import, Imported, Kind, Provenance, Settings, Signal};
 use crate::clock::Timestamp;
 use crate::finding::Opinion;
 
@@ -55,6 +56,12 @@ pub struct Changes {
     pub max_distance: Option<u32>,
     /// See [`Settings::min_quality`].
     pub min_quality: Option<u8>,
+    /// See [`Settings::kind`].
+    pub kind: Option<Kind>,
+    /// See [`Settings::enabled`].
+    pub enabled: Option<bool>,
+    /// See [`Settings::until`].
+    pub until: Option<Option<Timestamp>>,
 }
 
 /// What became of the content.
@@ -64,6 +71,53 @@ pub struct Added {
     pub revision: u64,
     /// What was kept, left out and refused; none if the bank already had the very same file.
     pub chosen: Option<Chosen>,
+}
+
+/// Which signals to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// Those with these identifiers.
+    Ids(Vec<u64>),
+    /// Those that were taken from, or imported with, the file of this name or SHA-256.
+    File(String),
+}
+
+/// What became of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// How many signals were removed.
+    pub signals: usize,
+    /// The bank's revision without them.
+    pub revision: u64,
+}
+
+/// A bank while it is being changed.
+pub(super) struct Draft {
+    pub(super) settings: Settings,
+    pub(super) signals: Vec<Signal>,
+    /// 0: the bank is not there yet.
+    revision: u64,
+    changed: bool,
+    worth_making: bool,
+}
+
+impl Draft {
+    /// Puts signals to the others and gives them identifiers.
+    pub(super) fn extend(&mut self, signals: impl IntoIterator<Item = Signal>) {
+        let first = self.signals.last().map_or(1, |last| last.id + 1);
+        let before = self.signals.len();
+        self.signals.extend(signals.into_iter().zip(first..).map(|(signal, id)| Signal { id, ..signal }));
+        self.changed |= self.signals.len() > before;
+    }
+
+    /// Takes signals out; gives how many there were.
+    pub(super) fn remove(&mut self, is_gone: impl Fn(&Signal) -> bool) -> usize {
+        let before = self.signals.len();
+        self.signals.retain(|signal| !is_gone(signal));
+        let gone = before - self.signals.len();
+        self.changed |= gone > 0;
+        gone
+    }
 }
 
 impl Store {
@@ -105,6 +159,34 @@ impl Store {
         self.find(name)?.ok_or_else(|| BankError::NoBank { name: name.clone(), folder: self.folder.clone() })
     }
 
+    /// Makes a bank with nothing in it.
+    ///
+    /// # Errors
+    /// When there is one of that name, or it cannot be written.
+    pub fn create(&self, name: &BankName, changes: &Changes, now: Timestamp) -> Result<u64, BankError> {
+        let made = self.alter(name, now, |draft| {
+            if draft.revision > 0 {
+                return Err(BankError::Exists { name: name.clone() });
+            }
+            draft.settings = changes.clone().apply(mem::take(&mut draft.settings));
+            Ok(())
+        });
+        Ok(made?.1)
+    }
+
+    /// Changes the settings of a bank; gives its revision with them.
+    ///
+    /// # Errors
+    /// When there is no such bank, or it cannot be read or written.
+    pub fn set(&self, name: &BankName, changes: &Changes, now: Timestamp) -> Result<u64, BankError> {
+        let set = self.alter(name, now, |draft| {
+            self.must_be_there(name, draft)?;
+            draft.settings = changes.clone().apply(mem::take(&mut draft.settings));
+            Ok(())
+        });
+        Ok(set?.1)
+    }
+
     /// Adds the pictures of one file to a bank, all that are fit or, on any error, none. A bank that is not there yet is
     /// made. Waits for other processes that change a bank of the same folder.
     ///
@@ -117,42 +199,110 @@ impl Store {
         content: Content,
         now: Timestamp,
     ) -> Result<Added, BankError> {
-        let _lock = self.lock()?;
-        let before = self.find(name)?;
-        let settings = changes.clone().apply(before.as_ref().map(|bank| bank.settings().clone()).unwrap_or_default());
-        let unchanged = before.as_ref().is_some_and(|bank| *bank.settings() == settings);
-        let revision = before.as_ref().map_or(0, Bank::revision);
-        let created = before.as_ref().map_or(now, Bank::created);
-        let mut signals = before.map_or_else(Vec::new, |bank| bank.signals);
-
         let Content { provenance, opinion, frames, every_bits } = content;
-        let chosen = if signals.iter().any(|signal| signal.provenance.sha256 == provenance.sha256) {
-            None
-        } else {
-            Some(dense::choose(&frames, settings.min_quality, every_bits))
-        };
-        match &chosen {
-            None if unchanged => return Ok(Added { revision, chosen }),
-            Some(chosen) if chosen.kept.is_empty() => {
+        let (chosen, revision) = self.alter(name, now, |draft| {
+            draft.settings = changes.clone().apply(mem::take(&mut draft.settings));
+            if draft.signals.iter().any(|signal| signal.provenance.sha256 == provenance.sha256) {
+                return Ok(None);
+            }
+            let chosen = dense::choose(&frames, draft.settings.min_quality, every_bits);
+            if chosen.kept.is_empty() {
                 let (bank, reasons) = (name.clone(), chosen.reasons());
                 return Err(BankError::NothingUseful { bank, file: provenance.file, pictures: frames.len(), reasons });
             }
-            None | Some(_) => {}
-        }
-        let first_id = signals.last().map_or(1, |last| last.id + 1);
-        let provenance = Arc::new(provenance);
-        signals.extend(chosen.iter().flat_map(|chosen| &chosen.kept).zip(first_id..).map(|(frame, id)| Signal {
-            id,
-            hash: frame.pdq.hash,
-            quality: frame.pdq.quality,
-            opinion,
-            provenance: Arc::clone(&provenance),
-            banked_at: frame.at,
-            added: now,
-        }));
-        let revision = revision + 1;
-        self.replace(&Bank::new(name.clone(), settings, revision, created, signals))?;
+            let provenance = Arc::new(provenance);
+            draft.extend(chosen.kept.iter().map(|frame| Signal {
+                id: 0,
+                hash: frame.pdq.hash,
+                quality: Some(frame.pdq.quality),
+                opinion,
+                provenance: Arc::clone(&provenance),
+                banked_at: frame.at,
+                record: None,
+                added: now,
+            }));
+            Ok(Some(chosen))
+        })?;
         Ok(Added { revision, chosen })
+    }
+
+    /// Adds and removes what a list from elsewhere says, all of it or, on any error, nothing. A bank that is not there yet
+    /// is made, unless nothing of the list is fit for it. Waits for other processes as [`Store::add`] does.
+    ///
+    /// # Errors
+    /// When the bank cannot be read or written, or a list that is to stand for all that its provider has is not whole.
+    pub fn import(
+        &self,
+        name: &BankName,
+        changes: &Changes,
+        list: Import,
+        now: Timestamp,
+    ) -> Result<(Imported, u64), BankError> {
+        self.alter(name, now, |draft| {
+            draft.settings = changes.clone().apply(mem::take(&mut draft.settings));
+            let imported = list.apply(draft, now)?;
+            draft.worth_making = imported.added > 0;
+            Ok(imported)
+        })
+    }
+
+    /// Removes signals.
+    ///
+    /// # Errors
+    /// When there is no such bank, nothing in it is what is named, or it cannot be read or written.
+    pub fn remove(&self, name: &BankName, which: &Which, now: Timestamp) -> Result<Removed, BankError> {
+        let (signals, revision) = self.alter(name, now, |draft| {
+            self.must_be_there(name, draft)?;
+            let missing = |what| Err(BankError::NotInBank { bank: name.clone(), what });
+            let signals = match which {
+                Which::Ids(ids) => {
+                    if let Some(id) = ids.iter().find(|id| !draft.signals.iter().any(|signal| signal.id == **id)) {
+                        return missing(format!("signal {id}"));
+                    }
+                    draft.remove(|signal| ids.contains(&signal.id))
+                }
+                Which::File(file) => {
+                    draft.remove(|signal| signal.provenance.file == *file || signal.provenance.sha256 == *file)
+                }
+            };
+            match which {
+                Which::File(file) if signals == 0 => missing(format!("of the file {file}")),
+                _ => Ok(signals),
+            }
+        })?;
+        Ok(Removed { signals, revision })
+    }
+
+    fn must_be_there(&self, name: &BankName, draft: &Draft) -> Result<(), BankError> {
+        if draft.revision == 0 {
+            return Err(BankError::NoBank { name: name.clone(), folder: self.folder.clone() });
+        }
+        Ok(())
+    }
+
+    /// Has `edit` change a bank, holding the lock, and replaces its file if anything changed. Gives the revision with it.
+    fn alter<T>(
+        &self,
+        name: &BankName,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Draft) -> Result<T, BankError>,
+    ) -> Result<(T, u64), BankError> {
+        let _lock = self.lock()?;
+        let before = self.find(name)?;
+        let settings = before.as_ref().map(|bank| bank.settings().clone()).unwrap_or_default();
+        let revision = before.as_ref().map_or(0, Bank::revision);
+        let created = before.as_ref().map_or(now, Bank::created);
+        let signals = before.map_or_else(Vec::new, |bank| bank.signals);
+        let mut draft = Draft { settings, signals, revision, changed: false, worth_making: true };
+        let settings = draft.settings.clone();
+        let answer = edit(&mut draft)?;
+        let as_it_was = if revision == 0 { !draft.worth_making } else { !draft.changed && draft.settings == settings };
+        if as_it_was {
+            return Ok((answer, revision));
+        }
+        let revision = revision + 1;
+        self.replace(&Bank::new(name.clone(), draft.settings, revision, created, draft.signals))?;
+        Ok((answer, revision))
     }
 
     fn path(&self, name: &BankName) -> PathBuf {
@@ -196,10 +346,16 @@ impl Store {
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let beside = path.with_extension("new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
+        let put = || {
+            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, path)
+        };
+        put().inspect_err(|_| {
+            // On a full disk half a file is in the way; where even this fails, the next writer overwrites it.
+            fs::remove_file(&beside).ok();
+        })?;
         File::open(&self.folder)?.sync_all()
     }
 }
@@ -211,161 +367,12 @@ impl Changes {
             label: self.label.unwrap_or(settings.label),
             max_distance: self.max_distance.unwrap_or(settings.max_distance),
             min_quality: self.min_quality.unwrap_or(settings.min_quality),
+            kind: self.kind.unwrap_or(settings.kind),
+            enabled: self.enabled.unwrap_or(settings.enabled),
+            until: self.until.unwrap_or(settings.until),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hash::{Pdq, PdqHash};
-
-    fn frame(seed: u64) -> Frame {
-        let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Frame { pdq: Pdq { hash: PdqHash::from_words([spread, !spread, seed, !seed]), quality: 100 }, at: None }
-    }
-
-    fn content(file: &str, frames: Vec<Frame>) -> Content {
-        let provenance = Provenance { file: file.to_owned(), sha256: format!("{file:0>64}") };
-        Content { provenance, opinion: Opinion::Positive, frames, every_bits: 16 }
-    }
-
-    fn name(text: &str) -> BankName {
-        text.parse().unwrap()
-    }
-
-    fn add(store: &Store, bank: &str, content: Content) -> Result<Added, BankError> {
-        store.add(&name(bank), &Changes::default(), content, Timestamp::from_millis(1))
-    }
-
-    #[test]
-    fn content_is_there_after_it_was_added() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        assert_eq!(store.names().unwrap(), []);
-        let first = add(&store, "demo", content("a.mp4", vec![frame(1), frame(1), frame(2)])).unwrap();
-        assert_eq!((first.revision, first.chosen.as_ref().unwrap().alike), (1, 1));
-        assert_eq!(add(&store, "demo", content("b.mp4", vec![frame(3)])).unwrap().revision, 2);
-        let bank = Store::open(folder.path()).unwrap().load(&name("demo")).unwrap();
-        let signals: Vec<_> = bank.signals().iter().map(|s| (s.id, s.provenance.file.as_str())).collect();
-        assert_eq!(signals, [(1, "a.mp4"), (2, "a.mp4"), (3, "b.mp4")]);
-        assert_eq!(bank.nearest(&frame(3).pdq.hash, 31).map(|(signal, distance)| (signal.id, distance)), Some((3, 0)));
-        assert_eq!(store.names().unwrap(), [name("demo")]);
-    }
-
-    #[test]
-    fn the_same_file_is_banked_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
-        let again = add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
-        assert_eq!(again, Added { revision: 1, chosen: None });
-        let changes = Changes { max_distance: Some(20), ..Changes::default() };
-        let changed = store.add(&name("demo"), &changes, content("a.mp4", vec![frame(1)]), Timestamp::ZERO).unwrap();
-        assert_eq!(changed, Added { revision: 2, chosen: None });
-        let bank = store.load(&name("demo")).unwrap();
-        assert_eq!((bank.settings().max_distance, bank.signals().len()), (20, 1));
-    }
-
-    #[test]
-    fn a_file_that_shows_nothing_makes_no_bank() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let mut dull = frame(1);
-        dull.pdq.quality = 10;
-        let zero = Frame { pdq: Pdq { hash: PdqHash::ZERO, quality: 0 }, at: None };
-        let refused = add(&store, "demo", content("dark.mp4", vec![dull, dull, zero])).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "none of the 3 pictures of dark.mp4 is worth banking for `demo` (2 low quality, 1 too small): \
-             add a clearer copy"
-        );
-        assert_eq!(store.names().unwrap(), []);
-    }
-
-    #[test]
-    fn a_damaged_bank_is_refused_by_name_and_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        add(&store, "demo", content("a.mp4", vec![frame(1), frame(2)])).unwrap();
-        let path = folder.path().join("demo.bank");
-        let whole = fs::read(&path).unwrap();
-        let mut altered = whole.clone();
-        altered[200] ^= 1;
-        for (bytes, kind) in [
-            (&whole[..whole.len() / 2], "cut_short"),
-            (&[], "cut_short"),
-            (&altered[..], "altered"),
-            (b"GIF89a\n", "foreign"),
-            (b"{\"format\":\"sluicegate-bank\",\"version\":2}\n", "newer"),
-        ] {
-            fs::write(&path, bytes).unwrap();
-            for refused in [
-                store.load(&name("demo")).unwrap_err(),
-                add(&store, "demo", content("b.mp4", vec![frame(3)])).unwrap_err(),
-            ] {
-                assert_eq!(refused.kind(), kind);
-                let said = refused.to_string();
-                assert!(said.contains("demo.bank") && said.contains("restore it from a backup"), "{said}");
-                assert!(!refused.is_retryable());
-            }
-            assert_eq!(fs::read(&path).unwrap(), bytes);
-        }
-    }
-
-    #[test]
-    fn a_bank_under_another_name_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
-        fs::rename(folder.path().join("demo.bank"), folder.path().join("other.bank")).unwrap();
-        assert_eq!(store.load(&name("other")).unwrap_err().kind(), "misnamed");
-        fs::rename(folder.path().join("other.bank"), folder.path().join("Other.bank")).unwrap();
-        assert_eq!(store.names().unwrap_err().kind(), "not_a_bank_name");
-    }
-
-    #[test]
-    fn what_is_not_there_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let missing = folder.path().join("nowhere");
-        let refused = Store::open(&missing).unwrap_err();
-        assert!(refused.to_string().contains(missing.to_str().unwrap()), "{refused}");
-        let refused = Store::open(folder.path()).unwrap().load(&name("demo")).unwrap_err();
-        assert!(refused.to_string().starts_with("there is no bank `demo` in"), "{refused}");
-    }
-
-    #[test]
-    fn a_crash_between_writing_and_replacing_costs_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
-        fs::write(folder.path().join("demo.new"), "half of a ba").unwrap();
-        assert_eq!(store.names().unwrap(), [name("demo")]);
-        assert_eq!(store.load(&name("demo")).unwrap().signals().len(), 1);
-        add(&store, "demo", content("b.mp4", vec![frame(2)])).unwrap();
-        assert_eq!(store.load(&name("demo")).unwrap().signals().len(), 2);
-        assert!(!folder.path().join("demo.new").exists());
-    }
-
-    #[test]
-    fn writers_at_the_same_time_lose_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        std::thread::scope(|scope| {
-            for writer in 0..4u64 {
-                let path = folder.path();
-                scope.spawn(move || {
-                    // A store each, as processes would have.
-                    let store = Store::open(path).unwrap();
-                    for round in 0..8 {
-                        let seed = writer * 100 + round + 1;
-                        add(&store, "demo", content(&format!("{seed}"), vec![frame(seed)])).unwrap();
-                    }
-                });
-            }
-        });
-        let bank = Store::open(folder.path()).unwrap().load(&name("demo")).unwrap();
-        assert_eq!((bank.signals().len(), bank.revision()), (32, 32));
-        let ids: Vec<_> = bank.signals().iter().map(|signal| signal.id).collect();
-        assert_eq!(ids, (1..=32).collect::<Vec<_>>());
-    }
-}
+mod tests;

@@ -8,7 +8,9 @@ mod bank;
 mod check_config;
 mod doctor;
 mod failure;
+mod hash;
 mod init;
+mod r#match;
 mod model;
 mod run;
 
@@ -62,6 +64,8 @@ enum Command {
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
     Bank(bank::BankArgs),
+    Hash(hash::HashArgs),
+    Match(r#match::MatchArgs),
     /// List the models that come with Sluicegate, and verify those on this machine.
     #[command(after_long_help = "Examples:\n  sluicegate model list\n  sluicegate model verify safety")]
     Model(model::ModelArgs),
@@ -96,6 +100,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::CheckConfig(args) => check_config::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
+        Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
+        Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),
         Command::Model(args) => return answered(model::run(args, &mut io::stdout().lock())),
     };
     done.map(|()| ExitCode::SUCCESS)

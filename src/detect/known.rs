@@ -1,9 +1,12 @@
-//! Recognises banked content: the perceptual hash of a picture against every bank.
+//! Recognises banked content: the perceptual hash of a picture against every bank in force.
+//!
+//! A benign bank vetoes: a picture that matches one gives no match of any bank, so a title card that a harmful video
+//! shares with innocent ones is no evidence.
 
 use std::sync::Arc;
 
 use super::{DetectError, Detector};
-use crate::bank::{Bank, Live};
+use crate::bank::{Bank, InForce, Kind};
 use crate::finding::{Match, Observation};
 use crate::hash::{Hasher, Pdq};
 use crate::picture::Picture;
@@ -11,13 +14,13 @@ use crate::picture::Picture;
 /// Compares each picture with the banks in force.
 #[derive(Debug)]
 pub struct Known {
-    banks: Arc<Live>,
+    banks: Arc<InForce>,
     hasher: Hasher,
 }
 
 impl Known {
     /// A detector of what is in `banks`.
-    pub fn new(banks: Arc<Live>) -> Self {
+    pub fn new(banks: Arc<InForce>) -> Self {
         Self { banks, hasher: Hasher::new() }
     }
 }
@@ -27,11 +30,20 @@ impl Detector for Known {
         "known"
     }
 
-    /// For each bank the nearest signal within the bank's distance, unless the picture shows less than the bank asks for.
+    /// For each harmful bank in force when the picture arrived the nearest signal within the bank's distance, unless the
+    /// picture shows less than the bank asks for, or matches a benign bank.
     fn inspect(&mut self, picture: &Picture) -> Result<Vec<Observation>, DetectError> {
         let sequence = picture.sequence;
         let pdq = self.hasher.picture(picture).map_err(|source| DetectError::Picture { sequence, source })?;
-        Ok(self.banks.current().iter().filter_map(|bank| matched(bank, &pdq)).map(Observation::Match).collect())
+        let banks = self.banks.current();
+        let matches = |kind| {
+            let banks = banks.iter().map(AsRef::as_ref).filter(move |bank: &&Bank| bank.settings().kind == kind);
+            banks.filter(|bank| bank.settings().in_force(picture.arrived)).filter_map(|bank| matched(bank, &pdq))
+        };
+        let found: Vec<_> = matches(Kind::Harmful).map(Observation::Match).collect();
+        // Few pictures match anything, so few are compared with the benign banks.
+        let vetoed = !found.is_empty() && matches(Kind::Benign).next().is_some();
+        Ok(if vetoed { Vec::new() } else { found })
     }
 }
 
@@ -66,7 +78,7 @@ mod tests {
     use crate::picture::{ColourRange, Plane};
 
     fn known(banks: &[Arc<Bank>]) -> Known {
-        Known::new(Arc::new(Live::new(banks.into())))
+        Known::new(Arc::new(InForce::new(banks.into())))
     }
 
     /// A picture of blotches, the same for the same seed.
@@ -149,6 +161,37 @@ mod tests {
             vec![bank("wide", near(20), &[hash]), bank("narrow", near(19), &[hash]), bank("b", near(31), &[hash])];
         let found: Vec<_> = seen(&banks, 2).into_iter().map(|found| (found.bank.to_string(), found.distance)).collect();
         assert_eq!(found, [("wide".to_owned(), 20), ("b".to_owned(), 20)]);
+    }
+
+    #[test]
+    fn a_benign_bank_vetoes_what_it_matches_and_nothing_else() {
+        let benign = |max_distance| Settings { kind: Kind::Benign, max_distance, ..Settings::default() };
+        let harmful = || bank("demo", Settings::default(), &[hash_of(1), hash_of(2)]);
+        let card = [away(hash_of(2), 20)];
+        for (settings, expected) in [
+            (benign(20), 0),
+            (benign(19), 1),
+            (Settings { enabled: false, ..benign(20) }, 1),
+            (Settings { until: Some(Timestamp::ZERO), ..benign(20) }, 1),
+        ] {
+            let found = seen(&[bank("cards", settings.clone(), &card), harmful()], 2);
+            assert_eq!(found.len(), expected, "{settings:?}");
+            assert!(found.iter().all(|found| &*found.bank == "demo"));
+            assert_eq!(seen(&[harmful(), bank("cards", settings, &card)], 1).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_bank_that_is_not_in_force_when_the_picture_arrives_matches_nothing() {
+        let at = |millis| {
+            let settings = Settings { until: Some(Timestamp::from_millis(50)), ..Settings::default() };
+            let banks = [bank("demo", settings, &[hash_of(2)])];
+            let picture = Picture { arrived: Timestamp::from_millis(millis), ..picture(2) };
+            known(&banks).inspect(&picture).unwrap().len()
+        };
+        assert_eq!((at(49), at(50), at(51)), (1, 0, 0));
+        let disabled = Settings { enabled: false, ..Settings::default() };
+        assert_eq!(seen(&[bank("demo", disabled, &[hash_of(2)])], 2), []);
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! From a file to the hashes of its pictures.
+//! From files and folders to the hashes of their pictures, with a bar for whoever waits.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
 use crate::bank::Provenance;
@@ -14,12 +15,75 @@ use crate::bank::dense::Frame;
 use crate::decode;
 use crate::hash::{HashError, Hasher, Luma, Pdq, Rgb};
 
+/// The files that `paths` name, and those in the folders that they name, sorted; hidden ones are left out.
+///
+/// # Errors
+/// When a folder cannot be read or has nothing in it.
+pub(in crate::cli) fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let before = files.len();
+        put_files(path, &mut files)?;
+        if files.len() == before {
+            bail!("there is no file in {}: name another folder", path.display());
+        }
+    }
+    Ok(files)
+}
+
+fn put_files(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let unreadable = || format!("cannot read the folder {}: check its permissions", path.display());
+    let entries: Result<Vec<_>, _> = fs::read_dir(path).with_context(unreadable)?.collect();
+    let mut inside: Vec<PathBuf> = entries.with_context(unreadable)?.into_iter().map(|entry| entry.path()).collect();
+    inside.sort();
+    for path in inside {
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        // A link to a folder may lead back here.
+        if !(hidden || path.is_symlink() && path.is_dir()) {
+            put_files(&path, files)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads files one after the other and hands each to `each`; a bar on standard error, if that is a terminal, shows how
+/// far it has come.
+pub(in crate::cli) fn read_each<T>(
+    files: &[PathBuf],
+    mut each: impl FnMut(&Path, Provenance, Vec<Frame>) -> anyhow::Result<T>,
+) -> Vec<anyhow::Result<T>> {
+    let bar = ProgressBar::new(files.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {elapsed}, {msg}") {
+        bar.set_style(style);
+    }
+    let results = files.iter().map(|file| {
+        let mut pictures = 0u64;
+        let result = read(file, &mut || {
+            pictures += 1;
+            bar.set_message(format!("{}: {pictures} pictures", file.display()));
+        });
+        let result = result.and_then(|(provenance, frames)| each(file, provenance, frames));
+        bar.inc(1);
+        result
+    });
+    let results = results.collect();
+    bar.finish_and_clear();
+    results
+}
+
 /// Reads a picture or a video; calls `each` for every picture in it.
 ///
 /// # Errors
 /// When the file is missing, empty, or neither; the message names it and what to do.
-pub(super) fn read(path: &Path, each: &mut dyn FnMut()) -> anyhow::Result<(Provenance, Vec<Frame>)> {
+pub(in crate::cli) fn read(path: &Path, each: &mut dyn FnMut()) -> anyhow::Result<(Provenance, Vec<Frame>)> {
     let shown = path.display();
+    if path.to_string_lossy().contains("://") {
+        bail!("{shown} is an address, not a file: download it first");
+    }
     let facts = match fs::metadata(path) {
         Ok(facts) => facts,
         Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("there is no file {shown}: check the path"),

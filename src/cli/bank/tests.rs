@@ -1,6 +1,7 @@
 //! What people see who type `sluicegate bank`.
 
 use std::fs;
+use std::time::Duration;
 
 use clap::Parser;
 use image::{GrayImage, Luma, RgbImage};
@@ -126,7 +127,8 @@ fn bad_content_is_named_with_what_to_do_and_the_rest_is_added() {
         ("half.jpg", "is not a whole picture: copy it again"),
         ("flat.png", "none of the 1 pictures of flat.png is worth banking for `demo` (1 "),
         ("absent.mp4", "there is no file"),
-        ("banks", "is a folder: name the files in it"),
+        ("banks", "there is no file in"),
+        ("https://example.org/a.mp4", "is an address, not a file: download it first"),
     ] {
         let refused = desk.bank(&format!("add demo {file}")).unwrap_err();
         assert!(refused.contains(said) && refused.contains(file), "{file}: {refused}");
@@ -172,13 +174,161 @@ fn what_was_typed_wrong_is_said() {
         ("add demo", "<FILE>"),
         ("add demo a.png --max-distance 300", "not in 0..=64"),
         ("add demo a.png --opinion sure", "possible values: positive"),
+        ("create a/b", "cannot be the name of a bank: use 1 to 64 of"),
+        ("create demo --kind good", "`good` is no kind of bank: use harmful or benign"),
+        ("create demo --until tomorrow", "use a time such as 2027-01-31T00:00:00Z"),
+        ("disable absent", "there is no bank `absent` in"),
+        ("remove absent --id 1", "there is no bank `absent` in"),
+        ("remove absent", "--file"),
+        ("import demo a.png --format gif", "`gif` is no format: use one of hashes, csv"),
+        ("import demo a.png", "say it with --format"),
+        ("import demo a.png --format csv", "it is not UTF-8 text: is it `csv`?"),
+        ("import demo absent.csv", "absent.csv was not imported: cannot read it"),
+        ("export absent", "there is no bank `absent` in"),
+        ("test absent a.png", "there is no bank `absent` in"),
     ] {
         let refused = desk.bank(line).unwrap_err();
         assert!(refused.contains(said), "{line}: {refused}");
     }
-    fs::remove_dir(desk.path("banks")).unwrap();
+    fs::remove_dir_all(desk.path("banks")).unwrap();
     for line in ["list", "add demo a.png"] {
         let refused = desk.bank(line).unwrap_err();
         assert!(refused.contains("there is no folder of banks at") && refused.contains("mkdir"), "{refused}");
+    }
+}
+
+#[test]
+fn a_bank_is_made_filled_tried_out_enabled_and_cleared() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("content")).unwrap();
+    for (file, seed) in [("content/a.png", 1), ("content/b.png", 2), ("calm.png", 3), ("c.png", 2)] {
+        desk.picture(file, seed);
+    }
+    let made = desk.bank("create demo --disabled --label terrorism --until 2030-01-01T00:00:00Z").unwrap();
+    assert_eq!(made, "demo: made (revision 1)\n");
+    assert!(desk.bank("create demo").unwrap_err().contains("there is a bank `demo` already"));
+    desk.bank("add demo content").unwrap();
+    assert_eq!(
+        desk.bank("list").unwrap(),
+        "demo: 2 signals of 2 files, revision 3, disabled, until 2030-01-01T00:00:00.000Z\n"
+    );
+    let innocent = desk.bank("test demo calm.png").unwrap();
+    assert_eq!(innocent, "demo: 0 of 1 pictures in 0 of 1 files would have matched (revision 3)\n");
+    let tried = desk.bank("test demo calm.png c.png").unwrap();
+    assert!(
+        tried.contains("c.png: 1 of 1 pictures match; nearest at 0.000 s, 0 bits from signal 2 of b.png"),
+        "{tried}"
+    );
+    assert!(tried.contains("1 of 2 pictures in 1 of 2 files would have matched"), "{tried}");
+    assert_eq!(desk.bank("enable demo").unwrap(), "demo: enabled (revision 4)\n");
+    assert_eq!(desk.bank("enable demo").unwrap(), "demo: enabled (revision 4)\n");
+    assert_eq!(desk.bank("disable demo").unwrap(), "demo: disabled (revision 5)\n");
+    assert!(desk.bank("remove demo --id 9").unwrap_err().contains("nothing in `demo` is signal 9"));
+    assert!(desk.bank("remove demo --file nobody").unwrap_err().contains("nothing in `demo` is of the file nobody"));
+    assert_eq!(desk.bank("remove demo --file b.png").unwrap(), "demo: 1 signals removed (revision 6)\n");
+    assert_eq!(desk.bank("remove demo --id 1").unwrap(), "demo: 1 signals removed (revision 7)\n");
+    let shown = desk.json("show demo --signals");
+    assert_eq!((&shown["results"][0]["signals"], &shown["results"][0]["enabled"]), (&json!(0), &json!(false)));
+}
+
+#[test]
+fn a_list_is_imported_with_each_fault_told_and_exported_again() {
+    let desk = Desk::new();
+    let (healthy, other) = (format!("{}{}", "f".repeat(32), "0".repeat(32)), "0f".repeat(32));
+    let zero = "0".repeat(64);
+    let list = format!("hash,quality\n{healthy},90\nnonsense,90\n{other},10\n{zero},100\n{healthy},90\n{other},95\n");
+    fs::write(desk.path("list.csv"), list).unwrap();
+    let partly = desk.bank("import demo list.csv").unwrap_err();
+    for said in [
+        "1 not understood; the others were imported:\n    line 3: a PDQ hash is 64 hexadecimal digits",
+        "list.csv: 2 signals added to `demo` (revision 1); 1 there already; 2 refused:",
+        "line 4: low quality",
+        "line 5: too small",
+    ] {
+        assert!(partly.contains(said), "{said} in {partly}");
+    }
+    assert!(!partly.contains(&healthy), "{partly}");
+    assert_eq!(desk.bank("export demo --format hashes").unwrap(), format!("{healthy}\n{other}\n"));
+    let written = desk.bank("export demo --to out.csv").unwrap();
+    assert!(written.starts_with("demo: 2 signals written to"), "{written}");
+    assert!(desk.bank("export demo --to out.csv").unwrap_err().contains("name a file that is not there yet"));
+    assert!(desk.bank("export demo --json").unwrap_err().contains("name a file with --to"));
+    assert!(desk.bank("export demo --format tat").unwrap_err().contains("`tat` is only read"));
+    let again = desk.json("import copy out.csv");
+    assert_eq!((&again["results"][0]["added"], &again["results"][0]["faults"]), (&json!(2), &json!([])));
+    let store = Store::open(&desk.path("banks")).unwrap();
+    let signals = |bank: &str| -> Vec<_> {
+        let bank = store.load(&bank.parse().unwrap()).unwrap();
+        bank.signals().iter().map(|s| (s.hash, s.quality, s.opinion, s.provenance.clone())).collect()
+    };
+    assert_eq!(signals("copy"), signals("demo"));
+    assert!(desk.bank("import demo out.csv --whole").unwrap_err().contains("leave out --whole"));
+}
+
+#[test]
+fn a_video_that_shows_nothing_is_refused() {
+    let desk = Desk::new();
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "color=gray:size=320x240:rate=10", "-t", "1"])
+        .arg(desk.path("grey.mp4"))
+        .status();
+    assert!(made.unwrap().success());
+    let refused = desk.bank("add demo grey.mp4").unwrap_err();
+    assert!(refused.contains("none of the 10 pictures of grey.mp4 is worth banking for `demo` (10 "), "{refused}");
+    assert!(desk.bank("list").unwrap().starts_with("no banks in"));
+}
+
+/// Runs `sluicegate` with `words`; gives what it wrote.
+fn sluicegate(words: &[&std::path::Path]) -> Result<String, String> {
+    use crate::cli::{hash, r#match};
+
+    #[derive(Debug, Parser)]
+    enum Whole {
+        Hash(hash::HashArgs),
+        Match(r#match::MatchArgs),
+    }
+
+    let line = [std::path::Path::new("sluicegate")].into_iter().chain(words.iter().copied());
+    let mut out = Vec::new();
+    let done = match Whole::try_parse_from(line).map_err(|error| error.to_string())? {
+        Whole::Hash(args) => hash::run(&args, &mut out),
+        Whole::Match(args) => r#match::run(&args, &mut out),
+    };
+    let text = String::from_utf8(out).unwrap();
+    done.map(|_| text.clone()).map_err(|error| format!("{error:#}\n{text}"))
+}
+
+#[test]
+fn what_hash_writes_can_be_imported_and_is_matched() {
+    let desk = Desk::new();
+    desk.picture("a.png", 1);
+    desk.picture("b.png", 2);
+    let (a, b, banks) = (desk.path("a.png"), desk.path("b.png"), desk.path("banks"));
+    let table = sluicegate(&["hash".as_ref(), a.as_ref()]).unwrap();
+    assert!(table.starts_with("hash,quality,timestamp,file,sha256\n"), "{table}");
+    fs::write(desk.path("a.csv"), &table).unwrap();
+    desk.bank("import demo a.csv").unwrap();
+    desk.bank("add cards a.png --kind benign").unwrap();
+    let hash = table.lines().nth(1).unwrap().split(',').next().unwrap();
+    let look = |what: &std::path::Path, more: &[&std::path::Path]| {
+        let words: Vec<_> = ["match".as_ref(), "--banks".as_ref(), banks.as_ref(), what]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect();
+        sluicegate(&words)
+    };
+    let found = look(hash.as_ref(), &["--bank".as_ref(), "demo".as_ref()]).unwrap();
+    assert_eq!(
+        found,
+        "the hash: 1 of 1 pictures match `demo` (harmful); nearest at 0.000 s, 0 bits from signal 1 of a.png at 0.000 s\n"
+    );
+    let vetoed = look(&a, &[]).unwrap();
+    assert!(vetoed.ends_with("a.png: what a benign bank matches is no evidence\n"), "{vetoed}");
+    assert_eq!(look(&b, &[]).unwrap(), "b.png: no match\n");
+    let json: Value = serde_json::from_str(&look(&a, &["--json".as_ref()]).unwrap()).unwrap();
+    assert_eq!(json["results"][0]["matches"][1]["provenance"]["file"], json!("a.png"));
+    for wrong in ["nowhere", &hash[1..], &format!("{hash}0")] {
+        let refused = look(wrong.as_ref(), &[]).unwrap_err();
+        assert!(refused.contains("is neither a file nor a hash: a PDQ hash is 64 hexadecimal digits"), "{refused}");
     }
 }

@@ -1,6 +1,6 @@
 //! The banks in force: read again when a file in their folder changes, so that an addition works without a restart.
 //!
-//! [`Live`] is what detectors share: they take the banks as they are for each picture and are never made to wait for a
+//! [`InForce`] is what detectors share: they take the banks as they are for each picture and are never made to wait for a
 //! file. [`Watch`] belongs to one thread, which looks at the folder from time to time. A file that is damaged while its bank is in
 //! force does not take it out of force: the bank stays as it was, and the problem is told once.
 
@@ -17,9 +17,9 @@ pub type Banks = Arc<[Arc<Bank>]>;
 
 /// The banks in force, shared by all detectors.
 #[derive(Debug)]
-pub struct Live(RwLock<Banks>);
+pub struct InForce(RwLock<Banks>);
 
-impl Live {
+impl InForce {
     /// Puts `banks` in force.
     pub fn new(banks: Banks) -> Self {
         Self(RwLock::new(banks))
@@ -165,7 +165,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         add(folder.path(), "a", 1);
         let mut watch = Watch::new(folder.path()).unwrap();
-        let live = Live::new(watch.look().unwrap().unwrap().banks);
+        let live = InForce::new(watch.look().unwrap().unwrap().banks);
         fs::remove_file(folder.path().join("a.bank")).unwrap();
         let seen = watch.look().unwrap().unwrap();
         live.replace(Arc::clone(&seen.banks));

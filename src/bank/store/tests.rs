@@ -1,0 +1,152 @@
+//! What a folder of banks promises whoever changes one.
+
+use super::*;
+use crate::hash::{Pdq, PdqHash};
+
+fn frame(seed: u64) -> Frame {
+    let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Frame { pdq: Pdq { hash: PdqHash::from_words([spread, !spread, seed, !seed]), quality: 100 }, at: None }
+}
+
+fn content(file: &str, frames: Vec<Frame>) -> Content {
+    let provenance = Provenance { file: file.to_owned(), sha256: format!("{file:0>64}") };
+    Content { provenance, opinion: Opinion::Positive, frames, every_bits: 16 }
+}
+
+fn name(text: &str) -> BankName {
+    text.parse().unwrap()
+}
+
+fn add(store: &Store, bank: &str, content: Content) -> Result<Added, BankError> {
+    store.add(&name(bank), &Changes::default(), content, Timestamp::from_millis(1))
+}
+
+#[test]
+fn content_is_there_after_it_was_added() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.names().unwrap(), []);
+    let first = add(&store, "demo", content("a.mp4", vec![frame(1), frame(1), frame(2)])).unwrap();
+    assert_eq!((first.revision, first.chosen.as_ref().unwrap().alike), (1, 1));
+    assert_eq!(add(&store, "demo", content("b.mp4", vec![frame(3)])).unwrap().revision, 2);
+    let bank = Store::open(folder.path()).unwrap().load(&name("demo")).unwrap();
+    let signals: Vec<_> = bank.signals().iter().map(|s| (s.id, s.provenance.file.as_str())).collect();
+    assert_eq!(signals, [(1, "a.mp4"), (2, "a.mp4"), (3, "b.mp4")]);
+    assert_eq!(bank.nearest(&frame(3).pdq.hash, 31).map(|(signal, distance)| (signal.id, distance)), Some((3, 0)));
+    assert_eq!(store.names().unwrap(), [name("demo")]);
+}
+
+#[test]
+fn the_same_file_is_banked_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
+    let again = add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
+    assert_eq!(again, Added { revision: 1, chosen: None });
+    let changes = Changes { max_distance: Some(20), ..Changes::default() };
+    let changed = store.add(&name("demo"), &changes, content("a.mp4", vec![frame(1)]), Timestamp::ZERO).unwrap();
+    assert_eq!(changed, Added { revision: 2, chosen: None });
+    let bank = store.load(&name("demo")).unwrap();
+    assert_eq!((bank.settings().max_distance, bank.signals().len()), (20, 1));
+}
+
+#[test]
+fn a_file_that_shows_nothing_makes_no_bank() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut dull = frame(1);
+    dull.pdq.quality = 10;
+    let zero = Frame { pdq: Pdq { hash: PdqHash::ZERO, quality: 0 }, at: None };
+    let refused = add(&store, "demo", content("dark.mp4", vec![dull, dull, zero])).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "none of the 3 pictures of dark.mp4 is worth banking for `demo` (2 low quality, 1 too small): \
+         add a clearer copy"
+    );
+    assert_eq!(store.names().unwrap(), []);
+}
+
+#[test]
+fn a_damaged_bank_is_refused_by_name_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    add(&store, "demo", content("a.mp4", vec![frame(1), frame(2)])).unwrap();
+    let path = folder.path().join("demo.bank");
+    let whole = fs::read(&path).unwrap();
+    let mut altered = whole.clone();
+    altered[200] ^= 1;
+    for (bytes, kind) in [
+        (&whole[..whole.len() / 2], "cut_short"),
+        (&[], "cut_short"),
+        (&altered[..], "altered"),
+        (b"GIF89a\n", "foreign"),
+        (b"{\"format\":\"sluicegate-bank\",\"version\":3}\n", "newer"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        for refused in
+            [store.load(&name("demo")).unwrap_err(), add(&store, "demo", content("b.mp4", vec![frame(3)])).unwrap_err()]
+        {
+            assert_eq!(refused.kind(), kind);
+            let said = refused.to_string();
+            assert!(said.contains("demo.bank") && said.contains("restore it from a backup"), "{said}");
+            assert!(!refused.is_retryable());
+        }
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_bank_under_another_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
+    fs::rename(folder.path().join("demo.bank"), folder.path().join("other.bank")).unwrap();
+    assert_eq!(store.load(&name("other")).unwrap_err().kind(), "misnamed");
+    fs::rename(folder.path().join("other.bank"), folder.path().join("Other.bank")).unwrap();
+    assert_eq!(store.names().unwrap_err().kind(), "not_a_bank_name");
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("nowhere");
+    let refused = Store::open(&missing).unwrap_err();
+    assert!(refused.to_string().contains(missing.to_str().unwrap()), "{refused}");
+    let refused = Store::open(folder.path()).unwrap().load(&name("demo")).unwrap_err();
+    assert!(refused.to_string().starts_with("there is no bank `demo` in"), "{refused}");
+}
+
+#[test]
+fn a_crash_between_writing_and_replacing_costs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
+    fs::write(folder.path().join("demo.new"), "half of a ba").unwrap();
+    assert_eq!(store.names().unwrap(), [name("demo")]);
+    assert_eq!(store.load(&name("demo")).unwrap().signals().len(), 1);
+    add(&store, "demo", content("b.mp4", vec![frame(2)])).unwrap();
+    assert_eq!(store.load(&name("demo")).unwrap().signals().len(), 2);
+    assert!(!folder.path().join("demo.new").exists());
+}
+
+#[test]
+fn writers_at_the_same_time_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4u64 {
+            let path = folder.path();
+            scope.spawn(move || {
+                // A store each, as processes would have.
+                let store = Store::open(path).unwrap();
+                for round in 0..8 {
+                    let seed = writer * 100 + round + 1;
+                    add(&store, "demo", content(&format!("{seed}"), vec![frame(seed)])).unwrap();
+                }
+            });
+        }
+    });
+    let bank = Store::open(folder.path()).unwrap().load(&name("demo")).unwrap();
+    assert_eq!((bank.signals().len(), bank.revision()), (32, 32));
+    let ids: Vec<_> = bank.signals().iter().map(|signal| signal.id).collect();
+    assert_eq!(ids, (1..=32).collect::<Vec<_>>());
+}

@@ -1,0 +1,118 @@
+//! What `sluicegate bank list`, `show` and `verify` say of a bank. Never a hash: what is printed ends up in tickets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::bank::{Bank, Kind, Provenance};
+use crate::clock::Timestamp;
+
+pub(super) fn listed(bank: &Bank) -> Answer {
+    let (signals, files) = (bank.signals().len(), sources(bank).len());
+    let settings = bank.settings();
+    let mut parts = vec![format!("{}: {signals} signals of {files} files, revision {}", bank.name(), bank.revision())];
+    if settings.kind == Kind::Benign {
+        parts.push("benign".to_owned());
+    }
+    if !settings.enabled {
+        parts.push("disabled".to_owned());
+    }
+    parts.extend(settings.until.map(|until| format!("until {until}")));
+    if !settings.description.is_empty() {
+        parts.push(settings.description.clone());
+    }
+    Answer { text: parts.join(", "), json: summary(bank) }
+}
+
+pub(super) fn verified(bank: &Bank) -> Answer {
+    let text = format!("{}: whole, {} signals, revision {}", bank.name(), bank.signals().len(), bank.revision());
+    Answer { text, json: summary(bank) }
+}
+
+fn summary(bank: &Bank) -> Value {
+    let settings = bank.settings();
+    json!({
+        "bank": bank.name(), "revision": bank.revision(), "created": bank.created().to_string(),
+        "description": settings.description, "label": settings.label, "max_distance": settings.max_distance,
+        "min_quality": settings.min_quality, "kind": settings.kind, "enabled": settings.enabled,
+        "until": settings.until.map(|until| until.to_string()), "signals": bank.signals().len(),
+        "files": sources(bank).len(),
+    })
+}
+
+pub(super) fn shown(bank: &Bank) -> Answer {
+    let settings = bank.settings();
+    let mut lines = vec![
+        format!("bank          {}", bank.name()),
+        format!("description   {}", settings.description),
+        format!("label         {}", settings.label),
+        format!("kind          {}", settings.kind),
+        format!("enabled       {}", if settings.enabled { "yes" } else { "no" }),
+        format!("until         {}", settings.until.map_or_else(|| "never ends".to_owned(), |until| until.to_string())),
+        format!("max distance  {} bits", settings.max_distance),
+        format!("min quality   {}", settings.min_quality),
+        format!("revision      {}, created {}", bank.revision(), bank.created()),
+        format!("signals       {}", bank.signals().len()),
+    ];
+    let mut files = Vec::new();
+    for (Provenance { file, sha256 }, source) in sources(bank) {
+        let last = source.last.as_secs_f64();
+        lines.push(format!("  {file}: {} signals to {last:.1} s, added {}", source.signals, source.added));
+        lines.push(format!("    sha256 {sha256}"));
+        files.push(json!({ "file": file, "sha256": sha256, "signals": source.signals, "last": last }));
+    }
+    Answer { text: lines.join("\n"), json: with(summary(bank), "sources", files) }
+}
+
+pub(super) fn with_signals(bank: &Bank) -> Answer {
+    let Answer { text, json } = shown(bank);
+    let mut lines = vec![text];
+    let mut signals = Vec::new();
+    for signal in bank.signals() {
+        let quality = signal.quality.map_or_else(|| "unknown".to_owned(), |quality| quality.to_string());
+        let opinion = json!(signal.opinion);
+        let record = signal.record.as_deref().unwrap_or_default();
+        let line = format!(
+            "{:>8}  {}  at {:.3} s  quality {quality}  {}  {record}",
+            signal.id,
+            signal.provenance.file,
+            signal.banked_at.unwrap_or_default().as_secs_f64(),
+            opinion.as_str().unwrap_or_default()
+        );
+        lines.push(line.trim_end().to_owned());
+        signals.push(json!({
+            "id": signal.id, "file": signal.provenance.file, "at": signal.banked_at.map(|at| at.as_secs_f64()),
+            "quality": signal.quality, "opinion": opinion, "record": signal.record,
+        }));
+    }
+    Answer { text: lines.join("\n"), json: with(json, "content", signals) }
+}
+
+fn with(mut json: Value, name: &str, values: Vec<Value>) -> Value {
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert(name.to_owned(), values.into());
+    }
+    json
+}
+
+struct Source {
+    signals: usize,
+    last: Duration,
+    added: Timestamp,
+}
+
+fn sources(bank: &Bank) -> BTreeMap<&Provenance, Source> {
+    let mut sources = BTreeMap::new();
+    for signal in bank.signals() {
+        let source = sources.entry(signal.provenance.as_ref()).or_insert(Source {
+            signals: 0,
+            last: Duration::ZERO,
+            added: signal.added,
+        });
+        source.signals += 1;
+        source.last = source.last.max(signal.banked_at.unwrap_or_default());
+    }
+    sources
+}
