@@ -2,11 +2,14 @@
 //!
 //! A [`Store`] is a folder with one file a bank. What it promises: a bank is replaced whole or not at all, two processes
 //! that add at once lose nothing, and a file that is cut short, altered or not ours is refused, never half-used. A loaded
-//! [`Bank`] does not change; a changed one has a higher revision. The index (`scan`) and the choice of pictures worth
-//! banking (`dense`) are pure.
+//! [`Bank`] does not change; a changed one has a higher revision. How hashes are found (`scan`, and [`index`] in a large
+//! bank) and the choice of pictures worth banking (`dense`) are pure.
 
 pub mod dense;
 mod file;
+pub mod index;
+pub mod mapped;
+mod mmap;
 mod name;
 mod scan;
 mod signal;
@@ -16,6 +19,7 @@ use std::path::PathBuf;
 
 use crate::clock::Timestamp;
 use crate::hash::PdqHash;
+use index::Index;
 
 pub use name::{BadName, BankName};
 pub use scan::Scan;
@@ -54,7 +58,16 @@ pub struct Bank {
     revision: u64,
     created: Timestamp,
     signals: Vec<Signal>,
-    scan: Scan,
+    search: Search,
+}
+
+/// How signals are found by their hashes.
+#[derive(Debug, Clone)]
+enum Search {
+    /// In a small bank: by comparing all.
+    Scan(Scan),
+    /// In a large one.
+    Index(Index),
 }
 
 impl Bank {
@@ -67,8 +80,8 @@ impl Bank {
         mut signals: Vec<Signal>,
     ) -> Self {
         signals.sort_by_key(|signal| signal.id);
-        let scan = signals.iter().map(|signal| signal.hash).collect();
-        Self { name, settings, revision, created, signals, scan }
+        let search = Search::new(signals.iter().map(|signal| signal.hash));
+        Self { name, settings, revision, created, signals, search }
     }
 
     /// Its name.
@@ -99,8 +112,36 @@ impl Bank {
     /// The signal nearest to `hash` and its distance, if that is at most `max_distance` bits. Of signals equally near, the
     /// one with the lowest identifier.
     pub fn nearest(&self, hash: &PdqHash, max_distance: u32) -> Option<(&Signal, u32)> {
-        let (place, distance) = self.scan.nearest(hash, max_distance)?;
+        let (place, distance) = match &self.search {
+            Search::Scan(scan) => scan.nearest(hash, max_distance)?,
+            Search::Index(index) => {
+                let (place, distance) = index.nearest(hash, max_distance)?;
+                (place as usize, distance)
+            }
+        };
         Some((self.signals.get(place)?, distance))
+    }
+
+    /// Every signal at most `max_distance` bits from `hash`, and its distance: the nearest first, of those equally near
+    /// the one with the lowest identifier.
+    pub fn within(&self, hash: &PdqHash, max_distance: u32) -> Vec<(&Signal, u32)> {
+        let mut places = Vec::new();
+        match &self.search {
+            Search::Scan(scan) => scan.within(hash, max_distance, |place, distance| places.push((distance, place))),
+            Search::Index(index) => {
+                index.within(hash, max_distance, |place, distance| places.push((distance, place as usize)));
+            }
+        }
+        places.sort_unstable();
+        places.into_iter().filter_map(|(distance, place)| Some((self.signals.get(place)?, distance))).collect()
+    }
+}
+
+impl Search {
+    fn new(hashes: impl ExactSizeIterator<Item = PdqHash> + Clone) -> Self {
+        let large = hashes.len() >= Index::WORTHWHILE;
+        let index = if large { Index::build(hashes.clone()) } else { None };
+        index.map_or_else(|| Self::Scan(hashes.collect()), Self::Index)
     }
 }
 
