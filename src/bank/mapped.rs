@@ -118,3 +118,95 @@ fn write(beside: &Path, path: &Path, index: &Index, built: Built) -> io::Result<
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::PdqHash;
+
+    fn index(seed: u64, count: u64) -> Index {
+        let spread = |n: u64| (n + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Index::build((0..count as u32).map(|n| PdqHash::from_words([spread(n.into()), seed, 0, 0]))).unwrap()
+    }
+
+    fn same(a: &Index, b: &Index) -> bool {
+        a.iter().eq(b.iter())
+    }
+
+    #[test]
+    fn what_was_saved_is_found_in_the_map() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.index");
+        for (seed, count) in [(1, 0), (2, 1), (3, 500)] {
+            save(&path, &index(seed, count), [seed as u8; 32]).unwrap();
+            let (found, built) = open(&path).unwrap();
+            assert!(same(&found, &index(seed, count)));
+            assert_eq!(built, [seed as u8; 32]);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_map_stays_as_it_was_when_the_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.index");
+        save(&path, &index(1, 300), [1; 32]).unwrap();
+        let (before, _) = open(&path).unwrap();
+        save(&path, &index(2, 20), [2; 32]).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(same(&before, &index(1, 300)));
+    }
+
+    #[test]
+    fn whoever_opens_while_it_is_replaced_finds_the_old_or_the_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.index");
+        save(&path, &index(0, 200), [0; 32]).unwrap();
+        std::thread::scope(|scope| {
+            let writer =
+                scope.spawn(|| (1..20).for_each(|seed| save(&path, &index(seed, 200), [seed as u8; 32]).unwrap()));
+            while !writer.is_finished() {
+                let (found, built) = open(&path).unwrap();
+                assert!(same(&found, &index(u64::from(built[0]), 200)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_writer_killed_half_way_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.index");
+        save(&path, &index(1, 300), [1; 32]).unwrap();
+        let half = fs::read(&path).unwrap();
+        fs::write(folder.path().join("demo.index.new"), &half[..half.len() / 2]).unwrap();
+        assert!(same(&open(&path).unwrap().0, &index(1, 300)));
+        save(&path, &index(2, 300), [2; 32]).unwrap();
+        assert!(same(&open(&path).unwrap().0, &index(2, 300)));
+    }
+
+    #[test]
+    fn what_is_no_index_is_refused_by_name_with_the_next_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.index");
+        save(&path, &index(1, 300), [1; 32]).unwrap();
+        let good = fs::read(&path).unwrap();
+        let mut altered = good.clone();
+        altered[9000] ^= 1;
+        for (bytes, kind, next) in [
+            (&good[..good.len() - 1], "cut_short", "build it again"),
+            (&good[..100], "cut_short", "build it again"),
+            (&[], "cut_short", "build it again"),
+            (&altered, "altered", "build it again"),
+            (b"\x7fELF and so on", "foreign", "move it away"),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let refused = open(&path).unwrap_err();
+            assert_eq!((refused.kind(), refused.is_retryable()), (kind, false));
+            let message = refused.to_string();
+            assert!(message.contains("demo.index") && message.contains(next), "{message}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(open(&path).unwrap_err().kind(), "io");
+        assert_eq!(save(&path.join("x"), &index(1, 1), [0; 32]).unwrap_err().kind(), "io");
+    }
+}

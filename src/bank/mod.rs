@@ -280,4 +280,32 @@ mod tests {
         assert_eq!(nearest(1), Some((3, 1)));
         assert_eq!(nearest(0), None);
     }
+
+    #[test]
+    fn a_large_bank_answers_as_a_small_one_does() {
+        let spread = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = |n: u64| PdqHash::from_words([spread(n), spread(n + 1), spread(n + 2) & !0xff, n % 5]);
+        let large = Index::WORTHWHILE as u64;
+        let signals: Vec<Signal> = (0..large).map(|n| signal(large - n, hash(n / 2))).collect();
+        let bank = |signals| Bank::new("b".parse().unwrap(), Settings::default(), 1, Timestamp::ZERO, signals);
+        let (small, large) = (bank(signals[..1000].to_vec()), bank(signals));
+        assert!(matches!((&small.search, &large.search), (Search::Scan(_), Search::Index(_))));
+        for (bank, n) in [(&small, 3), (&small, 400), (&large, 3), (&large, 9_000)] {
+            let query = PdqHash::from_words([spread(n), spread(n + 1), spread(n + 2) | 3, n % 5]);
+            for max in [0, 2, 31, 200] {
+                let mut expected: Vec<_> = bank
+                    .signals()
+                    .iter()
+                    .map(|signal| (signal.hash.distance(&query), signal.id))
+                    .filter(|(distance, _)| *distance <= max)
+                    .collect();
+                expected.sort_unstable();
+                let found: Vec<_> =
+                    bank.within(&query, max).iter().map(|(signal, distance)| (*distance, signal.id)).collect();
+                assert_eq!(found, expected);
+                let nearest = bank.nearest(&query, max).map(|(signal, distance)| (distance, signal.id));
+                assert_eq!(nearest.as_ref(), expected.first());
+            }
+        }
+    }
 }

@@ -102,7 +102,7 @@ impl Limits {
 
     /// The first band that shows two hashes to be a match, where they differ in the bits of `difference`.
     pub(super) fn shown_by(self, difference: &Banded) -> Option<usize> {
-        let ones: [u32; BANDS] = std::array::from_fn(|n| band(difference, n).count_ones());
-        (0..BANDS).find(|&n| ones[n] < self.one(n) && ones[n] + ones[(n + 1) % BANDS] < self.two(n))
+        let ones = |n| band(difference, n).count_ones();
+        (0..BANDS).find(|&n| ones(n) < self.one(n) && ones(n) + ones(n + 1) < self.two(n))
     }
 }

@@ -196,7 +196,7 @@ impl Index {
         }
         let intact = shape.checked().zip(fields.checksums).all(|(section, sum)| crc32fast::hash(&body[section]) == sum);
         // What is not aligned or not little-endian could not be read in place.
-        if !intact || !body.as_ptr().cast::<u64>().is_aligned() || cfg!(target_endian = "big") {
+        if !intact || bytemuck::try_cast_slice::<_, u64>(&body).is_err() || cfg!(target_endian = "big") {
             return Err(Fault::Altered);
         }
         Ok((Self { body, shape, parity }, fields.built))

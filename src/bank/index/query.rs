@@ -51,12 +51,11 @@ impl Index {
 
     /// [`Self::within`] for several hashes at once, such as those of the views of one picture: gives also which of them.
     pub fn within_all(&self, queries: &[PdqHash], distance: u32, mut found: impl FnMut(usize, u32, u32)) {
-        if !self.is_quicker_than_a_scan(distance) {
-            for (n, query) in queries.iter().enumerate() {
-                self.scan(&banded(query), distance, |place, distance| found(n, place, distance));
-            }
-        } else {
-            self.within_all_in_bands(queries, distance, found);
+        if self.is_quicker_than_a_scan(distance) {
+            return self.within_all_in_bands(queries, distance, found);
+        }
+        for (n, query) in queries.iter().enumerate() {
+            self.scan(&banded(query), distance, |place, distance| found(n, place, distance));
         }
     }
 
@@ -67,12 +66,18 @@ impl Index {
         mut found: impl FnMut(usize, u32, u32),
     ) {
         let hashes = self.hashes();
-        let wanted: Vec<(usize, Wanted)> =
-            queries.iter().enumerate().filter_map(|(n, query)| Some((n, self.wanted(query, distance)?))).collect();
+        let mut wanted: Vec<(usize, Wanted, Seen)> = queries
+            .iter()
+            .enumerate()
+            .filter_map(|(n, query)| Some((n, self.wanted(query, distance)?, Seen::default())))
+            .collect();
         let mut scratch = Scratch::default();
         for n in 0..BANDS {
-            for (query, wanted) in &wanted {
+            for (query, wanted, seen) in &mut wanted {
                 for &place in self.sifted(n, wanted, &mut scratch) {
+                    if !seen.is_new(place, self.len()) {
+                        continue;
+                    }
                     let Some(hash) = hashes.get(place as usize) else { continue };
                     let difference: Banded = std::array::from_fn(|word| hash[word] ^ wanted.hash[word]);
                     let apart = difference.iter().map(|word| word.count_ones()).sum();
@@ -113,7 +118,7 @@ impl Index {
         distance: u32,
         kept: &impl Fn(u32) -> bool,
     ) -> Option<(u32, u32)> {
-        let wanted = self.wanted(query, distance)?;
+        let mut wanted = self.wanted(query, distance)?;
         let hashes = self.hashes();
         let mut scratch = Scratch::default();
         let mut nearest = Nearest::default();
@@ -123,6 +128,11 @@ impl Index {
                 if apart <= distance {
                     nearest.offer(place, apart, kept);
                 }
+            }
+            // Limits only ever fall with the distance, so what some band shows under the last of them it also shows under
+            // those that were in force when it was its turn.
+            if let Some((apart, _)) = nearest.0 {
+                wanted.limits = Limits::within(apart);
             }
         }
         nearest.place_first()
@@ -183,6 +193,33 @@ impl Index {
 struct Scratch {
     buckets: Vec<Bucket>,
     near: Vec<u32>,
+}
+
+/// How often an entry has to be met before it is worth remembering which were.
+const CROWD: usize = 1024;
+
+/// The entries that a query has met: in a crowd of near-duplicates most bands show the same ones, and it is dear to look each
+/// up every time. Only what was met after the [`CROWD`]th is remembered; what was met before is told by its bands.
+#[derive(Default)]
+struct Seen {
+    met: usize,
+    places: Vec<u64>,
+}
+
+impl Seen {
+    fn is_new(&mut self, place: u32, entries: usize) -> bool {
+        self.met += 1;
+        if self.met < CROWD {
+            return true;
+        }
+        if self.places.is_empty() {
+            self.places = vec![0; entries.div_ceil(64)];
+        }
+        let Some(word) = self.places.get_mut(place as usize / 64) else { return false };
+        let before = *word;
+        *word |= 1 << (place % 64);
+        *word != before
+    }
 }
 
 /// The nearest so far: distance, then place.
