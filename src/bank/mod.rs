@@ -2,15 +2,18 @@
 //!
 //! A [`Store`] is a folder with one file a bank. What it promises: a bank is replaced whole or not at all, two processes
 //! that change it at once lose nothing, and a file that is cut short, altered or not ours is refused, never half-used. A loaded
-//! [`Bank`] does not change; a changed one has a higher revision. The index (`scan`) and the choice of pictures worth
-//! banking (`dense`) are pure.
+//! [`Bank`] does not change; a changed one has a higher revision. How hashes are found (`scan`, and [`index`] in a large
+//! bank) and the choice of pictures worth banking (`dense`) are pure.
 
 pub mod dense;
 mod file;
 pub mod formats;
 mod import;
 mod in_force;
+pub mod index;
 mod kind;
+pub mod mapped;
+mod mmap;
 mod name;
 mod scan;
 mod signal;
@@ -20,6 +23,7 @@ use std::path::PathBuf;
 
 use crate::clock::Timestamp;
 use crate::hash::PdqHash;
+use index::Index;
 
 pub use file::{Fault, decode};
 pub use import::{Import, Imported};
@@ -78,7 +82,16 @@ pub struct Bank {
     revision: u64,
     created: Timestamp,
     signals: Vec<Signal>,
-    scan: Scan,
+    search: Search,
+}
+
+/// How signals are found by their hashes.
+#[derive(Debug, Clone)]
+enum Search {
+    /// In a small bank: by comparing all.
+    Scan(Scan),
+    /// In a large one.
+    Index(Index),
 }
 
 impl Bank {
@@ -91,8 +104,8 @@ impl Bank {
         mut signals: Vec<Signal>,
     ) -> Self {
         signals.sort_by_key(|signal| signal.id);
-        let scan = signals.iter().map(|signal| signal.hash).collect();
-        Self { name, settings, revision, created, signals, scan }
+        let search = Search::new(signals.iter().map(|signal| signal.hash));
+        Self { name, settings, revision, created, signals, search }
     }
 
     /// Its name.
@@ -123,8 +136,36 @@ impl Bank {
     /// The signal nearest to `hash` and its distance, if that is at most `max_distance` bits. Of signals equally near, the
     /// one with the lowest identifier.
     pub fn nearest(&self, hash: &PdqHash, max_distance: u32) -> Option<(&Signal, u32)> {
-        let (place, distance) = self.scan.nearest(hash, max_distance)?;
+        let (place, distance) = match &self.search {
+            Search::Scan(scan) => scan.nearest(hash, max_distance)?,
+            Search::Index(index) => {
+                let (place, distance) = index.nearest(hash, max_distance)?;
+                (place as usize, distance)
+            }
+        };
         Some((self.signals.get(place)?, distance))
+    }
+
+    /// Every signal at most `max_distance` bits from `hash`, and its distance: the nearest first, of those equally near
+    /// the one with the lowest identifier.
+    pub fn within(&self, hash: &PdqHash, max_distance: u32) -> Vec<(&Signal, u32)> {
+        let mut places = Vec::new();
+        match &self.search {
+            Search::Scan(scan) => scan.within(hash, max_distance, |place, distance| places.push((distance, place))),
+            Search::Index(index) => {
+                index.within(hash, max_distance, |place, distance| places.push((distance, place as usize)));
+            }
+        }
+        places.sort_unstable();
+        places.into_iter().filter_map(|(distance, place)| Some((self.signals.get(place)?, distance))).collect()
+    }
+}
+
+impl Search {
+    fn new(hashes: impl ExactSizeIterator<Item = PdqHash> + Clone) -> Self {
+        let large = hashes.len() >= Index::WORTHWHILE;
+        let index = if large { Index::build(hashes.clone()) } else { None };
+        index.map_or_else(|| Self::Scan(hashes.collect()), Self::Index)
     }
 }
 
@@ -290,5 +331,33 @@ mod tests {
         assert_eq!(nearest(31), Some((3, 1)));
         assert_eq!(nearest(1), Some((3, 1)));
         assert_eq!(nearest(0), None);
+    }
+
+    #[test]
+    fn a_large_bank_answers_as_a_small_one_does() {
+        let spread = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = |n: u64| PdqHash::from_words([spread(n), spread(n + 1), spread(n + 2) & !0xff, n % 5]);
+        let large = Index::WORTHWHILE as u64;
+        let signals: Vec<Signal> = (0..large).map(|n| signal(large - n, hash(n / 2))).collect();
+        let bank = |signals| Bank::new("b".parse().unwrap(), Settings::default(), 1, Timestamp::ZERO, signals);
+        let (small, large) = (bank(signals[..1000].to_vec()), bank(signals));
+        assert!(matches!((&small.search, &large.search), (Search::Scan(_), Search::Index(_))));
+        for (bank, n) in [(&small, 3), (&small, 400), (&large, 3), (&large, 9_000)] {
+            let query = PdqHash::from_words([spread(n), spread(n + 1), spread(n + 2) | 3, n % 5]);
+            for max in [0, 2, 31, 200] {
+                let mut expected: Vec<_> = bank
+                    .signals()
+                    .iter()
+                    .map(|signal| (signal.hash.distance(&query), signal.id))
+                    .filter(|(distance, _)| *distance <= max)
+                    .collect();
+                expected.sort_unstable();
+                let found: Vec<_> =
+                    bank.within(&query, max).iter().map(|(signal, distance)| (*distance, signal.id)).collect();
+                assert_eq!(found, expected);
+                let nearest = bank.nearest(&query, max).map(|(signal, distance)| (distance, signal.id));
+                assert_eq!(nearest.as_ref(), expected.first());
+            }
+        }
     }
 }

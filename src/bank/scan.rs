@@ -1,22 +1,63 @@
-//! The index in its first form: every hash of a bank side by side, all of them compared. Exact, and pure.
+//! Every hash side by side, all of them compared: the quickest way through few hashes, and what the index is held to. Exact, and
+//! pure.
 
 use crate::hash::PdqHash;
 
-/// The hashes of a bank in memory, in the order of its signals.
+/// Hashes in memory, in the order in which they were given.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
     hashes: Vec<PdqHash>,
 }
 
 impl Scan {
+    /// No hash.
+    pub const fn new() -> Self {
+        Self { hashes: Vec::new() }
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &PdqHash> {
+        self.hashes.iter()
+    }
+
+    /// Gives the place and distance of every hash at most `distance` bits from `query`.
+    pub fn within(&self, query: &PdqHash, distance: u32, mut found: impl FnMut(usize, u32)) {
+        for (place, hash) in self.hashes.iter().enumerate() {
+            let apart = hash.distance(query);
+            if apart <= distance {
+                found(place, apart);
+            }
+        }
+    }
+
     /// The place and distance of the hash nearest to `query`, if that is at most `max_distance` bits; the first of those
     /// equally near.
     pub fn nearest(&self, query: &PdqHash, max_distance: u32) -> Option<(usize, u32)> {
+        self.nearest_where(query, max_distance, |_| true)
+    }
+
+    /// [`Self::nearest`] of the places that are `kept`.
+    pub(super) fn nearest_where(
+        &self,
+        query: &PdqHash,
+        max_distance: u32,
+        kept: impl Fn(usize) -> bool,
+    ) -> Option<(usize, u32)> {
         let mut nearest = None;
         let mut limit = max_distance.saturating_add(1);
         for (place, hash) in self.hashes.iter().enumerate() {
             let distance = hash.distance(query);
-            if distance < limit {
+            if distance < limit && kept(place) {
                 limit = distance;
                 nearest = Some((place, distance));
             }

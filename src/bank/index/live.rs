@@ -1,0 +1,108 @@
+//! An index with what has changed since it was built: a change works at once, without a rebuild.
+//!
+//! Immutable, so that whoever searches needs no lock: the owner puts a changed one in its place (an `Arc` to swap) and, when the
+//! tail has grown, has [`Live::compact`] make a new index of it in the background. Changes made meanwhile are applied to
+//! the new one before it is put in place.
+
+use std::collections::BTreeSet;
+
+use super::Index;
+use crate::bank::Scan;
+use crate::hash::PdqHash;
+
+/// An index, a tail of entries added since, which is scanned, and the entries removed since, which are passed over.
+///
+/// Places go on where the index ends; a removed entry leaves its place empty until compaction.
+#[derive(Debug, Clone)]
+pub struct Live {
+    index: Index,
+    tail: Scan,
+    removed: BTreeSet<u32>,
+}
+
+/// A compacted [`Live`].
+#[derive(Debug)]
+pub struct Compacted {
+    /// An index of everything that was not removed.
+    pub index: Index,
+    /// Where each of its entries was before.
+    pub places: Vec<u32>,
+}
+
+impl Live {
+    /// An index that nothing has changed in yet.
+    pub const fn new(index: Index) -> Self {
+        Self { index, tail: Scan::new(), removed: BTreeSet::new() }
+    }
+
+    /// How many places there are, removed ones among them.
+    pub const fn places(&self) -> usize {
+        self.index.len() + self.tail.len()
+    }
+
+    /// How many changes a search has to take into account: what to judge by whether compaction is due.
+    pub fn changes(&self) -> usize {
+        self.tail.len() + self.removed.len()
+    }
+
+    /// With these hashes behind all others, in this order.
+    #[must_use]
+    pub fn with(&self, added: impl IntoIterator<Item = PdqHash>) -> Self {
+        let tail = self.tail.iter().copied().chain(added).collect();
+        Self { index: self.index.clone(), tail, removed: self.removed.clone() }
+    }
+
+    /// Without the entries at these places.
+    #[must_use]
+    pub fn without(&self, places: impl IntoIterator<Item = u32>) -> Self {
+        let mut removed = self.removed.clone();
+        removed.extend(places.into_iter().filter(|place| (*place as usize) < self.places()));
+        Self { index: self.index.clone(), tail: self.tail.clone(), removed }
+    }
+
+    /// As [`Index::within`].
+    pub fn within(&self, query: &PdqHash, distance: u32, mut found: impl FnMut(u32, u32)) {
+        self.within_all(std::slice::from_ref(query), distance, |_, place, distance| found(place, distance));
+    }
+
+    /// As [`Index::within_all`].
+    pub fn within_all(&self, queries: &[PdqHash], distance: u32, mut found: impl FnMut(usize, u32, u32)) {
+        let mut found = |query, place, distance| {
+            if self.has(place) {
+                found(query, place, distance);
+            }
+        };
+        self.index.within_all(queries, distance, &mut found);
+        for (n, query) in queries.iter().enumerate() {
+            self.tail.within(query, distance, |place, distance| found(n, self.place(place), distance));
+        }
+    }
+
+    /// As [`Index::nearest`].
+    pub fn nearest(&self, query: &PdqHash, distance: u32) -> Option<(u32, u32)> {
+        let indexed = self.index.nearest_where(query, distance, |place| self.has(place));
+        let tail = self.tail.nearest_where(query, distance, |place| self.has(self.place(place)));
+        let tail = tail.map(|(place, distance)| (self.place(place), distance));
+        indexed.into_iter().chain(tail).min_by_key(|(place, distance)| (*distance, *place))
+    }
+
+    /// A new index of everything that was not removed; none of more than an index can hold. Takes as long as a build.
+    pub fn compact(&self) -> Option<Compacted> {
+        let kept: Vec<(u32, PdqHash)> = (0..).zip(self.hashes()).filter(|(place, _)| self.has(*place)).collect();
+        let index = Index::build(kept.iter().map(|(_, hash)| *hash))?;
+        Some(Compacted { index, places: kept.into_iter().map(|(place, _)| place).collect() })
+    }
+
+    fn hashes(&self) -> impl Iterator<Item = PdqHash> {
+        self.index.iter().chain(self.tail.iter().copied())
+    }
+
+    fn has(&self, place: u32) -> bool {
+        !self.removed.contains(&place)
+    }
+
+    /// The place of the entry that is at `tail` of the tail.
+    fn place(&self, tail: usize) -> u32 {
+        u32::try_from(self.index.len() + tail).unwrap_or(u32::MAX)
+    }
+}

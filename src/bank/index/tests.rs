@@ -1,0 +1,339 @@
+//! The index against a scan, on what is usual, what is real and what would break it.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::bands::{BANDS, Limits, banded, distance, unbanded};
+use super::*;
+use crate::bank::Scan;
+use crate::hash::Hasher;
+
+/// A stream of bits that looks like chance.
+struct Bits(u64);
+
+impl Bits {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn hash(&mut self) -> PdqHash {
+        PdqHash::from_words(std::array::from_fn(|_| self.next()))
+    }
+
+    /// As of a real picture: 128 bits are set.
+    fn healthy(&mut self) -> PdqHash {
+        let mut hash = self.hash();
+        while hash.ones() != 128 {
+            let changed = self.near(&hash, 1);
+            if changed.ones().abs_diff(128) < hash.ones().abs_diff(128) {
+                hash = changed;
+            }
+        }
+        hash
+    }
+
+    /// At most `changes` bits away.
+    fn near(&mut self, hash: &PdqHash, changes: u64) -> PdqHash {
+        let mut words = *hash.words();
+        for _ in 0..changes {
+            let bit = (self.next() & 255) as usize;
+            words[bit / 64] ^= 1 << (bit % 64);
+        }
+        PdqHash::from_words(words)
+    }
+
+    /// Any of what is asked for at all, from the very same to everything.
+    fn some_near(&mut self, hash: &PdqHash, most: u64) -> PdqHash {
+        let changes = self.next() % (most + 1);
+        self.near(hash, changes)
+    }
+}
+
+/// Both ways through the index, its own and through its scan, against [`Scan`]; few entries are not worth an index, so the choice
+/// is left out.
+fn check(hashes: &[PdqHash], queries: &[PdqHash], distances: &[u32]) {
+    let scan: Scan = hashes.iter().copied().collect();
+    let index = Index::build(hashes.iter().copied()).unwrap();
+    assert!(index.iter().eq(hashes.iter().copied()));
+    for &distance in distances {
+        let sorted = |mut found: Vec<(usize, u32, u32)>| {
+            found.sort_unstable();
+            found
+        };
+        let (mut expected, mut chosen, mut banded) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, query) in queries.iter().enumerate() {
+            scan.within(query, distance, |place, apart| expected.push((n, place as u32, apart)));
+            let nearest = scan.nearest(query, distance).map(|(place, apart)| (place as u32, apart));
+            assert_eq!(index.nearest(query, distance), nearest, "at {distance}");
+            if distance <= 63 {
+                assert_eq!(index.nearest_in_bands(query, distance, &|_| true), nearest, "in bands at {distance}");
+            }
+        }
+        index.within_all(queries, distance, |n, place, apart| chosen.push((n, place, apart)));
+        assert_eq!(sorted(chosen), expected, "at {distance}");
+        if distance <= 63 {
+            index.within_all_in_bands(queries, distance, |n, place, apart| banded.push((n, place, apart)));
+            assert_eq!(sorted(banded), expected, "in bands at {distance}");
+        }
+    }
+}
+
+const DISTANCES: [u32; 12] = [0, 1, 2, 15, 16, 30, 31, 32, 47, 63, 64, 256];
+
+/// What breaks a search by bands, if anything does.
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Chance,
+    Healthy,
+    Cluster,
+    OneBandAlike,
+    Degenerate,
+    Odd,
+}
+
+fn entries(content: Content, count: u64, bits: &mut Bits) -> Vec<PdqHash> {
+    let centre = bits.healthy();
+    let alike = banded(&centre);
+    let mut entry = |n: u64| match content {
+        Content::Chance => bits.hash(),
+        Content::Healthy => bits.healthy(),
+        Content::Cluster => bits.some_near(&centre, 34),
+        Content::OneBandAlike => {
+            let [_, b, c, d] = banded(&bits.hash());
+            unbanded(&[alike[0], b, c, d])
+        }
+        Content::Degenerate if n.is_multiple_of(3) => bits.some_near(&PdqHash::ZERO, 20),
+        Content::Degenerate if n % 3 == 1 => bits.some_near(&PdqHash::from_words([u64::MAX; 4]), 20),
+        Content::Degenerate => PdqHash::ZERO,
+        Content::Odd => {
+            let hash = bits.some_near(&centre, 40);
+            if hash.ones() % 2 == 1 { hash } else { bits.near(&hash, 1) }
+        }
+    };
+    (0..count).map(&mut entry).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn finds_what_a_scan_finds(
+        seed: u64,
+        count in 0u64..400,
+        content in prop_oneof![
+            Just(Content::Chance), Just(Content::Healthy), Just(Content::Cluster),
+            Just(Content::OneBandAlike), Just(Content::Degenerate), Just(Content::Odd),
+        ],
+        away in vec(0u64..70, 1..4),
+        distance in 0u32..=64,
+    ) {
+        let mut bits = Bits(seed);
+        let hashes = entries(content, count, &mut bits);
+        let mut queries = vec![bits.hash(), PdqHash::ZERO];
+        queries.extend(away.iter().zip(&hashes).map(|(away, hash)| bits.near(hash, *away)));
+        check(&hashes, &queries, &[distance, 31]);
+    }
+
+    #[test]
+    fn arranging_the_bits_keeps_distances_and_can_be_undone(a: [u64; 4], b: [u64; 4]) {
+        let (a, b) = (PdqHash::from_words(a), PdqHash::from_words(b));
+        prop_assert_eq!(distance(&banded(&a), &banded(&b)), a.distance(&b));
+        prop_assert!(unbanded(&banded(&a)) == a);
+    }
+
+    #[test]
+    fn every_match_is_shown_by_a_band(seed: u64, distance in 0u32..=63) {
+        let mut bits = Bits(seed);
+        let limits = Limits::within(distance);
+        prop_assert_eq!((0..BANDS).map(|n| limits.one(n)).sum::<u32>(), distance + 1);
+        let difference = banded(&bits.near(&PdqHash::ZERO, u64::from(distance)));
+        prop_assert!(limits.shown_by(&difference).is_some());
+    }
+}
+
+#[test]
+fn a_crowd_is_found_whole() {
+    let mut bits = Bits(1);
+    for content in [Content::Cluster, Content::Degenerate, Content::OneBandAlike, Content::Odd] {
+        let hashes = entries(content, 3000, &mut bits);
+        let queries = [hashes[0], bits.near(&hashes[1], 9), bits.near(&hashes[2], 25)];
+        check(&hashes, &queries, &DISTANCES);
+    }
+}
+
+#[test]
+fn a_bank_large_enough_for_the_choice_to_fall_on_the_bands_is_searched_exactly() {
+    let mut bits = Bits(2);
+    let mut hashes = entries(Content::Healthy, 60_000, &mut bits);
+    hashes.extend(entries(Content::Cluster, 600, &mut bits));
+    let queries: Vec<_> = [5, 700, 60_001, 60_400].iter().map(|at| bits.some_near(&hashes[*at], 40)).collect();
+    check(&hashes, &queries, &[0, 15, 31, 40]);
+}
+
+/// Blotches that drift, as successive pictures of a video do, and now and then a cut.
+fn frames() -> Vec<PdqHash> {
+    let mut hasher = Hasher::new();
+    let frame = |t: usize| {
+        let scene = (t / 40) as u64;
+        let luma = move |x: usize, y: usize| {
+            let (x, y) = ((x + t % 40) as f32 / 9.0, (y + t % 40 / 3) as f32 / 7.0);
+            let phase = scene as f32 * 1.7;
+            let waves = (x + phase).sin() + (y * 1.3 - phase).cos() + ((x * y) / 11.0 + phase * 2.0).sin();
+            (127.0 + 40.0 * waves).clamp(0.0, 255.0) as u8
+        };
+        (0..72).flat_map(move |y| (0..128).map(move |x| luma(x, y))).collect::<Vec<u8>>()
+    };
+    let picture = |t| crate::picture::Picture {
+        sequence: t as u64,
+        pts: None,
+        arrived: crate::clock::Timestamp::ZERO,
+        luma: crate::picture::Plane { data: frame(t).into(), width: 128, height: 72, stride: 128 },
+        chroma: None,
+        range: crate::picture::ColourRange::Full,
+    };
+    (0..400).map(|t| hasher.picture(&picture(t)).unwrap().hash).collect()
+}
+
+#[test]
+fn hashes_of_pictures_are_found() {
+    let mut bits = Bits(3);
+    let frames = frames();
+    let mut queries: Vec<_> = frames.iter().step_by(37).copied().collect();
+    queries.extend(frames.iter().step_by(41).map(|hash| bits.some_near(hash, 31)));
+    check(&frames, &queries, &DISTANCES);
+}
+
+#[test]
+fn the_kernels_agree() {
+    let mut bits = Bits(4);
+    for _ in 0..200 {
+        let next: Vec<u16> = (0..500).map(|_| bits.next() as u16 & 0x0f0f).collect();
+        let buckets: Vec<_> = (0..20)
+            .map(|_| {
+                let start = (bits.next() % 400) as u32;
+                simd::Bucket { start, end: start + (bits.next() % 68) as u32, limit: (bits.next() % 8) as u32 }
+            })
+            .collect();
+        let word = bits.next() as u16 & 0x0f0f;
+        let slow = buckets.iter().flat_map(|bucket| (bucket.start..bucket.end).map(move |at| (at, bucket.limit)));
+        let slow: Vec<u32> =
+            slow.filter(|(at, limit)| (next[*at as usize] ^ word).count_ones() <= *limit).map(|(at, _)| at).collect();
+        for kernel in simd::kernels() {
+            let mut near = Vec::new();
+            kernel(&next, &buckets, word, &mut near);
+            assert_eq!(near, slow);
+        }
+    }
+}
+
+#[test]
+fn an_index_reads_back_and_anything_else_is_refused() {
+    let mut bits = Bits(5);
+    let hashes = entries(Content::Healthy, 100, &mut bits);
+    let index = Index::build(hashes.iter().copied()).unwrap();
+    let file = |index: &Index| {
+        let parts = index.file([7; 32]).concat();
+        // As a map would be: aligned.
+        let mut aligned = image::Aligned::zeroed(parts.len());
+        aligned.as_mut()[..parts.len()].copy_from_slice(&parts);
+        Bytes::from_owner(aligned).slice(..parts.len())
+    };
+    let whole = file(&index);
+    let (read, built) = Index::read(&whole).unwrap();
+    assert_eq!((read.len(), built), (100, [7; 32]));
+    assert_eq!(read.nearest(&hashes[40], 31), Some((40, 0)));
+    for end in [0, 1, 7, 8, 100, image::HEADER - 1, image::HEADER, image::HEADER + 1, whole.len() - 1] {
+        assert_eq!(Index::read(&whole.slice(..end)).err(), Some(Fault::CutShort), "at {end} of {}", whole.len());
+    }
+    let changed = |at: usize, change: u8| {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= change;
+        Index::read(&bytes.into()).err()
+    };
+    for at in (8..whole.len()).step_by(40_009).chain([8, 12, 16, 24, 60, 200, image::HEADER, whole.len() - 1]) {
+        assert_eq!(changed(at, 4), Some(Fault::Altered), "at {at}");
+    }
+    assert_eq!(changed(0, 1), Some(Fault::Foreign));
+    assert_eq!(Index::read(&Bytes::from_static(b"\x7fELF")).err(), Some(Fault::Foreign));
+    let longer = [&whole[..], &[0]].concat();
+    assert_eq!(Index::read(&longer.into()).err(), Some(Fault::Altered));
+    assert_eq!(Index::read(&image::of_version(&whole, 2)).err(), Some(Fault::Newer(2)));
+}
+
+#[test]
+fn no_hash_of_an_index_shows_in_logs() {
+    let index = Index::build([PdqHash::from_words([1234; 4])].into_iter()).unwrap();
+    let shown = format!("{:?}", Live::new(index).with([PdqHash::from_words([5678; 4])]));
+    assert!(shown.contains("1 entries") && !shown.contains("1234") && !shown.contains("5678"), "{shown}");
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Add(u64),
+    Remove(u32),
+    Compact,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_changed_index_finds_what_a_scan_of_what_is_left_finds(
+        seed: u64,
+        changes in vec(
+            prop_oneof![
+                4 => (0u64..40).prop_map(Change::Add),
+                4 => (0u32..250).prop_map(Change::Remove),
+                1 => Just(Change::Compact),
+            ],
+            0..25,
+        ),
+        distance in 0u32..=63,
+    ) {
+        let mut bits = Bits(seed);
+        let first = entries(Content::Cluster, 200, &mut bits);
+        let centre = first[0];
+        let mut left: Vec<Option<PdqHash>> = first.iter().copied().map(Some).collect();
+        let mut live = Live::new(Index::build(first.into_iter()).unwrap());
+        for change in changes {
+            live = match change {
+                Change::Add(away) => {
+                    let hash = bits.near(&centre, away);
+                    left.push(Some(hash));
+                    live.with([hash])
+                }
+                Change::Remove(place) => {
+                    if let Some(entry) = left.get_mut(place as usize) {
+                        *entry = None;
+                    }
+                    live.without([place])
+                }
+                Change::Compact => {
+                    let Compacted { index, places } = live.compact().unwrap();
+                    let kept = (0..).zip(&left).filter(|(_, entry)| entry.is_some()).map(|(place, _)| place);
+                    prop_assert!(places.iter().copied().eq(kept));
+                    left.retain(Option::is_some);
+                    Live::new(index)
+                }
+            };
+            prop_assert_eq!(live.places(), left.len());
+        }
+        for query in [centre, bits.near(&centre, 20)] {
+            let mut expected: Vec<(u32, u32)> = (0..)
+                .zip(&left)
+                .filter_map(|(place, entry)| Some((entry.as_ref()?.distance(&query), place)))
+                .filter(|(apart, _)| *apart <= distance)
+                .collect();
+            expected.sort_unstable();
+            let mut found = Vec::new();
+            live.within(&query, distance, |place, apart| found.push((apart, place)));
+            found.sort_unstable();
+            prop_assert_eq!(&found, &expected);
+            let nearest = expected.first().map(|(apart, place)| (*place, *apart));
+            prop_assert_eq!(live.nearest(&query, distance), nearest);
+        }
+    }
+}
