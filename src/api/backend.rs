@@ -36,7 +36,7 @@ pub trait Backend: Send + Sync + 'static {
     /// The metrics in the Prometheus text format.
     fn metrics(&self) -> String;
 
-    /// Whether every stage is up; else which is not, in a sentence.
+    /// Whether every stage is up; else why not, in a sentence.
     fn ready(&self) -> Result<(), String>;
 
     /// What happens from now on.

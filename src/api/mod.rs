@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `POST /hooks/{server}` | 200 let them publish, 403 refuse, 404 no such `[[server]]`, 400 not a hook of that server |
 //! | `GET /healthz` | 200 while the process serves |
-//! | `GET /readyz` | 200 when every stage is up, else 503 and which is not |
+//! | `GET /readyz` | 200 while every stage is up, 503 while starting or stopping |
 //! | `GET /metrics` | the Prometheus text format |
 //! | `GET /v1/streams` | every stream attached: [`StreamView`] |
 //! | `GET /v1/decisions?limit=100` | the latest decisions, newest first, at most 1000 |
