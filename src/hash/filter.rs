@@ -10,8 +10,8 @@
 #![expect(clippy::inline_always, reason = "what is not inlined is compiled for any machine")]
 
 use super::axis::Axis;
-use super::kernel::{LANES, Lanes, Line};
-use super::source::{Ring, Source};
+use super::kernel::{LANES, Lanes, Line, sixteen_times};
+use super::source::{Source, Trail};
 
 /// Rows and columns of the shrunk picture.
 pub(super) const SIDE: usize = 64;
@@ -31,10 +31,10 @@ pub(super) struct Filter {
     column_sums: Vec<Line>,
     /// Sixteen columns at a time: as many means as the box is high, in a ring.
     means: Vec<Line>,
-    /// The box of the second pass along sixteen rows.
-    blurred: Ring<Line>,
-    /// The box of the second pass down the 64 columns that are left.
-    narrow: Ring<[Line; WIDE]>,
+    /// What enters the box of the second pass along sixteen rows.
+    blurred: Trail<Line>,
+    /// What enters the box of the second pass down the 64 columns that are left.
+    narrow: Trail<[Line; WIDE]>,
 }
 
 impl Filter {
@@ -58,13 +58,12 @@ impl Filter {
         for block in 0..self.down.counts.len() {
             source.start(block * LANES);
             let lines = self.shrink_rows(lanes, &mut source, block);
+            let (leaving, entering) = self.narrow.next();
             for (r, line) in lines.iter().enumerate() {
-                let oldest = self.narrow.oldest();
                 for (group, sum) in sums.iter_mut().enumerate() {
-                    let entering = lanes.load(&line[group]);
-                    *sum = lanes.sub(lanes.add(*sum, entering), lanes.load(&oldest[group]));
+                    *sum = lanes.sub(lanes.add(*sum, lanes.load(&line[group])), lanes.load(&leaving[r].get()[group]));
                 }
-                *oldest = *line;
+                entering[r].set(*line);
                 let step = block * LANES + r;
                 while let Some((row, i)) = rows.next_if(|(_, i)| self.down.kept[*i].0 == step) {
                     let count = self.down.kept[i].1;
@@ -83,35 +82,42 @@ impl Filter {
     fn shrink_rows<L: Lanes, S: Source>(&mut self, lanes: L, source: &mut S, block: usize) -> [[Line; WIDE]; LANES] {
         let Self { across, down, column_sums, means, blurred, .. } = self;
         let (counts, reciprocals) = (&down.counts[block].0, &down.reciprocals[block].0);
-        let first = (block * LANES) % down.size;
+        let size = down.size;
+        let last = (block * LANES + size - 1) % size;
         blurred.reset(across.size);
         let mut row_sum = lanes.zero();
         let mut kept = [Line::default(); SIDE];
         let mut next = across.kept.iter().zip(&mut kept).peekable();
-        for (strip, (column_sum, means)) in column_sums.iter_mut().zip(means.chunks_exact_mut(down.size)).enumerate() {
+        for (strip, (column_sum, means)) in column_sums.iter_mut().zip(means.chunks_exact_mut(size)).enumerate() {
             let mut tile = source.sums(lanes, strip * LANES);
             let (count, reciprocal) = (lanes.load(&across.counts[strip]), lanes.load(&across.reciprocals[strip]));
             let mut sum = lanes.load(column_sum);
-            let mut at = first;
-            for (r, row) in tile.iter_mut().enumerate() {
-                let mean = lanes.divide(*row, count, reciprocal);
+            let mut at = last;
+            sixteen_times!(r => {
+                let mean = lanes.divide(tile[r], count, reciprocal);
+                at = if at + 1 == size { 0 } else { at + 1 };
                 let oldest = &mut means[at];
                 sum = lanes.sub(lanes.add(sum, mean), lanes.load(oldest));
                 lanes.store(mean, oldest);
-                at = if at + 1 == down.size { 0 } else { at + 1 };
-                *row = lanes.divide(sum, lanes.splat(counts[r]), lanes.splat(reciprocals[r]));
-            }
+                tile[r] = lanes.divide(sum, lanes.splat(counts[r]), lanes.splat(reciprocals[r]));
+            });
             lanes.store(sum, column_sum);
-            let mut sums = [Line::default(); LANES];
-            for (column, to) in lanes.transpose(tile).iter().zip(&mut sums) {
-                let oldest = blurred.oldest();
-                row_sum = lanes.sub(lanes.add(row_sum, *column), lanes.load(oldest));
-                lanes.store(*column, oldest);
-                lanes.store(row_sum, to);
-            }
-            while let Some(((step, count), to)) = next.next_if(|((step, _), _)| step / LANES == strip) {
-                let sum = lanes.load(&sums[step % LANES]);
-                lanes.store(lanes.divide(sum, lanes.splat(*count), lanes.splat(1.0 / count)), to);
+            let mut sums = lanes.transpose(tile);
+            let (leaving, entering) = blurred.next();
+            sixteen_times!(c => {
+                row_sum = lanes.sub(lanes.add(row_sum, sums[c]), lanes.load(&leaving[c].get()));
+                entering[c].set(lanes.line(sums[c]));
+                sums[c] = row_sum;
+            });
+            if next.peek().is_some_and(|((step, _), _)| step / LANES == strip) {
+                let mut stored = [Line::default(); LANES];
+                for (sum, to) in sums.into_iter().zip(&mut stored) {
+                    lanes.store(sum, to);
+                }
+                while let Some(((step, count), to)) = next.next_if(|((step, _), _)| step / LANES == strip) {
+                    let sum = lanes.load(&stored[step % LANES]);
+                    lanes.store(lanes.divide(sum, lanes.splat(*count), lanes.splat(1.0 / count)), to);
+                }
             }
         }
         let mut rows = [[Line::default(); WIDE]; LANES];

@@ -6,7 +6,9 @@
 
 #![expect(clippy::inline_always, reason = "what is not inlined is compiled for any machine")]
 
-use super::kernel::{LANES, Lanes, Line, Shorts};
+use std::cell::Cell;
+
+use super::kernel::{LANES, Lanes, Line, Shorts, sixteen_times};
 use super::pixels::{Luma, Rgb};
 use crate::picture::ColourRange;
 
@@ -22,51 +24,59 @@ pub(super) trait Source {
     fn sums<L: Lanes>(&mut self, lanes: L, left: usize) -> [L::Floats; LANES];
 }
 
-/// The last values that entered a box: each new one pushes out the oldest.
+/// How many tiles go by before a trail begins anew.
+const TILES: usize = 8;
+
+/// What entered a box, tile after tile: each new value pushes out the one that entered a box's length before.
 #[derive(Debug, Default)]
-pub(super) struct Ring<T> {
+pub(super) struct Trail<T> {
     values: Vec<T>,
+    size: usize,
     at: usize,
 }
 
-impl<T: Copy + Default> Ring<T> {
-    /// Holds `size` zeros.
+impl<T: Copy + Default> Trail<T> {
+    /// A box of `size` zeros.
     pub(super) fn reset(&mut self, size: usize) {
         self.values.clear();
-        self.values.resize(size, T::default());
-        self.at = 0;
+        self.values.resize(size + TILES * LANES, T::default());
+        (self.size, self.at) = (size, 0);
     }
 
-    /// Where the oldest value is, to be read and then overwritten.
+    /// For sixteen steps: what leaves the box at each, and where to put what enters. Where the box is short, what leaves
+    /// late is what entered early: take and put in turn.
     #[inline(always)]
-    pub(super) fn oldest(&mut self) -> &mut T {
-        let at = self.at;
-        self.at = if at + 1 == self.values.len() { 0 } else { at + 1 };
-        &mut self.values[at]
+    pub(super) fn next(&mut self) -> (&[Cell<T>; LANES], &[Cell<T>; LANES]) {
+        if self.at == TILES * LANES {
+            self.values.copy_within(self.at.., 0);
+            self.at = 0;
+        }
+        let cells = Cell::from_mut(&mut self.values[self.at..]).as_slice_of_cells();
+        self.at += LANES;
+        (&cells.as_chunks().0[0], &cells[self.size..].as_chunks().0[0])
     }
 }
 
 /// Buffers of the sources, kept from picture to picture.
 #[derive(Debug, Default)]
 pub(super) struct Rings {
-    shorts: Ring<Shorts>,
-    floats: Ring<Line>,
+    shorts: Trail<Shorts>,
+    floats: Trail<Line>,
 }
 
-/// The sixteen values of a row from `left`; beyond its end, zeros.
+/// The sixteen values of a row from `left`, where they are; beyond the row's end, in `padded` after zeros are added.
 #[inline(always)]
-fn sixteen<T: Copy + Default>(row: &[T], left: usize) -> [T; LANES] {
-    let rest = row.get(left..).unwrap_or_default();
-    match rest.first_chunk() {
-        Some(whole) => *whole,
-        None => ends(rest),
+fn sixteen<'r, T: Copy + Default>(row: &'r [T], left: usize, padded: &'r mut [T; LANES]) -> &'r [T; LANES] {
+    match row.get(left..left + LANES).and_then(<[T]>::first_chunk) {
+        Some(whole) => whole,
+        None => ends(row.get(left..).unwrap_or_default(), padded),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn ends<T: Copy + Default>(rest: &[T]) -> [T; LANES] {
-    let mut padded = [T::default(); LANES];
+fn ends<'r, T: Copy + Default>(rest: &[T], padded: &'r mut [T; LANES]) -> &'r [T; LANES] {
+    *padded = [T::default(); LANES];
     for (to, from) in padded.iter_mut().zip(rest) {
         *to = *from;
     }
@@ -79,12 +89,12 @@ pub(super) struct Grey<'a> {
     rows: [&'a [u8]; LANES],
     size: usize,
     sum: Shorts,
-    ring: &'a mut Ring<Shorts>,
+    trail: &'a mut Trail<Shorts>,
 }
 
 impl<'a> Grey<'a> {
     pub(super) fn new(luma: Luma<'a>, size: usize, rings: &'a mut Rings) -> Self {
-        Self { luma, rows: [&[]; LANES], size, sum: Shorts::default(), ring: &mut rings.shorts }
+        Self { luma, rows: [&[]; LANES], size, sum: Shorts::default(), trail: &mut rings.shorts }
     }
 }
 
@@ -94,34 +104,29 @@ impl Source for Grey<'_> {
             *row = self.luma.row(y);
         }
         self.sum = Shorts::default();
-        self.ring.reset(self.size);
+        self.trail.reset(self.size);
     }
 
     #[inline(always)]
     fn sums<L: Lanes>(&mut self, lanes: L, left: usize) -> [L::Floats; LANES] {
         let mut sum = lanes.load_words(&self.sum);
         let mut tile = [sum; LANES];
-        for (to, row) in tile.iter_mut().zip(&self.rows) {
-            *to = lanes.widen(&sixteen(row, left));
-        }
+        let mut padded = [0; LANES];
+        sixteen_times!(r => tile[r] = lanes.widen(sixteen(self.rows[r], left, &mut padded)));
         if self.luma.range() == ColourRange::Limited {
-            for values in &mut tile {
-                *values = lanes.expand(*values);
-            }
+            sixteen_times!(r => tile[r] = lanes.expand(tile[r]));
         }
         tile = lanes.transpose_words(tile);
-        for column in &mut tile {
-            let oldest = self.ring.oldest();
-            sum = lanes.sub_words(lanes.add_words(sum, *column), lanes.load_words(oldest));
-            lanes.store_words(*column, oldest);
-            *column = sum;
-        }
+        let (leaving, entering) = self.trail.next();
+        sixteen_times!(c => {
+            sum = lanes.sub_words(lanes.add_words(sum, tile[c]), lanes.load_words(&leaving[c].get()));
+            entering[c].set(lanes.shorts(tile[c]));
+            tile[c] = sum;
+        });
         lanes.store_words(sum, &mut self.sum);
         tile = lanes.transpose_words(tile);
         let mut sums = [lanes.zero(); LANES];
-        for (to, words) in sums.iter_mut().zip(tile) {
-            *to = lanes.floats(words);
-        }
+        sixteen_times!(r => sums[r] = lanes.floats(tile[r]));
         sums
     }
 }
@@ -167,12 +172,12 @@ pub(super) struct Floats<'a, P: Row<'a>> {
     rows: [&'a [P::Pixel]; LANES],
     size: usize,
     sum: Line,
-    ring: &'a mut Ring<Line>,
+    trail: &'a mut Trail<Line>,
 }
 
 impl<'a, P: Row<'a>> Floats<'a, P> {
     pub(super) fn new(picture: P, size: usize, rings: &'a mut Rings) -> Self {
-        Self { picture, rows: [&[]; LANES], size, sum: Line::default(), ring: &mut rings.floats }
+        Self { picture, rows: [&[]; LANES], size, sum: Line::default(), trail: &mut rings.floats }
     }
 }
 
@@ -182,23 +187,22 @@ impl<'a, P: Row<'a>> Source for Floats<'a, P> {
             *row = self.picture.row(y);
         }
         self.sum = Line::default();
-        self.ring.reset(self.size);
+        self.trail.reset(self.size);
     }
 
     #[inline(always)]
     fn sums<L: Lanes>(&mut self, lanes: L, left: usize) -> [L::Floats; LANES] {
         let mut sum = lanes.load(&self.sum);
         let mut tile = [sum; LANES];
-        for (to, row) in tile.iter_mut().zip(&self.rows) {
-            *to = self.picture.floats(lanes, &sixteen(row, left));
-        }
+        let mut padded = [P::Pixel::default(); LANES];
+        sixteen_times!(r => tile[r] = self.picture.floats(lanes, sixteen(self.rows[r], left, &mut padded)));
         tile = lanes.transpose(tile);
-        for column in &mut tile {
-            let oldest = self.ring.oldest();
-            sum = lanes.sub(lanes.add(sum, *column), lanes.load(oldest));
-            lanes.store(*column, oldest);
-            *column = sum;
-        }
+        let (leaving, entering) = self.trail.next();
+        sixteen_times!(c => {
+            sum = lanes.sub(lanes.add(sum, tile[c]), lanes.load(&leaving[c].get()));
+            entering[c].set(lanes.line(tile[c]));
+            tile[c] = sum;
+        });
         lanes.store(sum, &mut self.sum);
         lanes.transpose(tile)
     }

@@ -4,14 +4,14 @@
 #![allow(clippy::cast_ptr_alignment, clippy::unused_self, reason = "loads that may be unaligned; `self` is the proof")]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps,
-    _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu16_epi32, _mm256_extracti128_si256,
-    _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_load_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_min_epu16,
-    _mm256_mul_ps, _mm256_mulhrs_epi16, _mm256_permute2f128_ps, _mm256_permute2x128_si256, _mm256_set_m128i,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_shuffle_ps, _mm256_store_ps, _mm256_store_si256, _mm256_sub_epi16, _mm256_sub_ps,
-    _mm256_subs_epu16, _mm256_unpackhi_epi16, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpackhi_ps,
-    _mm256_unpacklo_epi16, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64, _mm256_unpacklo_ps,
+    __m256, __m256i, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_si128,
+    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps,
+    _mm256_fnmadd_ps, _mm256_load_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_min_epu16, _mm256_mul_ps,
+    _mm256_mulhrs_epi16, _mm256_permute2f128_ps, _mm256_permute2x128_si256, _mm256_set_m128i, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_shuffle_ps, _mm256_store_ps, _mm256_store_si256, _mm256_sub_epi16, _mm256_sub_ps, _mm256_subs_epu16,
+    _mm256_unpackhi_epi16, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpackhi_ps, _mm256_unpacklo_epi16,
+    _mm256_unpacklo_epi32, _mm256_unpacklo_epi64, _mm256_unpacklo_ps,
 };
 
 use super::{LANES, Lanes, Line, Shorts, Task};
@@ -39,24 +39,17 @@ impl Avx2 {
     pub(super) fn thousandfold_luma(self, pixels: &[[u8; 3]; LANES]) -> [__m256i; 2] {
         // SAFETY: `self` proves AVX2. Of the 48 bytes, 16 are read from each of 0, 12, 24 and 32.
         unsafe {
-            let at = |offset: usize| _mm_loadu_si128(pixels.as_ptr().cast::<u8>().add(offset).cast::<__m128i>());
-            let weigh = |bytes: __m256i, red_green: __m256i, blue: __m256i| {
-                let red_green =
-                    _mm256_madd_epi16(_mm256_shuffle_epi8(bytes, red_green), _mm256_set1_epi32((587 << 16) + 299));
-                let blue = _mm256_madd_epi16(_mm256_shuffle_epi8(bytes, blue), _mm256_set1_epi32(114));
-                _mm256_add_epi32(red_green, blue)
-            };
             #[rustfmt::skip]
             let (low, high) = (
                 weigh(
-                    _mm256_set_m128i(at(12), at(0)),
+                    bytes::<0, 12>(pixels),
                     _mm256_setr_epi8(0, -1, 1, -1, 3, -1, 4, -1, 6, -1, 7, -1, 9, -1, 10, -1,
                                      0, -1, 1, -1, 3, -1, 4, -1, 6, -1, 7, -1, 9, -1, 10, -1),
                     _mm256_setr_epi8(2, -1, -1, -1, 5, -1, -1, -1, 8, -1, -1, -1, 11, -1, -1, -1,
                                      2, -1, -1, -1, 5, -1, -1, -1, 8, -1, -1, -1, 11, -1, -1, -1),
                 ),
                 weigh(
-                    _mm256_set_m128i(at(32), at(24)),
+                    bytes::<24, 32>(pixels),
                     _mm256_setr_epi8(0, -1, 1, -1, 3, -1, 4, -1, 6, -1, 7, -1, 9, -1, 10, -1,
                                      4, -1, 5, -1, 7, -1, 8, -1, 10, -1, 11, -1, 13, -1, 14, -1),
                     _mm256_setr_epi8(2, -1, -1, -1, 5, -1, -1, -1, 8, -1, -1, -1, 11, -1, -1, -1,
@@ -92,6 +85,61 @@ unsafe fn transpose_8x8(r: [__m256; 8]) -> [__m256; 8] {
             _mm256_permute2f128_ps::<0x31>(b2, b6),
             _mm256_permute2f128_ps::<0x31>(b3, b7),
         ]
+    }
+}
+
+/// Transposes eight rows of eight, a quarter of sixteen by sixteen.
+///
+/// # Safety
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn quarter<const DOWN: usize, const ACROSS: usize>(r: &[[__m256; 2]; LANES]) -> [__m256; 8] {
+    let mut rows = [r[0][0]; 8];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = r[DOWN + i][ACROSS];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { transpose_8x8(rows) }
+}
+
+/// Markstein's division: what is left over, which FMA gives exactly, corrects the first guess.
+///
+/// # Safety
+/// The machine has FMA.
+#[inline(always)]
+unsafe fn divide_8(value: __m256, divisor: __m256, reciprocal: __m256) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let guess = _mm256_mul_ps(value, reciprocal);
+        _mm256_fmadd_ps(_mm256_fnmadd_ps(guess, divisor, value), reciprocal, guess)
+    }
+}
+
+/// Two times 16 bytes of pixels, from `LOW` and `HIGH`.
+///
+/// # Safety
+/// The machine has AVX2, and both lie within the 48 bytes.
+#[inline(always)]
+unsafe fn bytes<const LOW: usize, const HIGH: usize>(pixels: &[[u8; 3]; LANES]) -> __m256i {
+    let from = pixels.as_ptr().cast::<u8>();
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_set_m128i(_mm_loadu_si128(from.add(HIGH).cast()), _mm_loadu_si128(from.add(LOW).cast())) }
+}
+
+/// `299 R + 587 G + 114 B` of eight pixels, told where their reds and greens, and where their blues are.
+///
+/// # Safety
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn weigh(bytes: __m256i, red_green: __m256i, blue: __m256i) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let red_green = _mm256_shuffle_epi8(bytes, red_green);
+        let blue = _mm256_shuffle_epi8(bytes, blue);
+        _mm256_add_epi32(
+            _mm256_madd_epi16(red_green, _mm256_set1_epi32((587 << 16) + 299)),
+            _mm256_madd_epi16(blue, _mm256_set1_epi32(114)),
+        )
     }
 }
 
@@ -180,28 +228,15 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn divide(self, value: Self::Floats, divisor: Self::Floats, reciprocal: Self::Floats) -> Self::Floats {
-        // Markstein's division: what is left over, which FMA gives exactly, corrects the first guess.
-        let half = |value, divisor, reciprocal| {
-            // SAFETY: `self` proves FMA.
-            unsafe {
-                let guess = _mm256_mul_ps(value, reciprocal);
-                _mm256_fmadd_ps(_mm256_fnmadd_ps(guess, divisor, value), reciprocal, guess)
-            }
-        };
-        [half(value[0], divisor[0], reciprocal[0]), half(value[1], divisor[1], reciprocal[1])]
+        // SAFETY: `self` proves FMA.
+        unsafe { [divide_8(value[0], divisor[0], reciprocal[0]), divide_8(value[1], divisor[1], reciprocal[1])] }
     }
 
     #[inline(always)]
     fn transpose(self, r: [Self::Floats; LANES]) -> [Self::Floats; LANES] {
-        let quarter = |down: usize, across: usize| {
-            let mut rows = [r[0][0]; 8];
-            for (i, row) in rows.iter_mut().enumerate() {
-                *row = r[down + i][across];
-            }
-            // SAFETY: `self` proves AVX2.
-            unsafe { transpose_8x8(rows) }
-        };
-        let (left, right) = ([quarter(0, 0), quarter(8, 0)], [quarter(0, 1), quarter(8, 1)]);
+        // SAFETY: `self` proves AVX2.
+        let (left, right) =
+            unsafe { ([quarter::<0, 0>(&r), quarter::<8, 0>(&r)], [quarter::<0, 1>(&r), quarter::<8, 1>(&r)]) };
         let mut columns = r;
         for i in 0..8 {
             columns[i] = [left[0][i], left[1][i]];

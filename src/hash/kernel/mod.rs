@@ -3,6 +3,8 @@
 //! One filter is written once, over [`Lanes`]; the implementations differ in instructions and in nothing that can be
 //! seen: every addition, subtraction and division is rounded once, to the nearest `f32`, so each gives the same bits.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for any machine")]
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -18,6 +20,20 @@ pub(super) const LANES: usize = 16;
 
 /// Divisors up to this size, and 1000, divide exactly through [`Lanes::divide`] on every path.
 pub(super) const LARGEST_DIVISOR: usize = 512;
+
+/// Does something with each of 0 to 15, written out sixteen times: registers cannot be counted through.
+macro_rules! sixteen_times {
+    ($i:ident => $work:expr) => {
+        sixteen_times!(@ $i $work, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $i:ident $work:expr, $($n:literal)*) => {
+        $({
+            let $i: usize = $n;
+            $work
+        })*
+    };
+}
+pub(super) use sixteen_times;
 
 /// Sixteen floats in memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -45,6 +61,13 @@ pub(super) trait Lanes: Copy {
     fn splat(self, value: f32) -> Self::Floats;
     fn load(self, from: &Line) -> Self::Floats;
     fn store(self, values: Self::Floats, to: &mut Line);
+    /// The floats, in memory.
+    #[inline(always)]
+    fn line(self, values: Self::Floats) -> Line {
+        let mut line = Line::default();
+        self.store(values, &mut line);
+        line
+    }
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `value / divisor`, or 0 where the reciprocal is 0. The divisor is whole, 1000 or at most [`LARGEST_DIVISOR`], and
@@ -55,6 +78,13 @@ pub(super) trait Lanes: Copy {
 
     fn load_words(self, from: &Shorts) -> Self::Words;
     fn store_words(self, words: Self::Words, to: &mut Shorts);
+    /// The words, in memory.
+    #[inline(always)]
+    fn shorts(self, words: Self::Words) -> Shorts {
+        let mut shorts = Shorts::default();
+        self.store_words(words, &mut shorts);
+        shorts
+    }
     fn add_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
     fn sub_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
     /// Rows become columns.
