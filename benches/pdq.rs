@@ -1,4 +1,4 @@
-//! How long one PDQ hash takes, without decoding a file.
+//! How long one PDQ hash takes, without decoding a file. `benches/pdq_peer.py` asks the same of PyPI's `pdqhash`.
 
 use std::hint::black_box;
 
@@ -28,6 +28,11 @@ fn pdq(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1920 * 1080));
     group.bench_function(BenchmarkId::from_parameter("1080p RGB"), |b| {
         b.iter(|| Rgb::new(black_box(&pixels), 1920, 1080).map(|rgb| hasher.rgb(rgb)));
+    });
+    let pixels = noise(512 * 512);
+    group.throughput(Throughput::Elements(512 * 512));
+    group.bench_function(BenchmarkId::from_parameter("512x512 grey, dihedral"), |b| {
+        b.iter(|| Luma::new(black_box(&pixels), 512, 512, 512).map(|luma| hasher.dihedral(luma)));
     });
     group.finish();
 }

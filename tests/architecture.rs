@@ -103,7 +103,9 @@ fn the_checker_sees_how_a_file_is_written() {
     check("src/act/mod.rs", &"\n".repeat(499), &[]);
     check("src/act/mod.rs", &"\n".repeat(500), &["length"]);
     check("src/act/mod.rs", "#![allow(unsafe_code)]", &["allow"]);
-    check("src/bank/simd.rs", "#![allow(unsafe_code)]\nfn f() { unsafe { } }", &[]);
+    check("src/bank/index/simd.rs", "#![allow(unsafe_code)]\nfn f() { unsafe { } }", &[]);
+    check("src/hash/kernel/avx2.rs", "#![allow(unsafe_code)]\nfn f() { unsafe { } }", &[]);
+    check("src/hash/kernel/mod.rs", "fn f() { unsafe { } }", &["unsafe"]);
     check("src/act/mod.rs", "fn f() { unsafe { } }", &["unsafe"]);
     check("src/act/mod.rs", "const N: &str = \"sluicegate_kicks_total\";", &["metric names"]);
     check("src/act/mod.rs", "#[cfg(test)]\nmod tests { const N: &str = \"sluicegate_kicks_total\"; }", &[]);

@@ -78,7 +78,7 @@ fn picture(case: &Case, range: ColourRange) -> Picture {
 #[test]
 fn hash_and_quality_are_identical_to_the_oracles() {
     let cases = cases();
-    assert!(cases.len() >= 1000, "only {} cases", cases.len());
+    assert!(cases.len() >= 2000, "only {} cases", cases.len());
     let mut hasher = Hasher::new();
     for case in &cases {
         let Case { width, height, ref pixels, .. } = *case;
@@ -86,8 +86,6 @@ fn hash_and_quality_are_identical_to_the_oracles() {
             "rgb" => check(case, "as RGB", hasher.rgb(Rgb::new(pixels, width, height).unwrap())),
             "grey" => {
                 check(case, "as 8-bit luma", hasher.luma(Luma::new(pixels, width, height, width).unwrap()));
-                let floats: Vec<f32> = pixels.iter().map(|&value| f32::from(value)).collect();
-                check(case, "as f32 luma", hasher.luma(Luma::new(&floats, width, height, width).unwrap()));
                 check(case, "as a picture", hasher.picture(&picture(case, ColourRange::Full)).unwrap());
             }
             "limited" => check(case, "as video", hasher.picture(&picture(case, ColourRange::Limited)).unwrap()),

@@ -1,6 +1,7 @@
 //! Views of pixels in somebody else's memory, checked once so that reading them cannot fail.
 
-use std::sync::LazyLock;
+use super::filter::Small;
+use crate::picture::ColourRange;
 
 /// A view of pixels does not hold what its size says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,19 +20,28 @@ impl HashError {
     }
 }
 
-/// Luma in rows from top to bottom, full range: 0 is black, 255 is white. `T` is `u8` or `f32`.
+/// Luma in rows from top to bottom, 8 bits a value: a grey picture, or the Y plane of a video.
 #[derive(Debug, Clone, Copy)]
-pub struct Luma<'a, T = u8> {
-    rows: Rows<'a, T>,
+pub struct Luma<'a> {
+    rows: Rows<'a, u8>,
+    range: ColourRange,
 }
 
-impl<'a, T> Luma<'a, T> {
-    /// Views `data` as `height` rows, `stride` values from one to the next, the first `width` of each being picture.
+impl<'a> Luma<'a> {
+    /// Views `data` as `height` rows, `stride` bytes from one to the next, the first `width` of each being picture; full
+    /// range: 0 is black, 255 is white.
     ///
     /// # Errors
     /// When `data` holds less, or rows overlap.
-    pub fn new(data: &'a [T], width: usize, height: usize, stride: usize) -> Result<Self, HashError> {
-        Ok(Self { rows: Rows::new(data, width, height, stride)? })
+    pub fn new(data: &'a [u8], width: usize, height: usize, stride: usize) -> Result<Self, HashError> {
+        Ok(Self { rows: Rows::new(data, width, height, stride)?, range: ColourRange::Full })
+    }
+
+    /// The same values, meant in another range: in [`ColourRange::Limited`], as nearly all video is, 16 is black and 235
+    /// is white. They are expanded to full range and rounded to 8 bits as they are read.
+    #[must_use]
+    pub const fn in_range(self, range: ColourRange) -> Self {
+        Self { range, ..self }
     }
 
     /// Values in a row.
@@ -44,8 +54,20 @@ impl<'a, T> Luma<'a, T> {
         self.rows.height
     }
 
-    pub(super) fn row(&self, y: usize) -> &'a [T] {
+    pub(super) const fn range(&self) -> ColourRange {
+        self.range
+    }
+
+    pub(super) fn row(&self, y: usize) -> &'a [u8] {
         self.rows.row(y)
+    }
+
+    /// One value in full range.
+    pub(super) fn value(&self, value: u8) -> f32 {
+        match self.range {
+            ColourRange::Full => f32::from(value),
+            ColourRange::Limited => f32::from(full_from_limited(u16::from(value))),
+        }
     }
 }
 
@@ -79,6 +101,53 @@ impl<'a> Rgb<'a> {
     }
 }
 
+/// Pixels of either kind.
+#[derive(Debug, Clone, Copy)]
+pub enum Pixels<'a> {
+    /// Grey, or a video's luma plane.
+    Luma(Luma<'a>),
+    /// Full-range RGB.
+    Rgb(Rgb<'a>),
+}
+
+impl<'a> From<Luma<'a>> for Pixels<'a> {
+    fn from(luma: Luma<'a>) -> Self {
+        Self::Luma(luma)
+    }
+}
+
+impl<'a> From<Rgb<'a>> for Pixels<'a> {
+    fn from(rgb: Rgb<'a>) -> Self {
+        Self::Rgb(rgb)
+    }
+}
+
+impl Pixels<'_> {
+    pub(super) const fn width(&self) -> usize {
+        match self {
+            Self::Luma(luma) => luma.width(),
+            Self::Rgb(rgb) => rgb.width(),
+        }
+    }
+
+    pub(super) const fn height(&self) -> usize {
+        match self {
+            Self::Luma(luma) => luma.height(),
+            Self::Rgb(rgb) => rgb.height(),
+        }
+    }
+
+    /// Full-range luma, for a picture that needs no filter.
+    pub(super) fn copy_to(&self, small: &mut Small) {
+        for (y, to) in small.iter_mut().enumerate() {
+            match self {
+                Self::Luma(luma) => to.iter_mut().zip(luma.row(y)).for_each(|(to, from)| *to = luma.value(*from)),
+                Self::Rgb(rgb) => to.iter_mut().zip(rgb.row(y)).for_each(|(to, from)| *to = luma_of(*from)),
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Rows<'a, T> {
     data: &'a [T],
@@ -100,7 +169,11 @@ impl<'a, T> Rows<'a, T> {
         }
     }
 
+    /// The row, or nothing below the picture.
     fn row(&self, y: usize) -> &'a [T] {
+        if y >= self.height {
+            return &[];
+        }
         self.data.get(y * self.stride..).and_then(|rest| rest.get(..self.width)).unwrap_or_default()
     }
 }
@@ -111,15 +184,13 @@ pub(super) fn luma_of([red, green, blue]: [u8; 3]) -> f32 {
     (f64::from(red) * 0.299 + f64::from(green) * 0.587 + f64::from(blue) * 0.114) as f32
 }
 
-/// Full-range luma (0-255) for each limited-range value (16-235), to the nearest whole number: 8 bits in, 8 bits out, so
-/// that any other implementation of PDQ can be asked about the same pixels.
-pub(super) static FULL_FROM_LIMITED: LazyLock<[f32; 256]> = LazyLock::new(|| {
-    let mut full = [0.0; 256];
-    for (limited, full) in full.iter_mut().enumerate() {
-        *full = ((limited as f32 - 16.0) * 255.0 / 219.0).round().clamp(0.0, 255.0);
-    }
-    full
-});
+/// Full-range luma (0-255) for limited-range luma (16-235), to the nearest whole number: 8 bits in, 8 bits out, so that
+/// any other implementation of PDQ can be asked about the same pixels.
+#[inline]
+pub(super) fn full_from_limited(limited: u16) -> u16 {
+    let above_black = u32::from(limited.saturating_sub(16).min(219));
+    ((above_black * 510 + 219) / 438) as u16
+}
 
 #[cfg(test)]
 mod tests {
@@ -157,8 +228,10 @@ mod tests {
 
     #[test]
     fn limited_range_reaches_from_black_to_white() {
-        let limited = [0, 16, 17, 126, 235, 255];
-        let full = limited.map(|limited: usize| FULL_FROM_LIMITED[limited] as u8);
-        assert_eq!(full, [0, 0, 1, 128, 255, 255]);
+        assert_eq!([0, 16, 17, 126, 235, 255].map(full_from_limited), [0, 0, 1, 128, 255, 255]);
+        for limited in 0..256u16 {
+            let exact = ((f64::from(limited) - 16.0) * 255.0 / 219.0).round().clamp(0.0, 255.0);
+            assert_eq!(full_from_limited(limited), exact as u16, "{limited}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! From 64x64 to quality and hash: neighbouring differences, a discrete cosine transform, and a comparison with the
 //! median.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for any machine")]
+
 use super::filter::{SIDE, Small};
 use super::pdq_hash::PdqHash;
 
@@ -11,6 +13,7 @@ const FREQUENCIES: usize = 16;
 const LOWER_MEDIAN: usize = FREQUENCIES * FREQUENCIES / 2 - 1;
 
 /// How much a picture shows: the sum of the differences between neighbours, each cut down to a whole percentage.
+#[inline(always)]
 pub(super) fn quality(small: &Small) -> u8 {
     let difference = |u: &f32, v: &f32| (((u - v) * 100.0 / 255.0) as i32).unsigned_abs();
     let down = small.iter().zip(&small[1..]).flat_map(|(row, below)| row.iter().zip(below));
@@ -21,7 +24,11 @@ pub(super) fn quality(small: &Small) -> u8 {
 
 /// The transform's matrix, 16x64: the 16 lowest frequencies but for the mean.
 #[derive(Debug)]
-pub(super) struct Dct([[f32; SIDE]; FREQUENCIES]);
+pub(super) struct Dct {
+    down: [[f32; SIDE]; FREQUENCIES],
+    /// The same, rows and columns swapped: sixteen frequencies side by side.
+    across: [[f32; FREQUENCIES]; SIDE],
+}
 
 impl Default for Dct {
     fn default() -> Self {
@@ -30,12 +37,16 @@ impl Default for Dct {
         let scale = f64::from((2.0 / SIDE as f32).sqrt());
         let step = std::f64::consts::PI / 2.0 / SIDE as f64;
         let entry = |i: usize, j: usize| (scale * (step * (i + 1) as f64 * (2 * j + 1) as f64).cos()) as f32;
-        Self(std::array::from_fn(|i| std::array::from_fn(|j| entry(i, j))))
+        Self {
+            down: std::array::from_fn(|i| std::array::from_fn(|j| entry(i, j))),
+            across: std::array::from_fn(|j| std::array::from_fn(|i| entry(i, j))),
+        }
     }
 }
 
 impl Dct {
     /// A bit for each coefficient, set where it is greater than the lower median.
+    #[inline(always)]
     pub(super) fn hash(&self, small: &Small) -> PdqHash {
         let coefficients = self.transform(small);
         let mut sorted = coefficients;
@@ -50,16 +61,23 @@ impl Dct {
     }
 
     /// `D A Dᵗ`. Products are added from the first to the last, which is what fixes the rounding.
+    #[inline(always)]
     fn transform(&self, small: &Small) -> [[f32; FREQUENCIES]; FREQUENCIES] {
-        self.0.each_ref().map(|down| {
+        let mut coefficients = [[0.0; FREQUENCIES]; FREQUENCIES];
+        for (down, to) in self.down.iter().zip(&mut coefficients) {
             let mut folded = [0.0; SIDE];
             for (weight, row) in down.iter().zip(small) {
                 for (sum, value) in folded.iter_mut().zip(row) {
                     *sum += weight * value;
                 }
             }
-            self.0.each_ref().map(|across| folded.iter().zip(across).fold(0.0, |sum, (value, w)| sum + value * w))
-        })
+            for (value, across) in folded.iter().zip(&self.across) {
+                for (sum, weight) in to.iter_mut().zip(across) {
+                    *sum += value * weight;
+                }
+            }
+        }
+        coefficients
     }
 }
 

@@ -22,6 +22,7 @@ SIZES = [
     (513, 511), (640, 360), (641, 479), (720, 1280), (854, 480), (1023, 769),
 ]
 HUGE = [(1280, 720), (1920, 1080), (1080, 1920), (1919, 1079), (2560, 1440), (3840, 2160), (4001, 301)]
+CROPS = 1200
 TINY = [(1, 1), (4, 4), (4, 300), (300, 4), (3, 64)]
 
 
@@ -34,6 +35,16 @@ def photographs():
             continue
     for name in ["china.jpg", "flower.jpg"]:
         yield name, Image.fromarray(sklearn.datasets.load_sample_image(name))
+
+
+def crops(found):
+    """Pieces of photographs, of any size and shape, each seen once: no box and no rounding is left out."""
+    random = np.random.default_rng(7)
+    for number in range(CROPS):
+        name, photograph = found[number % len(found)]
+        width, height = (int(random.integers(5, side + 1)) for side in photograph.size)
+        left, top = (int(random.integers(0, whole - part + 1)) for whole, part in zip(photograph.size, (width, height)))
+        yield f"crop-{name}", photograph.crop((left, top, left + width, top + height))
 
 
 def plain():
@@ -67,19 +78,23 @@ def cases():
     for size in TINY:
         yield "tiny", found[0][1].resize(size)
     yield from plain()
+    yield from crops(found)
 
 
 def three(grey):
     return np.ascontiguousarray(np.dstack([grey] * 3))
 
 
-def views(image):
-    """The picture as kind, pixels to write, and pixels for the oracle."""
+def views(name, image):
+    """The picture as kind, pixels to write, and pixels for the oracle. A crop is seen in one way only."""
+    once = name.startswith("crop-")
     rgb = np.ascontiguousarray(np.asarray(image.convert("RGB")))
-    yield "rgb", rgb, rgb
+    if not once or image.width % 2 == 0:
+        yield "rgb", rgb, rgb
     grey = np.asarray(image.convert("L"))
-    yield "grey", grey, three(grey)
-    if grey.size < 300_000:
+    if not once or image.width % 2 == 1:
+        yield "grey", grey, three(grey)
+    if not once and grey.size < 300_000:
         limited = np.round(grey * (219 / 255) + 16).astype(np.uint8)
         full = np.clip(np.round((limited.astype(np.float64) - 16) * 255 / 219), 0, 255).astype(np.uint8)
         yield "limited", limited, three(full)
@@ -88,7 +103,7 @@ def views(image):
 def main(folder):
     lines = []
     for name, image in cases():
-        for kind, pixels, channels in views(image):
+        for kind, pixels, channels in views(name, image):
             bits, quality = pdqhash.compute(channels)
             text = np.packbits(bits.astype(np.uint8)).tobytes().hex()
             height, width = pixels.shape[:2]
