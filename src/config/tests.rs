@@ -150,7 +150,7 @@ fn what_init_writes_shows_every_key() {
 #[test]
 fn each_default_that_init_shows_is_the_default() {
     // These have no default, but an example.
-    let examples = "secret_env secret_file pipelines workers runtime assets token_file model";
+    let examples = "secret_env secret_file pipelines workers runtime assets token_file model aligned";
     let examples: Vec<&str> = examples.split(' ').collect();
     let kept = uncommented();
     let kept = kept.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| examples.contains(&key)));

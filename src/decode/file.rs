@@ -92,7 +92,15 @@ struct Reading<'a> {
 #[derive(Debug, Default)]
 struct Found {
     video: AtomicBool,
+    /// Every track is known.
+    settled: AtomicBool,
     playlist: AtomicBool,
+}
+
+impl Found {
+    fn is_without_video(&self) -> bool {
+        self.settled.load(Ordering::Acquire) && !self.video.load(Ordering::Acquire)
+    }
 }
 
 impl<'a> Reading<'a> {
@@ -134,10 +142,12 @@ impl<'a> Reading<'a> {
             }
             // The first video track wins: a second one finds the pad taken and stays unlinked.
             match entry.as_ref().map(|entry| pad.link(entry)) {
-                Some(Ok(_)) => seen.video.store(true, Ordering::Relaxed),
+                Some(Ok(_)) => seen.video.store(true, Ordering::Release),
                 other => tracing::debug!(?other, "a further video track is left out"),
             }
         });
+        let seen = Arc::clone(&found);
+        decoder.connect_no_more_pads(move |_decoder| seen.settled.store(true, Ordering::Release));
         let reading = Self { path, pipeline, exit, found };
         // A failure to start is told on the bus, with its reason.
         if reading.pipeline.set_state(gst::State::Playing).is_err() {
@@ -160,6 +170,8 @@ impl<'a> Reading<'a> {
                 Some(gst::MessageView::Error(error)) => return Err(self.reason(&error.error())),
                 Some(gst::MessageView::Eos(_)) => return Ok(None),
                 _ if self.exit.is_eos() => return Ok(None),
+                // A short file of sound alone may come to its end without a word: nothing is linked that could say so.
+                _ if self.found.is_without_video() => return Err(not_video(self.path, NO_TRACK)),
                 _ => {}
             }
         }

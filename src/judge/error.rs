@@ -29,6 +29,12 @@ pub enum PolicyError {
         /// The rule.
         rule: String,
     },
+    /// A rule about a bank says neither `pictures` nor `aligned`.
+    #[error("rule `{rule}` says not how many: write `pictures`, `aligned` or both")]
+    NoCount {
+        /// The rule.
+        rule: String,
+    },
     /// A key that such a rule needs is not there.
     #[error("rule `{rule}` has no `{key}`: write it")]
     Missing {
@@ -38,7 +44,7 @@ pub enum PolicyError {
         key: &'static str,
     },
     /// A key that means nothing in such a rule.
-    #[error("rule `{rule}` has a `{key}`, which means nothing there: remove it")]
+    #[error("rule `{rule}` has the key `{key}`, which means nothing there: remove it")]
     Stray {
         /// The rule.
         rule: String,
@@ -83,6 +89,7 @@ impl PolicyError {
             Self::Duplicate { .. } => "duplicate",
             Self::NoSubject { .. } => "no_subject",
             Self::TwoSubjects { .. } => "two_subjects",
+            Self::NoCount { .. } => "no_count",
             Self::Missing { .. } => "missing",
             Self::Stray { .. } => "stray",
             Self::Range { .. } => "range",

@@ -13,6 +13,7 @@
 //!
 //! Pure: no clock, no I/O, no logging, no thread.
 
+mod aligned;
 mod error;
 mod policy;
 mod rule;
@@ -192,7 +193,7 @@ impl Case {
             let start = counted.partition_point(|kept| kept.arrived < end.minus(rule.within));
             let after = counted.partition_point(|kept| kept.arrived <= end);
             let window = counted.get(start..after)?;
-            rule.holds(window).then(|| window.iter().map(|&kept| kept.clone()).collect())
+            Some(rule.rests_on(window)?.into_iter().cloned().collect())
         })
     }
 }

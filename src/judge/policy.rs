@@ -31,7 +31,7 @@ pub struct Config {
     pub rule: Vec<RuleConfig>,
 }
 
-/// One `[[policy.rule]]`: about a bank (`bank`, `pictures`) or about a label (`label`, `above`, `share`, `at_least`,
+/// One `[[policy.rule]]`: about a bank (`bank`, and `pictures`, `aligned` or both) or about a label (`label`, `above`, `share`, `at_least`,
 /// and `model` where it matters).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +44,9 @@ pub struct RuleConfig {
     /// How many distinct pictures must match it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pictures: Option<usize>,
+    /// How many distinct pictures must follow one video of it in step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aligned: Option<usize>,
     /// A label of a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -73,6 +76,7 @@ impl RuleConfig {
             name: name.to_owned(),
             bank: None,
             pictures: None,
+            aligned: None,
             label: None,
             model: None,
             above: None,
@@ -189,7 +193,7 @@ impl Policy {
 }
 
 fn parse_rule(raw: RuleConfig) -> Result<Rule, PolicyError> {
-    let RuleConfig { name, bank, pictures, label, model, above, share, at_least, within, verdict } = raw;
+    let RuleConfig { name, bank, pictures, aligned, label, model, above, share, at_least, within, verdict } = raw;
     let rule = || name.clone();
     if name.trim().is_empty() {
         return Err(PolicyError::Nameless);
@@ -202,9 +206,10 @@ fn parse_rule(raw: RuleConfig) -> Result<Rule, PolicyError> {
     }
     let missing = |key| PolicyError::Missing { rule: rule(), key };
     let stray = |key| PolicyError::Stray { rule: rule(), key };
-    let count = |key, count| match count {
-        1..=EVIDENCE_LIMIT => Ok(count),
-        _ => Err(PolicyError::Range { rule: rule(), key, must: format!("from 1 to {EVIDENCE_LIMIT}") }),
+    let count = |key, least: usize, count: usize| {
+        let must = || format!("from {least} to {EVIDENCE_LIMIT}");
+        let fits = (least..=EVIDENCE_LIMIT).contains(&count);
+        fits.then_some(count).ok_or_else(|| PolicyError::Range { rule: rule(), key, must: must() })
     };
     let test = match (bank, label) {
         (Some(bank), None) => {
@@ -217,12 +222,18 @@ fn parse_rule(raw: RuleConfig) -> Result<Rule, PolicyError> {
             if let Some((key, _)) = strays.into_iter().find(|(_, given)| *given) {
                 return Err(stray(key));
             }
-            let pictures = count("pictures", pictures.ok_or_else(|| missing("pictures"))?)?;
-            Test::Bank(BankTest { bank: (bank != "*").then(|| bank.into()), pictures })
+            if pictures.is_none() && aligned.is_none() {
+                return Err(PolicyError::NoCount { rule: name });
+            }
+            let pictures = count("pictures", 1, pictures.unwrap_or(1))?;
+            // One picture alone is in step with anything.
+            let aligned = aligned.map(|pictures| count("aligned", 2, pictures)).transpose()?;
+            Test::Bank(BankTest { bank: (bank != "*").then(|| bank.into()), pictures, aligned })
         }
         (None, Some(label)) => {
-            if pictures.is_some() {
-                return Err(stray("pictures"));
+            let strays = [("pictures", pictures.is_some()), ("aligned", aligned.is_some())];
+            if let Some((key, _)) = strays.into_iter().find(|(_, given)| *given) {
+                return Err(stray(key));
             }
             let above = above.ok_or_else(|| missing("above"))?;
             if !(0.0..1.0).contains(&above) {
@@ -232,7 +243,7 @@ fn parse_rule(raw: RuleConfig) -> Result<Rule, PolicyError> {
             if !(0.0..1.0).contains(&share) {
                 return Err(PolicyError::Range { rule: name, key: "share", must: "from 0 to less than 1".to_owned() });
             }
-            let at_least = count("at_least", at_least.ok_or_else(|| missing("at_least"))?)?;
+            let at_least = count("at_least", 1, at_least.ok_or_else(|| missing("at_least"))?)?;
             Test::Label(LabelTest { label: label.into(), model: model.map(Into::into), above, share, at_least })
         }
         (None, None) => return Err(PolicyError::NoSubject { rule: name }),
@@ -247,8 +258,11 @@ fn digest(rules: &[Rule], deny_for: Duration, suspicious_for: Duration) -> Arc<s
     let rules: Vec<_> = rules
         .iter()
         .map(|Rule { name, verdict, within, test }| match test {
-            Test::Bank(BankTest { bank, pictures }) => {
+            Test::Bank(BankTest { bank, pictures, aligned: None }) => {
                 json!([name, verdict.word(), micros(*within), "bank", bank, pictures])
+            }
+            Test::Bank(BankTest { bank, pictures, aligned: Some(aligned) }) => {
+                json!([name, verdict.word(), micros(*within), "bank", bank, pictures, aligned])
             }
             Test::Label(LabelTest { label, model, above, share, at_least }) => {
                 json!([name, verdict.word(), micros(*within), "label", label, model, above, share, at_least])
@@ -310,6 +324,19 @@ mod tests {
         );
         let one = KNOWN.replace("demo", "*").replace("pictures = 3", "pictures = 1");
         assert_eq!(parse(&one).unwrap().sentences(), ["known: cut when one picture matches any one bank."]);
+        let alone = KNOWN.replace("demo", "*").replace("pictures = 3", "aligned = 2");
+        assert_eq!(
+            parse(&alone).unwrap().sentences(),
+            ["known: cut when 2 distinct pictures within 4s follow one video of any one bank in step."]
+        );
+        let both = KNOWN.replace("pictures = 3", "pictures = 3\naligned = 2");
+        assert_eq!(
+            parse(&both).unwrap().sentences(),
+            [
+                "known: cut when 3 distinct pictures within 4s match the bank `demo`, and 2 of them follow one video of it \
+              in step."
+            ]
+        );
     }
 
     #[test]
@@ -323,10 +350,13 @@ mod tests {
                 "two_subjects",
                 "`known` is about a bank and a label",
             ),
-            (KNOWN, "pictures = 3", "", "missing", "`known` has no `pictures`"),
+            (KNOWN, "pictures = 3", "", "no_count", "`known` says not how many: write `pictures`, `aligned` or both"),
+            (KNOWN, "pictures = 3", "aligned = 1", "range", "`aligned` must be from 2 to 512"),
+            (KNOWN, "pictures = 3", "aligned = 513", "range", "`aligned` must be from 2 to 512"),
+            (LIKELY, "at_least = 3", "at_least = 3\naligned = 2", "stray", "`likely` has the key `aligned`"),
             (KNOWN, "pictures = 3", "pictures = 0", "range", "`pictures` must be from 1 to 512"),
             (KNOWN, "pictures = 3", "pictures = 513", "range", "`pictures` must be from 1 to 512"),
-            (KNOWN, "pictures = 3", "pictures = 3\nshare = 0.5", "stray", "`known` has a `share`"),
+            (KNOWN, "pictures = 3", "pictures = 3\nshare = 0.5", "stray", "`known` has the key `share`"),
             (KNOWN, "'4s'", "'0s'", "range", "`within` must be longer than zero"),
             (KNOWN, "'cut'", "'clear'", "clear", "`known` has the verdict `clear`"),
             (KNOWN, "'known'", "' '", "nameless", "no name"),
@@ -337,7 +367,7 @@ mod tests {
             (LIKELY, "share = 0.5", "", "missing", "`likely` has no `share`"),
             (LIKELY, "at_least = 3", "", "missing", "`likely` has no `at_least`"),
             (LIKELY, "at_least = 3", "at_least = 0", "range", "`at_least` must be from 1 to 512"),
-            (LIKELY, "at_least = 3", "at_least = 3\npictures = 3", "stray", "`likely` has a `pictures`"),
+            (LIKELY, "at_least = 3", "at_least = 3\npictures = 3", "stray", "`likely` has the key `pictures`"),
             (LIKELY, "share = 0.5", "share = 1.0", "range", "`share` must be from 0 to less than 1"),
             (LIKELY, "above = 0.8", "above = nan", "range", "`above` must be from 0 to less than 1"),
         ] {
@@ -374,6 +404,8 @@ mod tests {
         for (from, to) in [
             ("'demo'", "'*'"),
             ("pictures = 3", "pictures = 4"),
+            ("pictures = 3", "pictures = 3\naligned = 2"),
+            ("pictures = 3", "pictures = 3\naligned = 3"),
             ("4s", "5s"),
             ("'cut'", "'ban'"),
             ("0.8", "0.81"),

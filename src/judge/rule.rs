@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 
 use crate::decision::Verdict;
 use crate::finding::{Finding, Match, Observation, Opinion, Scores};
+use crate::judge::aligned::aligned;
 
 /// A rule that makes sense.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ pub(super) struct BankTest {
     /// `None`: any one bank.
     pub(super) bank: Option<Arc<str>>,
     pub(super) pictures: usize,
+    /// How many of them must follow one video of the bank in step, if that matters.
+    pub(super) aligned: Option<usize>,
 }
 
 /// A model gives a label a high score on enough of the pictures.
@@ -67,11 +70,11 @@ impl Rule {
         }
     }
 
-    /// Whether `counted`, findings of one subject within the time that the rule allows, are enough.
-    pub(super) fn holds(&self, counted: &[&Finding]) -> bool {
+    /// What the rule rests on, if `counted`, findings of one subject within the time that it allows, are enough.
+    pub(super) fn rests_on<'finding>(&self, counted: &[&'finding Finding]) -> Option<Vec<&'finding Finding>> {
         match &self.test {
-            Test::Bank(test) => distinct_pictures(counted) >= test.pictures,
-            Test::Label(test) => test.holds(counted),
+            Test::Bank(test) => test.rests_on(counted),
+            Test::Label(test) => test.holds(counted).then(|| counted.to_vec()),
         }
     }
 
@@ -80,14 +83,20 @@ impl Rule {
         let Self { name, verdict, within, test } = self;
         let within = spelt(*within);
         match test {
-            Test::Bank(BankTest { bank, pictures }) => {
+            Test::Bank(BankTest { bank, pictures, aligned }) => {
                 let bank = bank.as_ref().map_or("any one bank".to_owned(), |bank| format!("the bank `{bank}`"));
-                let pictures = if *pictures == 1 {
-                    "one picture matches".to_owned()
-                } else {
-                    format!("{pictures} distinct pictures within {within} match")
+                let when = match aligned {
+                    Some(aligned) if aligned >= pictures => {
+                        format!("{aligned} distinct pictures within {within} follow one video of {bank} in step")
+                    }
+                    Some(aligned) => format!(
+                        "{pictures} distinct pictures within {within} match {bank}, and {aligned} of them follow one \
+                         video of it in step"
+                    ),
+                    None if *pictures == 1 => format!("one picture matches {bank}"),
+                    None => format!("{pictures} distinct pictures within {within} match {bank}"),
                 };
-                format!("{name}: {verdict} when {pictures} {bank}.")
+                format!("{name}: {verdict} when {when}.")
             }
             Test::Label(LabelTest { label, model, above, share, at_least }) => {
                 let model = model.as_ref().map_or("any one model".to_owned(), |model| format!("the model `{model}`"));
@@ -98,6 +107,22 @@ impl Rule {
                 )
             }
         }
+    }
+}
+
+impl BankTest {
+    /// Where `aligned` alone decides, what lies beside the line is no evidence.
+    fn rests_on<'finding>(&self, counted: &[&'finding Finding]) -> Option<Vec<&'finding Finding>> {
+        let pictures = distinct_pictures(counted);
+        let Some(asked) = self.aligned else { return (pictures >= self.pictures).then(|| counted.to_vec()) };
+        if pictures < self.pictures.max(asked) {
+            return None;
+        }
+        let in_step = aligned(counted);
+        if distinct_pictures(&in_step) < asked {
+            return None;
+        }
+        Some(if self.pictures > asked { counted.to_vec() } else { in_step })
     }
 }
 
@@ -130,14 +155,14 @@ impl LabelTest {
 /// A slate that stands still gives a match with every picture, but always with the same signal; one picture near two
 /// signals is still one picture. Both numbers only grow with more evidence, so a match can never speak for a stream,
 /// and both can be shown to whoever asks why: "these pictures were these entries of the bank".
-fn distinct_pictures(counted: &[&Finding]) -> usize {
+pub(super) fn distinct_pictures(counted: &[&Finding]) -> usize {
     let units: BTreeSet<u64> = counted.iter().map(|finding| finding.sequence).collect();
     let signals: BTreeSet<u64> =
         counted.iter().filter_map(|finding| matched(finding)).map(|seen| seen.signal).collect();
     units.len().min(signals.len())
 }
 
-fn matched(finding: &Finding) -> Option<&Match> {
+pub(super) fn matched(finding: &Finding) -> Option<&Match> {
     match &finding.observation {
         Observation::Match(seen) => Some(seen),
         Observation::Scores(_) => None,

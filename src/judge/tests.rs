@@ -1,9 +1,13 @@
 //! The judge's behaviour as text timelines, and against a slow and obvious twin.
 
+mod aligned;
+mod slow;
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+use self::slow::Slow;
 use super::*;
 use crate::finding::{Match, Observation, Opinion, Scores};
 use crate::stream::StreamId;
@@ -25,7 +29,8 @@ fn session(id: &str) -> Session {
 fn finding(sequence: u64, millis: u64, observation: Observation) -> Finding {
     let arrived = START + Duration::from_millis(millis);
     let found = arrived + Duration::from_millis(30);
-    Finding { session: session("1"), sequence, pts: None, arrived, found, observation }
+    let pts = Some(Duration::from_millis(millis));
+    Finding { session: session("1"), sequence, pts, arrived, found, observation }
 }
 
 fn matched(bank: &str, signal: u64, opinion: Opinion) -> Observation {
@@ -41,13 +46,21 @@ fn matched(bank: &str, signal: u64, opinion: Opinion) -> Observation {
     })
 }
 
+/// The signal of one second into a video is 1000.
+fn filmed(bank: &str, video: &str, seconds: f64) -> Observation {
+    let at = Duration::from_secs_f64(seconds);
+    let Observation::Match(seen) = matched(bank, at.as_millis() as u64, Opinion::Positive) else { unreachable!() };
+    Observation::Match(Match { provenance: video.into(), banked_at: Some(at), ..seen })
+}
+
 fn scored(model: &str, label: &str, score: f32) -> Observation {
     let scores = vec![("safe".into(), 1.0 - score), (label.into(), score)];
     Observation::Scores(Scores { model: model.into(), digest: "00".into(), scores })
 }
 
 /// `m3`: signal 3 of the bank `demo`; `o3`: of the bank `other`; `s3`, `d3`, `x3`: as `m3`, but a seed, disputed, or
-/// known to be a mistake. `n0.9`: the label `nsfl` scored by one model; `N0.9`: by another.
+/// known to be a mistake. `a7.5` and `b7.5`: banked in `demo`, of the videos a and b, at 7.5 s; `A7.5`: of a in `other`.
+/// `n0.9`: the label `nsfl` scored by one model; `N0.9`: by another.
 fn observed(token: &str) -> Observation {
     let (kind, value) = token.split_at(1);
     let signal = || value.parse().unwrap();
@@ -57,6 +70,9 @@ fn observed(token: &str) -> Observation {
         "s" => matched("demo", signal(), Opinion::InvestigationSeed),
         "d" => matched("demo", signal(), Opinion::Disputed),
         "x" => matched("demo", signal(), Opinion::Negative),
+        "a" => filmed("demo", "a", value.parse().unwrap()),
+        "b" => filmed("demo", "b", value.parse().unwrap()),
+        "A" => filmed("other", "a", value.parse().unwrap()),
         "n" => scored("one", "nsfl", value.parse().unwrap()),
         "N" => scored("two", "nsfl", value.parse().unwrap()),
         _ => panic!("{token}"),
@@ -295,78 +311,20 @@ fn attention_is_for_what_may_become_evidence() {
     assert_eq!(judge.attention(&finding(0, 0, scored("one", "kitten", 0.99))), None);
 }
 
-/// Keeps everything, and for every finding tries every window from scratch.
-#[derive(Default)]
-struct Slow {
-    seen: Vec<Finding>,
-    reached: Option<Verdict>,
-}
-
-impl Slow {
-    fn observe(&mut self, policy: &Policy, finding: &Finding) -> Option<(Verdict, Arc<str>)> {
-        self.seen.push(finding.clone());
-        let newest = self.seen.iter().map(|seen| seen.arrived).max().unwrap();
-        let horizon = newest.minus(policy.rules().iter().map(|rule| rule.within).max().unwrap_or_default());
-        for rule in policy.rules() {
-            if self.reached.is_some_and(|reached| reached >= rule.verdict) || rule.subject(finding).is_none() {
-                continue;
-            }
-            // Every window of the rule's length that ends with something it counts, or starts at the horizon.
-            let counted = |seen: &&Finding| rule.subject(seen) == rule.subject(finding);
-            let ends = self.seen.iter().filter(counted).map(|seen| seen.arrived).chain([horizon + rule.within]);
-            for end in ends.filter(|end| *end >= horizon + rule.within) {
-                let inside = |at: Timestamp| at <= end && at >= end.minus(rule.within);
-                let window: Vec<&Finding> =
-                    self.seen.iter().filter(counted).filter(|seen| inside(seen.arrived)).collect();
-                if inside(finding.arrived) && Self::holds(rule, &window) {
-                    self.reached = Some(rule.verdict);
-                    return Some((rule.verdict, Arc::clone(&rule.name)));
-                }
-            }
-        }
-        None
-    }
-
-    fn holds(rule: &Rule, window: &[&Finding]) -> bool {
-        let distinct = |mut numbers: Vec<u64>| {
-            numbers.sort_unstable();
-            numbers.dedup();
-            numbers
-        };
-        let units = distinct(window.iter().map(|seen| seen.sequence).collect());
-        match &rule.test {
-            rule::Test::Bank(test) => {
-                let signal = |seen: &&Finding| match &seen.observation {
-                    Observation::Match(seen) => seen.signal,
-                    Observation::Scores(_) => unreachable!(),
-                };
-                units.len() >= test.pictures && distinct(window.iter().map(signal).collect()).len() >= test.pictures
-            }
-            rule::Test::Label(test) => {
-                let high = |unit: &&u64| {
-                    window.iter().filter(|seen| seen.sequence == **unit).any(|seen| match &seen.observation {
-                        Observation::Scores(seen) => test.score(seen).unwrap() > test.above,
-                        Observation::Match(_) => unreachable!(),
-                    })
-                };
-                let high = units.iter().filter(high).count();
-                units.len() >= test.at_least && high as f64 / units.len() as f64 > test.share
-            }
-        }
-    }
-}
-
 fn rules(label_rules: usize) -> impl Strategy<Value = Arc<Policy>> {
     let verdict = prop::sample::select(vec![Verdict::Watch, Verdict::Hold, Verdict::Cut, Verdict::Ban]);
     let within = (1..6_u64).prop_map(Duration::from_secs);
-    let bank =
-        (verdict.clone(), within.clone(), 1..5_usize, any::<bool>()).prop_map(|(verdict, within, count, any)| {
+    let bank = (verdict.clone(), within.clone(), 1..5_usize, 0..5_usize, any::<bool>()).prop_map(
+        |(verdict, within, count, aligned, any)| {
+            let aligned = Some(aligned).filter(|aligned| *aligned > 1);
             RuleConfig {
                 bank: Some(if any { "*" } else { "demo" }.to_owned()),
-                pictures: Some(count),
+                pictures: (count > 1 || aligned.is_none()).then_some(count),
+                aligned,
                 ..RuleConfig::named("", within, verdict)
             }
-        });
+        },
+    );
     let label =
         (verdict, within, 1..5_usize, any::<bool>(), 0..4_u32).prop_map(|(verdict, within, count, any, share)| {
             RuleConfig {
@@ -390,9 +348,14 @@ fn findings(pictures: u64) -> impl Strategy<Value = Vec<Finding>> {
     let token = prop::sample::select(vec![
         "m1", "m2", "m3", "m4", "o1", "o2", "o3", "s1", "s5", "d2", "x1", "n0.9", "n0.1", "n0.6", "N0.9", "N0.1",
     ]);
+    let film = (prop::sample::select(vec!["a", "a", "b", "A"]), 0..100_u32);
+    let token = prop_oneof![
+        token.prop_map(str::to_owned),
+        film.prop_map(|(video, at)| format!("{video}{}", f64::from(at) / 8.0)),
+    ];
     prop::collection::vec((0..pictures, token), 0..60).prop_map(|mut tokens| {
         tokens.sort_by_key(|(picture, _)| *picture);
-        tokens.into_iter().map(|(picture, token)| finding(picture, picture * 250, observed(token))).collect()
+        tokens.into_iter().map(|(picture, token)| finding(picture, picture * 250, observed(&token))).collect()
     })
 }
 
