@@ -68,7 +68,7 @@ fn run(lead: Duration) -> Result<()> {
     let (after, goal) = (moments.after_banked_keyframe(), clips::KEYFRAME_INTERVAL + Duration::from_millis(1500));
     let total = moments.cut_off()?;
     println!(
-        "The publisher was gone {:.2} s after its first banked frame, {:.2} s after the first banked keyframe (goal: {:.1} s after the first frame).",
+        "The publisher was gone {:.2} s after its first banked frame, {:.2} s after the first banked keyframe arrived (goal: {:.1} s after the first frame).",
         total.as_secs_f64(),
         after.as_secs_f64(),
         goal.as_secs_f64()
@@ -121,7 +121,7 @@ fn watch(
     narrator.finish();
 
     let first_banked = publisher.sent(lead).context("ffmpeg did not report the first banked frame")?;
-    let moments = Moments::of(&all, INCIDENT, started, first_banked, lead, [exited, retried, refused])?;
+    let moments = Moments::of(&all, INCIDENT, started, first_banked, [exited, retried, refused])?;
     println!("\n  innocent stream: still up, same session, no verdict");
     Ok((moments, all))
 }

@@ -27,7 +27,7 @@ pub(crate) fn draw(
     calm: &Path,
     [incident, innocent]: [&str; 2],
 ) -> Result<String> {
-    let span = seconds(moments.started, moments.refused) + 1.0;
+    let span = seconds(moments.started, moments.refused) + 3.0;
     let scene = Scene { moments, span };
     let mut svg = String::new();
     header(&mut svg, moments)?;
@@ -106,7 +106,7 @@ fn lane(
         writeln!(
             svg,
             r##"<line x1="{x:.1}" x2="{x:.1}" y1="{}" y2="{}" stroke="#d64545" stroke-width="3"/>"##,
-            top - 14.0,
+            top - 18.0,
             top + 60.0
         )?;
         let end = if x > WIDTH * 0.7 { (x - 8.0, "end") } else { (x + 8.0, "start") };

@@ -6,7 +6,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use rig::clips::KEYFRAME_INTERVAL;
 use rig::events::{Events, is};
 use serde_json::Value;
 
@@ -87,8 +86,6 @@ pub(crate) struct Moments {
     pub(crate) started: SystemTime,
     /// Its first banked frame left it.
     pub(crate) published: SystemTime,
-    /// Its first banked keyframe left it, as the clip's frame times say.
-    pub(crate) keyframe: SystemTime,
     /// The first access unit that matched reached Sluicegate.
     pub(crate) received: SystemTime,
     /// Its finding.
@@ -114,7 +111,6 @@ impl Moments {
         name: &str,
         started: SystemTime,
         published: SystemTime,
-        lead: Duration,
         [exited, retried, refused]: [SystemTime; 3],
     ) -> Result<Self> {
         let matched =
@@ -123,12 +119,9 @@ impl Moments {
         let progress = |stage: &'static str| {
             first(events, stage, move |event| is(event, "action", name) && event["progress"] == stage)
         };
-        let past = Duration::from_nanos((lead.as_nanos() % KEYFRAME_INTERVAL.as_nanos()) as u64);
-        let wait = if past.is_zero() { Duration::ZERO } else { KEYFRAME_INTERVAL.saturating_sub(past) };
         Ok(Self {
             started,
             published,
-            keyframe: published + wait,
             received: time(&matched["arrived"]).context("a finding without arrival")?,
             found: at(matched).context("a finding without time")?,
             decided: at(verdict).context("a verdict without time")?,
@@ -145,9 +138,9 @@ impl Moments {
         Ok(self.gone.duration_since(self.published)?)
     }
 
-    /// From the first banked keyframe published to the publisher observed gone.
+    /// From the first banked keyframe received to the publisher observed gone.
     pub(crate) fn after_banked_keyframe(&self) -> Duration {
-        self.gone.duration_since(self.keyframe).unwrap_or_default()
+        self.gone.duration_since(self.received).unwrap_or_default()
     }
 }
 
