@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener as Port;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +40,7 @@ struct House {
 /// nginx as in the example, with ports of its own and `edit` made to its configuration, and hooks answered by a gate.
 async fn house(edit: impl FnOnce(String) -> String) -> House {
     let dir = TempDir::new().unwrap();
-    let [rtmp, http] = [free_port(), free_port()];
+    let [rtmp, http] = [rig::free_port().unwrap(), rig::free_port().unwrap()];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let conf = EXAMPLE
         .replace("listen 1935", &format!("listen 127.0.0.1:{rtmp}"))
@@ -189,10 +188,6 @@ impl Drop for Publisher {
         self.0.kill().ok();
         self.0.wait().ok();
     }
-}
-
-fn free_port() -> u16 {
-    Port::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn cut(session: &Session, decided: Timestamp) -> (Decision, Deny) {
@@ -363,7 +358,8 @@ async fn a_server_that_is_down_or_silent_is_an_error_within_the_limits() {
         let control = format!("http://user:pa55@127.0.0.1:{port}").parse().unwrap();
         NginxRtmp::new(&Config { control, ..Config::local("main", Kind::NginxRtmp) }, &common).unwrap()
     };
-    for (port, kind) in [(free_port(), "unreachable"), (silent.local_addr().unwrap().port(), "timed_out")] {
+    for (port, kind) in [(rig::free_port().unwrap(), "unreachable"), (silent.local_addr().unwrap().port(), "timed_out")]
+    {
         let error = timeout(Duration::from_secs(2), server(port).list()).await.unwrap().unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (kind, true));
         let message = error.to_string();

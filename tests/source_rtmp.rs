@@ -57,10 +57,6 @@ impl Drop for Process {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 /// An nginx-rtmp of one process in a folder of its own.
 struct Nginx {
     process: Process,
@@ -70,7 +66,7 @@ struct Nginx {
 
 impl Nginx {
     fn start() -> Self {
-        Self::start_on(free_port())
+        Self::start_on(rig::free_port().unwrap())
     }
 
     fn start_on(port: u16) -> Self {
@@ -302,7 +298,7 @@ fn a_frozen_server_is_noticed_and_its_return_too() {
 #[test]
 fn a_server_that_is_away_is_said_to_be_and_found_again() {
     let _guard = side_by_side();
-    let port = free_port();
+    let port = rig::free_port().unwrap();
     let sources = sources(impatient());
     let watched = Watched::add(&sources, &format!("rtmp://127.0.0.1:{port}/live/s"));
     for _ in 0..2 {
@@ -420,7 +416,7 @@ fn attaching_again_and_again_leaves_nothing_behind() {
     let config =
         Config { reconnect_min: Duration::from_millis(1), reconnect_max: Duration::from_millis(1), ..impatient() };
     let sources = sources(config);
-    let watched = Watched::add(&sources, &format!("rtmp://127.0.0.1:{}/live/s", free_port()));
+    let watched = Watched::add(&sources, &format!("rtmp://127.0.0.1:{}/live/s", rig::free_port().unwrap()));
     for _ in 0..40 {
         watched.reconnecting();
     }
