@@ -5,12 +5,13 @@
 #[cfg(test)]
 mod support;
 
-use std::ops::ControlFlow;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate::clock::{Clock, Timestamp};
-use sluicegate::decode::{self, Config, DecodeError, Decoder, file};
+use sluicegate::decode::file::Video;
+use sluicegate::decode::{self, Config, DecodeError, Decoder};
 use sluicegate::picture::{ColourRange, Picture};
 use sluicegate::stream::{AccessUnit, Codec};
 use support::ffmpeg;
@@ -250,6 +251,14 @@ fn pictures_outlive_their_decoder() {
     assert_eq!(pictures.iter().map(mean).collect::<Vec<_>>(), before);
 }
 
+/// As many threads as the development machine has.
+const CORES: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
+/// Every picture of a file.
+fn read(path: &std::path::Path) -> Result<Vec<Picture>, DecodeError> {
+    Video::open(path, CORES)?.collect()
+}
+
 #[test]
 fn every_frame_of_a_file_comes_in_order_with_its_time() {
     let folder = tempfile::tempdir().unwrap();
@@ -260,31 +269,19 @@ fn every_frame_of_a_file_comes_in_order_with_its_time() {
         );
         let mut times = Vec::new();
         let mut sequences = Vec::new();
-        file::frames(&path, &mut |picture| {
+        let mut video = Video::open(&path, CORES).unwrap();
+        for picture in video.by_ref().map(Result::unwrap) {
             times.push(picture.pts.unwrap());
             sequences.push(picture.sequence);
             assert_eq!(size(&picture), (320, 180));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        }
+        assert!(video.next().is_none());
+        assert_eq!(video.duration().unwrap().as_millis() / 50, 40, "{name}: {:?}", video.duration());
         assert_eq!(sequences, (0..50).collect::<Vec<u64>>(), "{name}");
         assert!(times.is_sorted(), "{name}: {times:?}");
         assert_eq!(times[49].as_millis() / 50, 39, "{name}: {:?}", times[49]);
         assert_eq!(times[0], Duration::ZERO, "{name}");
     }
-}
-
-#[test]
-fn reading_a_file_stops_when_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = ffmpeg("-f lavfi -i testsrc2=size=320x180 -t 4 -c:v libx264", &folder.path().join("clip.mp4"));
-    let mut seen = 0;
-    file::frames(&path, &mut |_picture| {
-        seen += 1;
-        if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
-    .unwrap();
-    assert_eq!(seen, 3);
 }
 
 #[test]
@@ -308,7 +305,7 @@ fn a_file_that_is_no_video_says_so() {
         (sound, "not_video", "no video track"),
     ] {
         let start = clock.now();
-        let error = file::frames(&path, &mut |_picture| ControlFlow::Continue(())).unwrap_err();
+        let error = read(&path).unwrap_err();
         assert_eq!(error.kind(), kind, "{}: {error}", path.display());
         assert!(error.to_string().contains(says), "{error}");
         assert!(clock.now().since(start) < Duration::from_secs(5), "{}", path.display());
