@@ -1,7 +1,7 @@
 //! Whether the end of a video file is missing, by what its container says of its own length.
 //!
 //! Demuxers read what there is of a copy that was broken off and say nothing, so half a video would be taken for the whole.
-//! The ISO family (MP4, MOV) and Matroska (WebM) announce their parts with their sizes; MPEG transport streams, FLV and
+//! The ISO family (MP4, MOV), Matroska (WebM) and AVI announce their parts with their sizes; MPEG transport streams, FLV and
 //! others do not, and are taken as they are. A file is only called cut short when it says itself that it should be longer.
 
 use std::io::{self, Read, Seek, SeekFrom};
@@ -31,6 +31,9 @@ pub(super) fn is_cut_short(file: &mut (impl Read + Seek), length: u64) -> io::Re
         matroska(file, length)
     } else if FIRST.contains(&&kind) {
         boxes(file, length)
+    } else if [a, b, c, d] == *b"RIFF" {
+        // The first chunk of several in a large file; 0 where it was never closed.
+        Ok(u64::from(u32::from_le_bytes(kind)) + 8 > length)
     } else {
         Ok(false)
     }
@@ -141,7 +144,14 @@ mod tests {
         assert!(!cut(&to_the_end) && !cut(&to_the_end[..50]));
         // Nonsense is for the demuxer to name.
         assert!(!cut(&[&[0, 0, 0, 3][..], b"ftyp", &[9; 30]].concat()));
-        assert!(!cut(b"RIFF\xff\xff\xff\xffAVI and so on") && !cut(b"") && !cut(b"ftyp"));
+        assert!(!cut(b"") && !cut(b"ftyp") && !cut(b"something else, of any length"));
+    }
+
+    #[test]
+    fn a_chunk_tells_how_long_it_is() {
+        let avi = b"RIFF\x0c\0\0\0AVI LIST and more";
+        assert!(!cut(avi) && !cut(&avi[..20]) && cut(&avi[..19]) && cut(&avi[..8]));
+        assert!(!cut(b"RIFF\0\0\0\0AVI LIST"));
     }
 
     #[test]

@@ -136,3 +136,99 @@ fn read_files(work: &Receiver<(&Path, Sender<Read>)>, reader: &Reader<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use image::{GrayImage, Luma};
+
+    use super::*;
+
+    /// A folder of pictures and videos, some broken; the names say in which order they come.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for seed in 0..24_u32 {
+            let value = |x: u32, y: u32| ((x / 20 * 37 + seed * 11) ^ (y / 20 * 59)).to_le_bytes()[0];
+            let file = path(&format!("{seed:02}.png"));
+            GrayImage::from_fn(160 + seed, 120, |x, y| Luma([value(x, y)])).save(file).unwrap();
+        }
+        for (name, format, codec) in [
+            ("05-a.mp4", "yuv420p", "libx264 -bf 3"),
+            ("05-b.mkv", "yuv420p10le", "libx264"),
+            ("17-c.mp4", "yuv444p", "libx264 -x264-params slices=3"),
+            ("17-d.avi", "yuv420p", "mpeg4"),
+            ("17-e.webm", "yuv420p", "libvpx -deadline realtime"),
+        ] {
+            let made = Command::new("ffmpeg")
+                .args([
+                    "-v",
+                    "error",
+                    "-f",
+                    "lavfi",
+                    "-i",
+                    "mandelbrot=size=250x202:rate=25",
+                    "-t",
+                    "2",
+                    "-pix_fmt",
+                    format,
+                ])
+                .args(["-c:v"].into_iter().chain(codec.split(' ')))
+                .arg(path(name))
+                .status();
+            assert!(made.unwrap().success());
+        }
+        fs::write(path("10-empty.png"), "").unwrap();
+        fs::write(path("11-text.mp4"), "just text\n".repeat(40)).unwrap();
+        folder
+    }
+
+    fn told(threads: usize, files: &[PathBuf]) -> Vec<Result<(PathBuf, String, Vec<Frame>), String>> {
+        let each = |path: &Path, provenance: Provenance, frames| Ok((path.to_owned(), provenance.sha256, frames));
+        let results = read_on(NonZeroUsize::new(threads).unwrap(), files, each);
+        results.into_iter().map(|result| result.map_err(|error| format!("{error:#}"))).collect()
+    }
+
+    #[test]
+    fn the_answer_is_the_same_on_any_number_of_threads_and_in_the_order_of_the_files() {
+        let folder = folder();
+        let files = files(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(files.len(), 31);
+        let one = told(1, &files);
+        for (result, file) in one.iter().zip(&files) {
+            match result {
+                Ok((path, _, frames)) => {
+                    let video = path.extension().unwrap() != "png";
+                    assert_eq!((path, frames.len()), (file, if video { 50 } else { 1 }));
+                    assert!(frames.is_sorted_by_key(|frame| frame.at));
+                }
+                Err(error) => assert!(error.contains(file.to_str().unwrap()), "{error}"),
+            }
+        }
+        assert_eq!(one.iter().filter(|result| result.is_err()).count(), 2);
+        for threads in [2, 5, 40] {
+            assert_eq!(told(threads, &files), one, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_file_that_vanished_since_it_was_listed_costs_no_other() {
+        let folder = folder();
+        let files = files(&[folder.path().to_owned()]).unwrap();
+        let (png, mp4) = (&files[0], &files[6]);
+        fs::remove_file(png).unwrap();
+        fs::remove_file(mp4).unwrap();
+        let results = told(3, &files);
+        for gone in [0, 6] {
+            let error = results[gone].as_ref().unwrap_err();
+            assert!(error.starts_with("there is no file") && error.ends_with("check the path"), "{error}");
+        }
+        assert_eq!(results.iter().filter(|result| result.is_err()).count(), 4);
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        assert_eq!(told(2, &[]), []);
+    }
+}

@@ -59,6 +59,9 @@ impl<'a> Reader<'a> {
         // By its first bytes: names lie.
         let reader = ImageReader::new(BufReader::new(File::open(path).with_context(unreadable)?));
         let reader = reader.with_guessed_format().with_context(unreadable)?;
+        if reader.format() == Some(ImageFormat::Gif) {
+            bail!("{shown} is a GIF, which is not read: convert it to a video first (`ffmpeg -i` it)");
+        }
         let frames = if reader.format().is_some_and(|format| format.reading_enabled()) {
             vec![Frame { pdq: self.picture(path, reader, before.len())?, at: None }]
         } else {
@@ -170,4 +173,26 @@ fn is_same(before: &Metadata, after: &Metadata) -> bool {
 fn scan_ends(jpeg: &[u8]) -> bool {
     let last = |marker: u8| jpeg.windows(2).rposition(|pair| pair == [0xff, marker]);
     last(0xd9) > last(0xda)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_touched_replaced_or_moved_is_not_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.mp4"), folder.path().join("b.mp4"));
+        for path in [&path, &other] {
+            fs::write(path, "the same bytes").unwrap();
+        }
+        let facts = |path: &Path| fs::metadata(path).unwrap();
+        let before = facts(&path);
+        assert!(is_same(&before, &facts(&path)));
+        assert!(!is_same(&before, &facts(&other)), "another file of the same content");
+        File::options().append(true).open(&path).unwrap().set_len(3).unwrap();
+        assert!(!is_same(&before, &facts(&path)), "cut short");
+        fs::rename(&other, &path).unwrap();
+        assert!(!is_same(&before, &facts(&path)), "replaced");
+    }
 }
