@@ -1,7 +1,7 @@
 //! Whether the end of a video file is missing, by what its container says of its own length.
 //!
 //! Demuxers read what there is of a copy that was broken off and say nothing, so half a video would be taken for the whole.
-//! The ISO family (MP4, MOV), Matroska (WebM) and AVI announce their parts with their sizes; MPEG transport streams, FLV and
+//! The ISO family (MP4, MOV), Matroska (`WebM`) and AVI announce their parts with their sizes; MPEG transport streams, FLV and
 //! others do not, and are taken as they are. A file is only called cut short when it says itself that it should be longer.
 
 use std::io::{self, Read, Seek, SeekFrom};
@@ -126,21 +126,21 @@ mod tests {
         is_cut_short(&mut Cursor::new(bytes), bytes.len() as u64).unwrap()
     }
 
-    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
-        [&(8 + body.len() as u32).to_be_bytes(), kind.as_slice(), body].concat()
+    fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
+        [&(8 + body.len() as u32).to_be_bytes(), &kind[..], body].concat()
     }
 
     #[test]
     fn boxes_tell_where_the_file_should_end() {
         let large = [&1_u32.to_be_bytes()[..], b"mdat", &24_u64.to_be_bytes(), &[7; 8]].concat();
-        let whole = [boxed(b"ftyp", b"isom"), boxed(b"moov", &[1; 40]), large].concat();
+        let whole = [boxed(*b"ftyp", b"isom"), boxed(*b"moov", &[1; 40]), large].concat();
         assert!(!cut(&whole));
         // Cut anywhere but between two boxes, where nothing says that another should follow, or in a header's first bytes.
         for end in 0..whole.len() {
             let between = [12, 60].iter().any(|edge| (*edge..edge + 8).contains(&end)) || end < 8;
             assert_eq!(cut(&whole[..end]), !between, "{end}");
         }
-        let to_the_end = [boxed(b"ftyp", b"isom"), [&[0; 4][..], b"mdat", &[7; 90]].concat()].concat();
+        let to_the_end = [boxed(*b"ftyp", b"isom"), [&[0; 4][..], b"mdat", &[7; 90]].concat()].concat();
         assert!(!cut(&to_the_end) && !cut(&to_the_end[..50]));
         // Nonsense is for the demuxer to name.
         assert!(!cut(&[&[0, 0, 0, 3][..], b"ftyp", &[9; 30]].concat()));

@@ -184,7 +184,9 @@ mod tests {
         folder
     }
 
-    fn told(threads: usize, files: &[PathBuf]) -> Vec<Result<(PathBuf, String, Vec<Frame>), String>> {
+    type Told = Result<(PathBuf, String, Vec<Frame>), String>;
+
+    fn told(threads: usize, files: &[PathBuf]) -> Vec<Told> {
         let each = |path: &Path, provenance: Provenance, frames| Ok((path.to_owned(), provenance.sha256, frames));
         let results = read_on(NonZeroUsize::new(threads).unwrap(), files, each);
         results.into_iter().map(|result| result.map_err(|error| format!("{error:#}"))).collect()
