@@ -28,7 +28,10 @@ pub(super) fn is_cut_short(file: &mut (impl Read + Seek), length: u64) -> io::Re
     file.read_exact(&mut start)?;
     let [a, b, c, d, kind @ ..] = start;
     if u32::from_be_bytes([a, b, c, d]) == EBML {
-        matroska(file, length)
+        match matroska(file, length) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            told => told,
+        }
     } else if FIRST.contains(&&kind) {
         boxes(file, length)
     } else if [a, b, c, d] == *b"RIFF" {
