@@ -148,21 +148,34 @@ fn a_stream_that_no_hook_announced_is_found_and_cut_and_cut_again_when_it_comes_
 }
 
 #[test]
-fn a_lifted_deny_lets_the_publisher_in_again() {
+fn a_moderator_sees_why_somebody_was_cut_off_and_lets_them_in_again() {
     let (nginx, mut sluicegate) = beside_nginx(Hooks::On);
     sluicegate.start().unwrap();
     let events = sluicegate.events().unwrap();
     let mut publisher = publish(&nginx, &clips::incident(LEAD).unwrap(), "turning");
     let decision = await_verdict(&events, "turning", "cut")["decision"].as_str().unwrap().to_owned();
     publisher.wait(PATIENCE).unwrap();
-    let url = format!("{}/v1/denies/{decision}", sluicegate.api());
-    assert_eq!(ureq::delete(&url).call().unwrap().status(), 204);
+
+    let listed_decisions = sluicegate.command(&["decisions", "list"]).unwrap();
+    assert!(listed_decisions.contains(&decision) && !listed_decisions.contains("turning"), "{listed_decisions}");
+    let shown = sluicegate.command(&["decisions", "show", &decision]).unwrap();
+    assert!(shown.contains("cut, by the rule `known-content`") && shown.contains("bank `demo`"), "{shown}");
+    let denies = sluicegate.command(&["denies", "--names"]).unwrap();
+    assert!(denies.contains("main/live/turning") && denies.contains(&decision), "{denies}");
+
+    sluicegate.command(&["decisions", "release", &decision]).unwrap();
+    assert_eq!(sluicegate.command(&["denies"]).unwrap(), "no deny is in force\n");
+    let twice = sluicegate.command(&["decisions", "release", &decision]).unwrap_err();
+    assert!(twice.to_string().contains("no deny in force follows from that decision"), "{twice}");
+
     let mut again = publish(&nginx, &clips::innocent().unwrap(), "turning");
     listed(&nginx, "turning");
     let inspected = |event: &Value| is(event, "stream_state", "turning") && event["state"] == "inspected";
     let from = events.all().len().saturating_sub(1);
     events.wait(from, "the stream to be inspected again", PATIENCE, inspected).unwrap();
     assert!(again.is_running());
+    let streams: Value = serde_json::from_str(&sluicegate.command(&["streams", "--json"]).unwrap()).unwrap();
+    assert_eq!(streams["results"][0]["stream"], "main/live/turning", "{streams}");
 }
 
 #[test]
