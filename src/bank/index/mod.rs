@@ -6,10 +6,13 @@
 
 mod bands;
 mod build;
+mod cluster;
+mod gather;
 mod image;
 mod live;
 mod query;
 mod simd;
+mod steps;
 
 use std::fmt;
 use std::ops::Range;
@@ -17,7 +20,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::hash::PdqHash;
-use bands::{BANDS, Banded};
+use bands::Banded;
 use image::Shape;
 
 pub use image::{Built, Fault};
@@ -52,7 +55,7 @@ pub struct Index {
 struct Band<'a> {
     /// `bounds[key]..bounds[key + 1]` is the bucket of `key`.
     bounds: &'a [u32],
-    /// The value of the next band of each entry.
+    /// The sixteen bits that follow the band in each entry.
     next: &'a [u16],
     /// The place of each entry.
     places: &'a [u32],
@@ -100,7 +103,7 @@ impl Index {
 
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Index({} entries in {BANDS} bands)", self.len())
+        write!(f, "Index({} entries)", self.len())
     }
 }
 
