@@ -4,32 +4,24 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::bands::{Banded, Cut, banded};
+use super::bands::{BANDS, Banded, KEYS, band, banded};
 use super::cluster::SHELLS;
-use super::gather::{Gathered, Gathering, blocks, gather};
+use super::gather::{CENTRES, Gathered, Gathering, blocks, gather};
 use super::image::{Aligned, Shape};
 use super::simd::{BLOCK, Block};
 use super::{Index, Parity};
 use crate::hash::PdqHash;
 
-/// Below this many entries narrow bands are quicker. Measured: see `docs/matching.md`.
-static WIDE_FROM: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| std::env::var("WF").map_or(400_000, |w| w.parse().unwrap()));
-
 impl Index {
     /// An index of these hashes, in this order; none of more than four thousand million, which places cannot tell apart.
     pub fn build<I: ExactSizeIterator<Item = PdqHash>>(hashes: I) -> Option<Self> {
-        let cut = if hashes.len() < *WIDE_FROM { Cut::Narrow } else { Cut::Wide };
-        Self::arrange(hashes, cut, Gathering::USUAL)
+        Self::arrange(hashes, Gathering::USUAL)
     }
 
-    pub(super) fn arrange<I: ExactSizeIterator<Item = PdqHash>>(
-        hashes: I,
-        cut: Cut,
-        gathering: Gathering,
-    ) -> Option<Self> {
-        let plain = Shape::new(hashes.len(), cut)?;
-        // Clusters nearly always make it smaller; what is never written is no memory either.
-        let mut body = Aligned::zeroed(plain.size());
+    pub(super) fn arrange<I: ExactSizeIterator<Item = PdqHash>>(hashes: I, gathering: Gathering) -> Option<Self> {
+        let plain = Shape::new(hashes.len())?;
+        // Clusters nearly always make it smaller, and never so much larger; what is never written takes no memory.
+        let mut body = Aligned::zeroed(plain.size() + CENTRES * plain.with_clusters(1, 0, BLOCK)?.size_of_clusters());
         let arranged: &mut [Banded] = bytemuck::cast_slice_mut(&mut body.as_mut()[plain.hashes()]);
         let mut parities = [false; 2];
         for (slot, hash) in arranged.iter_mut().zip(hashes) {
@@ -48,17 +40,16 @@ impl Index {
         }
         let slots = sizes.iter().map(|size| size.next_multiple_of(BLOCK)).sum();
         let shape = plain.with_clusters(sizes.len(), gathered.members.len(), slots)?;
-        body.grow(shape.size());
         let (first, rest) = body.as_mut().split_at_mut(shape.hashes().end);
         let mut rest = Rest { bytes: rest, begin: first.len() };
         let arranged: &[Banded] = bytemuck::cast_slice(first);
         place_clusters(arranged, &gathered, shape, &mut rest);
         let runs = runs(&gathered, shape.count() as u32);
         drop(gathered);
-        for n in 0..cut.bands() {
+        for n in 0..BANDS {
             let [bounds, next, places] = shape.band(n).map(|section| rest.cut(section));
             let (bounds, next) = (bytemuck::cast_slice_mut(bounds), bytemuck::cast_slice_mut(next));
-            sort(arranged, &runs, cut, n, bounds, next, bytemuck::cast_slice_mut(places));
+            sort(arranged, &runs, n, bounds, next, bytemuck::cast_slice_mut(places));
         }
         Some(Self { body: Bytes::from_owner(body).slice(..shape.size()), shape, parity })
     }
@@ -120,7 +111,6 @@ fn runs(gathered: &Gathered, count: u32) -> Vec<Range<u32>> {
 fn sort(
     hashes: &[Banded],
     runs: &[Range<u32>],
-    cut: Cut,
     n: usize,
     bounds: &mut [u32],
     next: &mut [u16],
@@ -128,18 +118,18 @@ fn sort(
 ) {
     let of = |run: &Range<u32>| &hashes[run.start as usize..run.end as usize];
     for hash in runs.iter().flat_map(of) {
-        bounds[usize::from(cut.key(hash, n)) + 1] += 1;
+        bounds[usize::from(band(hash, n)) + 1] += 1;
     }
     let mut entries = 0;
     for bound in &mut *bounds {
         entries += *bound;
         *bound = entries;
     }
-    let mut free = bounds[..cut.keys()].to_vec();
+    let mut free = bounds[..KEYS].to_vec();
     for run in runs {
         for (place, hash) in run.clone().zip(of(run)) {
-            let slot = &mut free[usize::from(cut.key(hash, n))];
-            next[*slot as usize] = cut.next(hash, n);
+            let slot = &mut free[usize::from(band(hash, n))];
+            next[*slot as usize] = band(hash, n + 1);
             places[*slot as usize] = place;
             *slot += 1;
         }

@@ -32,7 +32,7 @@ impl Gathering {
 const PAIR: u32 = 64;
 
 /// Most centres that a query is compared with: it takes a tenth of a microsecond.
-const CENTRES: usize = 256;
+pub(super) const CENTRES: usize = 256;
 
 /// An entry of a cluster. In the order in which they lie: by cluster, then by shell, then by place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@
 //! 4096 bytes  header: magic, version, parity, counts, what it was built from, a checksum of each section, one of the header
 //! 32 a hash   the hashes, their bits arranged in bands
 //! clusters    centres (32 bytes each), shells (4 bytes a distance), members (32 bytes each, in blocks), their places (4 bytes each)
-//! per band    bounds (4 bytes a value), next bits (2 bytes an entry), places (4 bytes an entry), of all that are in no cluster
+//! per band    bounds (4 bytes a value), next band (2 bytes an entry), places (4 bytes an entry), of all that are in no cluster
 //! ```
 //!
 //! Little-endian; every section starts at a multiple of 64 bytes. A file is either exactly what was written, or refused: no byte
@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::bands::Cut;
+use super::bands::{BANDS, KEYS};
 use super::cluster::SHELLS;
 use super::simd::{BLOCK, PADDING};
 use super::{Index, Parity};
@@ -27,8 +27,8 @@ const VERSION: u32 = 2;
 pub(super) const HEADER: usize = 4096;
 
 const ALIGNED: usize = 64;
-/// The hashes, the clusters, and as many bands as there ever are.
-const SECTIONS: usize = 2 + 32;
+/// The hashes, the clusters, the bands.
+const SECTIONS: usize = 2 + BANDS;
 
 /// What an index was built from, such as a digest of a bank's file: to tell whether it still belongs to it.
 pub type Built = [u8; 32];
@@ -51,7 +51,6 @@ pub enum Fault {
 /// Where everything lies, which follows from how many there are of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
-    pub(super) cut: Cut,
     /// All entries.
     count: u32,
     /// Entries that are in a cluster.
@@ -63,8 +62,8 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Of an index without clusters.
-    pub(super) fn new(count: usize, cut: Cut) -> Option<Self> {
-        Some(Self { cut, count: u32::try_from(count).ok()?, members: 0, slots: 0, clusters: 0 })
+    pub(super) fn new(count: usize) -> Option<Self> {
+        Some(Self { count: u32::try_from(count).ok()?, members: 0, slots: 0, clusters: 0 })
     }
 
     /// The same entries, some of them in clusters. None of numbers that do not go together.
@@ -103,11 +102,15 @@ impl Shape {
         [first..first + centres, second..second + shells, third..fourth, fourth..fourth + slots * 4]
     }
 
+    pub(super) const fn size_of_clusters(self) -> usize {
+        self.bands() - self.hashes().end
+    }
+
     const fn bands(self) -> usize {
         self.cluster()[3].end.next_multiple_of(ALIGNED)
     }
 
-    /// Bounds, next bits and places.
+    /// Bounds, next bands and places.
     pub(super) const fn band(self, band: usize) -> [Range<usize>; 3] {
         let [bounds, next, places] = self.lengths();
         let start = self.bands() + band * self.stride();
@@ -117,7 +120,7 @@ impl Shape {
     }
 
     const fn lengths(self) -> [usize; 3] {
-        [(self.cut.keys() + 1) * 4, (self.banded() + PADDING) * 2, self.banded() * 4]
+        [(KEYS + 1) * 4, (self.banded() + PADDING) * 2, self.banded() * 4]
     }
 
     const fn stride(self) -> usize {
@@ -126,13 +129,13 @@ impl Shape {
     }
 
     pub(super) const fn size(self) -> usize {
-        self.bands() + self.cut.bands() * self.stride()
+        self.bands() + BANDS * self.stride()
     }
 
     /// Without gaps: hashes, clusters, then each band.
     fn checked(self) -> impl Iterator<Item = Range<usize>> {
         let (hashes, bands) = (self.hashes().end.next_multiple_of(ALIGNED), self.bands());
-        [0..hashes, hashes..bands].into_iter().chain((0..self.cut.bands()).map(move |n| {
+        [0..hashes, hashes..bands].into_iter().chain((0..BANDS).map(move |n| {
             let start = bands + n * self.stride();
             start..start + self.stride()
         }))
@@ -140,30 +143,44 @@ impl Shape {
 }
 
 /// Memory that can be read as whole words.
-pub(super) struct Aligned(Vec<u64>);
+pub(super) enum Aligned {
+    Words(Vec<u64>),
+    /// In large pages where the system has them: half the time of a query in a large index, and of its building, is spent on finding
+    /// out where small pages are.
+    Pages(memmap2::MmapMut),
+}
+
+/// From so many bytes on large pages are worth it.
+const LARGE: usize = 16 << 20;
 
 impl Aligned {
     pub(super) fn zeroed(size: usize) -> Self {
-        Self(vec![0; size.div_ceil(8)])
-    }
-
-    /// Of at least this size.
-    pub(super) fn grow(&mut self, size: usize) {
-        if self.0.len() * 8 < size {
-            self.0.resize(size.div_ceil(8), 0);
+        let pages = (size >= LARGE).then(|| memmap2::MmapMut::map_anon(size).ok()).flatten();
+        let Some(pages) = pages else { return Self::Words(vec![0; size.div_ceil(8)]) };
+        #[cfg(target_os = "linux")]
+        {
+            // Without large pages it is as right, and slower.
+            let _refused = pages.advise(memmap2::Advice::HugePage);
         }
+        Self::Pages(pages)
     }
 }
 
 impl AsRef<[u8]> for Aligned {
     fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
+        match self {
+            Self::Words(words) => bytemuck::cast_slice(words),
+            Self::Pages(pages) => pages,
+        }
     }
 }
 
 impl AsMut<[u8]> for Aligned {
     fn as_mut(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(&mut self.0)
+        match self {
+            Self::Words(words) => bytemuck::cast_slice_mut(words),
+            Self::Pages(pages) => pages,
+        }
     }
 }
 
@@ -171,7 +188,6 @@ impl AsMut<[u8]> for Aligned {
 struct Fields {
     version: u32,
     parity: u32,
-    cut: u32,
     clusters: u32,
     count: u32,
     members: u32,
@@ -184,7 +200,7 @@ impl Fields {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER);
         bytes.extend(MAGIC);
-        let numbers = [self.version, self.parity, self.cut, self.clusters, self.count, self.members, self.slots];
+        let numbers = [self.version, self.parity, self.clusters, self.count, self.members, self.slots];
         bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         bytes.extend(self.built);
         bytes.extend(self.checksums.iter().flat_map(|sum| sum.to_le_bytes()));
@@ -196,9 +212,9 @@ impl Fields {
 
     fn decode(header: &[u8; HEADER]) -> Option<Self> {
         let (_, rest) = header.split_first_chunk::<8>()?;
-        let (numbers, rest) = rest.split_first_chunk::<28>()?;
+        let (numbers, rest) = rest.split_first_chunk::<24>()?;
         let (built, rest) = rest.split_first_chunk()?;
-        let [version, parity, cut, clusters, count, members, slots] = *numbers.as_chunks().0.first_chunk::<7>()?;
+        let [version, parity, clusters, count, members, slots] = *numbers.as_chunks().0.first_chunk::<6>()?;
         let number = u32::from_le_bytes;
         let mut checksums = [0; SECTIONS];
         for (sum, four) in checksums.iter_mut().zip(rest.as_chunks().0) {
@@ -207,7 +223,6 @@ impl Fields {
         Some(Self {
             version: number(version),
             parity: number(parity),
-            cut: number(cut),
             clusters: number(clusters),
             count: number(count),
             members: number(members),
@@ -221,7 +236,7 @@ impl Fields {
 impl Fields {
     fn shape(&self) -> Option<Shape> {
         let [clusters, members, slots] = [self.clusters, self.members, self.slots].map(|number| number as usize);
-        Shape::new(self.count as usize, *Cut::ALL.get(self.cut as usize)?)?.with_clusters(clusters, members, slots)
+        Shape::new(self.count as usize)?.with_clusters(clusters, members, slots)
     }
 }
 
@@ -235,9 +250,8 @@ impl Index {
             *sum = crc32fast::hash(self.body.get(section).unwrap_or_default());
         }
         let parity = PARITIES.iter().position(|parity| *parity == self.parity).unwrap_or_default() as u32;
-        let Shape { cut, count, members, slots, clusters } = self.shape;
-        let cut = Cut::ALL.iter().position(|other| *other == cut).unwrap_or_default() as u32;
-        let fields = Fields { version: VERSION, parity, cut, clusters, count, members, slots, built, checksums };
+        let Shape { count, members, slots, clusters } = self.shape;
+        let fields = Fields { version: VERSION, parity, clusters, count, members, slots, built, checksums };
         [fields.encode().into(), self.body.clone()]
     }
 

@@ -55,7 +55,7 @@ pub struct Index {
 struct Band<'a> {
     /// `bounds[key]..bounds[key + 1]` is the bucket of `key`.
     bounds: &'a [u32],
-    /// The sixteen bits that follow the band in each entry.
+    /// The value of the next band of each entry.
     next: &'a [u16],
     /// The place of each entry.
     places: &'a [u32],

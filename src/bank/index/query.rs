@@ -1,6 +1,6 @@
 //! Asks an index what is near a hash.
 
-use super::bands::{Banded, Cut, FARTHEST, Limits, banded, distance as bits_between};
+use super::bands::{BANDS, Banded, FARTHEST, KEYS, Limits, banded, changes, distance as bits_between};
 use super::steps::{Met, Wanted};
 use super::{Index, Parity};
 use crate::hash::PdqHash;
@@ -10,10 +10,6 @@ const BUCKET: usize = 12;
 
 /// How many entries of a bucket are passed over in the time that it takes to compare one in full.
 const SIFTED: usize = 4;
-
-/// Most that matches are nearer than a picture of something else ever is: looked for first, as it takes next to no time in
-/// wide bands.
-const NEAR: u32 = 15;
 
 impl Index {
     /// Gives the place and distance of every entry at most `distance` bits from `query`, each once, in no order.
@@ -85,27 +81,17 @@ impl Index {
     ) -> Option<(u32, u32)> {
         let mut nearest = Nearest::default();
         self.nearest_in_clusters(&banded(query), distance, &mut nearest, kept);
-        let first = match self.shape.cut {
-            Cut::Narrow => nearest.limit(distance),
-            Cut::Wide => nearest.limit(distance).min(NEAR),
-        };
-        self.nearest_in_bands(query, first, &mut nearest, kept);
-        if nearest.limit(distance) > first {
-            self.nearest_in_bands(query, distance, &mut nearest, kept);
-        }
-        nearest.place_first()
-    }
-
-    fn nearest_in_bands(&self, query: &PdqHash, distance: u32, nearest: &mut Nearest, kept: &impl Fn(u32) -> bool) {
-        let Some(mut wanted) = self.wanted(query, distance) else { return };
-        self.look_through_bands(std::slice::from_mut(&mut wanted), |Met { place, hash, .. }, wanted| {
+        let distance = nearest.limit(distance);
+        let mut wanted = self.wanted(query, distance);
+        self.look_through_bands(wanted.as_mut_slice(), |Met { place, hash, .. }, wanted| {
             let apart = bits_between(hash, &wanted.hash);
             if apart <= distance && nearest.offer(place, apart, kept) {
                 // Limits only ever fall with the distance, so what some band shows under the last of them it also shows
                 // under those that were in force when it was its turn.
-                wanted.limits = Limits::within(apart, self.shape.cut);
+                wanted.limits = Limits::within(apart);
             }
         });
+        nearest.place_first()
     }
 
     /// None where the number of set bits rules every distance up to `distance` out.
@@ -114,17 +100,16 @@ impl Index {
         let odd = u32::from(Parity::of(&hash) != self.parity);
         let distance =
             if self.parity == Parity::Mixed || distance % 2 == odd { Some(distance) } else { distance.checked_sub(1) };
-        Some(Wanted { hash, limits: Limits::within(distance?, self.shape.cut) })
+        Some(Wanted { hash, limits: Limits::within(distance?) })
     }
 
     fn is_quicker_than_a_scan(&self, distance: u32) -> bool {
         if distance > FARTHEST {
             return false;
         }
-        let limits = Limits::within(distance, self.shape.cut);
-        let buckets: usize =
-            (0..self.shape.cut.bands()).map(|n| self.shape.cut.changes(limits.one(n)).len()).sum();
-        buckets * BUCKET + self.len().div_ceil(self.shape.cut.keys()) * buckets / SIFTED < self.len()
+        let limits = Limits::within(distance);
+        let buckets: usize = (0..BANDS).map(|n| changes(limits.one(n)).len()).sum();
+        buckets * BUCKET + self.shape.banded().div_ceil(KEYS) * buckets / SIFTED < self.len()
     }
 
     fn scan(&self, query: &Banded, distance: u32, mut found: impl FnMut(u32, u32)) {

@@ -3,7 +3,7 @@
 //! Nearly all its time goes into waiting for memory: it needs some hundreds of buckets from all over the index. So it has several
 //! bands under way at once, each a step further than the one after it, and every step has the processor fetch what the next one reads.
 
-use super::bands::{Banded, Limits};
+use super::bands::{BANDS, Banded, Limits, band, changes};
 use super::simd::{Bucket, PADDING, fetch, sift};
 use super::{Band, Index};
 
@@ -22,8 +22,17 @@ pub(super) struct Met<'a> {
     pub(super) hash: &'a Banded,
 }
 
-/// Steps of a band: find its buckets, look through them, find the places, compare the hashes.
-const STEPS: usize = 4;
+/// A band is asked for the bounds of its buckets, then for what is in the buckets, for the places of what is near, for their hashes.
+const STEPS: usize = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Ask,
+    Find,
+    Sift,
+    Place,
+    Compare,
+}
 
 /// What is fetched of a bucket beforehand; the processor sees by itself what a longer one needs.
 const FETCHED: usize = 8 * PADDING;
@@ -38,21 +47,22 @@ struct Job {
 }
 
 impl Index {
-    /// Gives every entry that some band and the bits that follow it do not rule out, as often as there are such bands.
+    /// Gives every entry that some band and the one after it do not rule out, as often as there are such bands.
     pub(super) fn look_through_bands(&self, wanted: &mut [Wanted], mut met: impl FnMut(Met<'_>, &mut Wanted)) {
         let hashes = self.hashes();
-        let jobs = self.shape.cut.bands() * wanted.len();
+        let jobs = BANDS * wanted.len();
         let mut under_way: [Job; STEPS] = Default::default();
         for turn in 0..jobs + STEPS - 1 {
             // The one that is furthest gives its slot to the next.
-            for (behind, step) in (0..STEPS).rev().zip([Step::Compare, Step::Place, Step::Sift, Step::Find]) {
+            for (behind, step) in (0..STEPS).rev().zip([Step::Compare, Step::Place, Step::Sift, Step::Find, Step::Ask]) {
                 let Some(number) = turn.checked_sub(behind).filter(|number| *number < jobs) else { continue };
                 let Some(job) = under_way.get_mut(number % STEPS) else { continue };
-                if step == Step::Find {
+                if step == Step::Ask {
                     (job.band, job.query) = (number / wanted.len(), number % wanted.len());
                 }
                 let Some(one) = wanted.get_mut(job.query) else { continue };
                 match step {
+                    Step::Ask => self.ask(job, one),
                     Step::Find => self.find(job, one),
                     Step::Sift => self.sift(job, one),
                     Step::Place => self.place(job),
@@ -68,12 +78,20 @@ impl Index {
         }
     }
 
+    fn ask(&self, job: &Job, wanted: &Wanted) {
+        let Band { bounds, .. } = self.band(job.band);
+        let key = band(&wanted.hash, job.band);
+        for change in changes(wanted.limits.one(job.band)) {
+            fetch(bounds, usize::from(key ^ change));
+        }
+    }
+
     fn find(&self, job: &mut Job, wanted: &Wanted) {
         let Band { bounds, next, .. } = self.band(job.band);
-        let key = self.shape.cut.key(&wanted.hash, job.band);
-        let limit = wanted.limits.with_next(job.band);
+        let key = band(&wanted.hash, job.band);
+        let limit = wanted.limits.two(job.band);
         job.buckets.clear();
-        for change in self.shape.cut.changes(wanted.limits.one(job.band)) {
+        for change in changes(wanted.limits.one(job.band)) {
             let bucket = usize::from(key ^ change);
             if let Some(&[start, end]) = bounds.get(bucket..bucket + 2)
                 && start < end
@@ -89,7 +107,7 @@ impl Index {
     fn sift(&self, job: &mut Job, wanted: &Wanted) {
         let Band { next, places, .. } = self.band(job.band);
         job.near.clear();
-        sift(next, &job.buckets, self.shape.cut.next(&wanted.hash, job.band), &mut job.near);
+        sift(next, &job.buckets, band(&wanted.hash, job.band + 1), &mut job.near);
         job.near.iter().for_each(|entry| fetch(places, *entry as usize));
     }
 
@@ -103,10 +121,3 @@ impl Index {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Find,
-    Sift,
-    Place,
-    Compare,
-}
