@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::bands::{BANDS, Limits, banded, distance, unbanded};
+use super::gather::Gathering;
 use super::*;
 use crate::bank::Scan;
 use crate::hash::Hasher;
@@ -52,35 +53,54 @@ impl Bits {
     }
 }
 
+/// Pulls together whatever is only a little crowded, so that few entries make many clusters.
+const EAGER: Gathering = Gathering { every: 1, sample: 1 << 14, crowd: 3, comparisons: 1 << 30 };
+
+/// Leaves everything in the bands.
+const NONE: Gathering = Gathering { every: 1, sample: 0, crowd: usize::MAX, comparisons: 0 };
+
+fn sorted<T: Ord>(mut found: Vec<T>) -> Vec<T> {
+    found.sort_unstable();
+    found
+}
+
 /// Both ways through the index, its own and through its scan, against [`Scan`]; few entries are not worth an index, so the choice
-/// is left out.
+/// is left out. With all kinds of clusters.
 fn check(hashes: &[PdqHash], queries: &[PdqHash], distances: &[u32]) {
+    for gathering in [Gathering::USUAL, EAGER, NONE] {
+        check_index(&Index::arrange(hashes.iter().copied(), gathering).unwrap(), hashes, queries, distances);
+    }
+}
+
+fn check_index(index: &Index, hashes: &[PdqHash], queries: &[PdqHash], distances: &[u32]) {
     let scan: Scan = hashes.iter().copied().collect();
-    let index = Index::build(hashes.iter().copied()).unwrap();
     assert!(index.iter().eq(hashes.iter().copied()));
     for &distance in distances {
-        let sorted = |mut found: Vec<(usize, u32, u32)>| {
-            found.sort_unstable();
-            found
-        };
-        let (mut expected, mut chosen, mut banded) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut expected, mut chosen, mut in_parts) = (Vec::new(), Vec::new(), Vec::new());
         for (n, query) in queries.iter().enumerate() {
             scan.within(query, distance, |place, apart| expected.push((n, place as u32, apart)));
-            let nearest = scan.nearest(query, distance).map(|(place, apart)| (place as u32, apart));
-            assert_eq!(index.nearest(query, distance), nearest, "at {distance}");
+            let nearest = |kept: fn(u32) -> bool| {
+                let place_first = |(place, apart)| (place as u32, apart);
+                scan.nearest_where(query, distance, |place| kept(place as u32)).map(place_first)
+            };
+            let odd = |place: u32| place % 2 == 1;
+            assert_eq!(index.nearest(query, distance), nearest(|_| true), "at {distance}");
+            assert_eq!(index.nearest_where(query, distance, odd), nearest(odd), "of the odd at {distance}");
             if distance <= 63 {
-                assert_eq!(index.nearest_in_bands(query, distance, &|_| true), nearest, "in bands at {distance}");
+                assert_eq!(index.nearest_in_parts(query, distance, &|_| true), nearest(|_| true), "in parts at {distance}");
+                assert_eq!(index.nearest_in_parts(query, distance, &odd), nearest(odd), "of the odd in parts at {distance}");
             }
         }
         index.within_all(queries, distance, |n, place, apart| chosen.push((n, place, apart)));
         assert_eq!(sorted(chosen), expected, "at {distance}");
         if distance <= 63 {
-            index.within_all_in_bands(queries, distance, |n, place, apart| banded.push((n, place, apart)));
-            assert_eq!(sorted(banded), expected, "in bands at {distance}");
+            index.within_all_in_parts(queries, distance, |n, place, apart| in_parts.push((n, place, apart)));
+            assert_eq!(sorted(in_parts), expected, "in parts at {distance}");
         }
     }
 }
 
+/// Around every place where the way of searching changes.
 const DISTANCES: [u32; 12] = [0, 1, 2, 15, 16, 30, 31, 32, 47, 63, 64, 256];
 
 /// What breaks a search by bands, if anything does.
@@ -92,11 +112,34 @@ enum Content {
     OneBandAlike,
     Degenerate,
     Odd,
+    /// Several clusters, loose and dense, among strangers.
+    Clusters,
+    /// A dense cluster inside a loose one, and many entries that are one and the same.
+    Nested,
+    Identical,
+    /// Each near the one before it, and nothing near all of them: a video from somebody's hand.
+    Chain,
 }
+
+const CONTENTS: [Content; 10] = [
+    Content::Chance,
+    Content::Healthy,
+    Content::Cluster,
+    Content::OneBandAlike,
+    Content::Degenerate,
+    Content::Odd,
+    Content::Clusters,
+    Content::Nested,
+    Content::Identical,
+    Content::Chain,
+];
 
 fn entries(content: Content, count: u64, bits: &mut Bits) -> Vec<PdqHash> {
     let centre = bits.healthy();
     let alike = banded(&centre);
+    let centres: [PdqHash; 5] = std::array::from_fn(|_| bits.healthy());
+    let off_centre = bits.near(&centre, 20);
+    let mut last = centre;
     let mut entry = |n: u64| match content {
         Content::Chance => bits.hash(),
         Content::Healthy => bits.healthy(),
@@ -112,6 +155,18 @@ fn entries(content: Content, count: u64, bits: &mut Bits) -> Vec<PdqHash> {
             let hash = bits.some_near(&centre, 40);
             if hash.ones() % 2 == 1 { hash } else { bits.near(&hash, 1) }
         }
+        Content::Clusters if n.is_multiple_of(4) => bits.healthy(),
+        Content::Clusters => bits.some_near(&centres[n as usize % 5], 12 * (1 + n % 5)),
+        Content::Nested => match n % 3 {
+            0 => bits.some_near(&centre, 60),
+            1 => bits.some_near(&off_centre, 6),
+            _ => off_centre,
+        },
+        Content::Identical => centre,
+        Content::Chain => {
+            last = bits.some_near(&last, 24);
+            last
+        }
     };
     (0..count).map(&mut entry).collect()
 }
@@ -123,10 +178,7 @@ proptest! {
     fn finds_what_a_scan_finds(
         seed: u64,
         count in 0u64..400,
-        content in prop_oneof![
-            Just(Content::Chance), Just(Content::Healthy), Just(Content::Cluster),
-            Just(Content::OneBandAlike), Just(Content::Degenerate), Just(Content::Odd),
-        ],
+        content in proptest::sample::select(&CONTENTS[..]),
         away in vec(0u64..70, 1..4),
         distance in 0u32..=64,
     ) {
@@ -157,8 +209,8 @@ proptest! {
 #[test]
 fn a_crowd_is_found_whole() {
     let mut bits = Bits(1);
-    for content in [Content::Cluster, Content::Degenerate, Content::OneBandAlike, Content::Odd] {
-        let hashes = entries(content, 3000, &mut bits);
+    for content in CONTENTS {
+        let hashes = entries(content, 2000, &mut bits);
         let queries = [hashes[0], bits.near(&hashes[1], 9), bits.near(&hashes[2], 25)];
         check(&hashes, &queries, &DISTANCES);
     }
@@ -221,9 +273,18 @@ fn the_kernels_agree() {
         let slow = buckets.iter().flat_map(|bucket| (bucket.start..bucket.end).map(move |at| (at, bucket.limit)));
         let slow: Vec<u32> =
             slow.filter(|(at, limit)| (next[*at as usize] ^ word).count_ones() <= *limit).map(|(at, _)| at).collect();
-        for kernel in simd::kernels() {
+        for (sift, _) in simd::kernels() {
             let mut near = Vec::new();
-            kernel(&next, &buckets, word, &mut near);
+            sift(&next, &buckets, word, &mut near);
+            assert_eq!(near, slow);
+        }
+        let hashes: Vec<Banded> = (0..8 * (bits.next() % 9)).map(|_| banded(&bits.hash())).collect();
+        let (query, distance) = (banded(&bits.hash()), 96 + (bits.next() % 64) as u32);
+        let apart = (0..).zip(&hashes).map(|(at, hash)| simd::Near { at, apart: bands::distance(hash, &query) });
+        let slow: Vec<_> = apart.filter(|near| near.apart <= distance).collect();
+        for (_, compare) in simd::kernels() {
+            let mut near = Vec::new();
+            compare(&gather::blocks(hashes.iter().copied()), &query, distance, &mut near);
             assert_eq!(near, slow);
         }
     }
@@ -260,7 +321,8 @@ fn an_index_reads_back_and_anything_else_is_refused() {
     assert_eq!(Index::read(&Bytes::from_static(b"\x7fELF")).err(), Some(Fault::Foreign));
     let longer = [&whole[..], &[0]].concat();
     assert_eq!(Index::read(&longer.into()).err(), Some(Fault::Altered));
-    assert_eq!(Index::read(&image::of_version(&whole, 2)).err(), Some(Fault::Newer(2)));
+    assert_eq!(Index::read(&image::of_version(&whole, 1)).err(), Some(Fault::Older(1)));
+    assert_eq!(Index::read(&image::of_version(&whole, 3)).err(), Some(Fault::Newer(3)));
 }
 
 #[test]
