@@ -1,5 +1,7 @@
 //! The index against a scan, on what is usual, what is real and what would break it.
 
+mod file;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -225,6 +227,25 @@ fn a_bank_large_enough_for_the_choice_to_fall_on_the_bands_is_searched_exactly()
     check(&hashes, &queries, &[0, 15, 31, 40]);
 }
 
+#[test]
+fn what_is_dense_is_pulled_out_of_the_bands_and_nothing_else() {
+    let mut bits = Bits(6);
+    let pulled = |hashes: Vec<PdqHash>| {
+        let index = Index::build(hashes.into_iter()).unwrap();
+        (index.shape.clusters(), index.len() - index.shape.banded())
+    };
+    assert_eq!(pulled(entries(Content::Healthy, 30_000, &mut bits)), (0, 0));
+    assert_eq!(pulled(entries(Content::Identical, 3000, &mut bits)), (1, 3000));
+    let mut hashes = entries(Content::Healthy, 30_000, &mut bits);
+    let crowd = entries(Content::Cluster, 600, &mut bits);
+    for (n, hash) in crowd.into_iter().enumerate() {
+        hashes.insert(n * 50, hash);
+    }
+    assert_eq!(pulled(hashes), (1, 600));
+    let (clusters, members) = pulled(entries(Content::Clusters, 20_000, &mut bits));
+    assert!(clusters >= 5 && members > 12_000, "{members} in {clusters} clusters");
+}
+
 /// Blotches that drift, as successive pictures of a video do, and now and then a cut.
 fn frames() -> Vec<PdqHash> {
     let mut hasher = Hasher::new();
@@ -291,41 +312,6 @@ fn the_kernels_agree() {
 }
 
 #[test]
-fn an_index_reads_back_and_anything_else_is_refused() {
-    let mut bits = Bits(5);
-    let hashes = entries(Content::Healthy, 100, &mut bits);
-    let index = Index::build(hashes.iter().copied()).unwrap();
-    let file = |index: &Index| {
-        let parts = index.file([7; 32]).concat();
-        // As a map would be: aligned.
-        let mut aligned = image::Aligned::zeroed(parts.len());
-        aligned.as_mut()[..parts.len()].copy_from_slice(&parts);
-        Bytes::from_owner(aligned).slice(..parts.len())
-    };
-    let whole = file(&index);
-    let (read, built) = Index::read(&whole).unwrap();
-    assert_eq!((read.len(), built), (100, [7; 32]));
-    assert_eq!(read.nearest(&hashes[40], 31), Some((40, 0)));
-    for end in [0, 1, 7, 8, 100, image::HEADER - 1, image::HEADER, image::HEADER + 1, whole.len() - 1] {
-        assert_eq!(Index::read(&whole.slice(..end)).err(), Some(Fault::CutShort), "at {end} of {}", whole.len());
-    }
-    let changed = |at: usize, change: u8| {
-        let mut bytes = whole.to_vec();
-        bytes[at] ^= change;
-        Index::read(&bytes.into()).err()
-    };
-    for at in (8..whole.len()).step_by(40_009).chain([8, 12, 16, 24, 60, 200, image::HEADER, whole.len() - 1]) {
-        assert_eq!(changed(at, 4), Some(Fault::Altered), "at {at}");
-    }
-    assert_eq!(changed(0, 1), Some(Fault::Foreign));
-    assert_eq!(Index::read(&Bytes::from_static(b"\x7fELF")).err(), Some(Fault::Foreign));
-    let longer = [&whole[..], &[0]].concat();
-    assert_eq!(Index::read(&longer.into()).err(), Some(Fault::Altered));
-    assert_eq!(Index::read(&image::of_version(&whole, 1)).err(), Some(Fault::Older(1)));
-    assert_eq!(Index::read(&image::of_version(&whole, 3)).err(), Some(Fault::Newer(3)));
-}
-
-#[test]
 fn no_hash_of_an_index_shows_in_logs() {
     let index = Index::build([PdqHash::from_words([1234; 4])].into_iter()).unwrap();
     let shown = format!("{:?}", Live::new(index).with([PdqHash::from_words([5678; 4])]));
@@ -353,13 +339,14 @@ proptest! {
             ],
             0..25,
         ),
+        content in proptest::sample::select(&CONTENTS[..]),
         distance in 0u32..=63,
     ) {
         let mut bits = Bits(seed);
-        let first = entries(Content::Cluster, 200, &mut bits);
+        let first = entries(content, 200, &mut bits);
         let centre = first[0];
         let mut left: Vec<Option<PdqHash>> = first.iter().copied().map(Some).collect();
-        let mut live = Live::new(Index::build(first.into_iter()).unwrap());
+        let mut live = Live::new(Index::arrange(first.into_iter(), EAGER).unwrap());
         for change in changes {
             live = match change {
                 Change::Add(away) => {
@@ -382,6 +369,8 @@ proptest! {
                 }
             };
             prop_assert_eq!(live.places(), left.len());
+            let removed = left.iter().filter(|entry| entry.is_none()).count();
+            prop_assert!(live.changes() >= removed);
         }
         for query in [centre, bits.near(&centre, 20)] {
             let mut expected: Vec<(u32, u32)> = (0..)
