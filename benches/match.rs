@@ -134,7 +134,8 @@ fn worst_cluster(size: usize) {
         // In turns, so that what else the machine does meets both.
         for _ in 0..3 * ROUNDS {
             (indexed, scanned) = (0, 0);
-            let add = |sum: &mut u64, place: u64, apart: u32| *sum += (1 << 32) + u64::from(place > 0) + u64::from(apart);
+            let add =
+                |sum: &mut u64, place: u64, apart: u32| *sum += (1 << 32) + u64::from(place > 0) + u64::from(apart);
             ours.push(cpu(|| index.within(&centre, MATCH_DISTANCE, |p, d| add(&mut indexed, p.into(), d))).1);
             theirs.push(cpu(|| scan.within(&centre, MATCH_DISTANCE, |p, d| add(&mut scanned, p as u64, d))).1);
         }

@@ -108,14 +108,7 @@ fn runs(gathered: &Gathered, count: u32) -> Vec<Range<u32>> {
 }
 
 /// Entries of one bucket keep their order.
-fn sort(
-    hashes: &[Banded],
-    runs: &[Range<u32>],
-    n: usize,
-    bounds: &mut [u32],
-    next: &mut [u16],
-    places: &mut [u32],
-) {
+fn sort(hashes: &[Banded], runs: &[Range<u32>], n: usize, bounds: &mut [u32], next: &mut [u16], places: &mut [u32]) {
     let of = |run: &Range<u32>| &hashes[run.start as usize..run.end as usize];
     for hash in runs.iter().flat_map(of) {
         bounds[usize::from(band(hash, n)) + 1] += 1;

@@ -193,11 +193,19 @@ fn compare_scalar(blocks: &[Block], hash: &Banded, distance: u32, near: &mut Vec
                 *apart += u64::from((other ^ word).count_ones());
             }
         }
-        if apart.iter().fold(false, |any, apart| any | (*apart <= distance)) {
+        let first = number * BLOCK as u32;
+        if apart.iter().fold(true, |all, apart| all & (*apart <= distance)) {
+            let (mut found, mut at) = ([Near::default(); BLOCK], first);
+            for (found, apart) in found.iter_mut().zip(apart) {
+                *found = Near { at, apart: apart as u32 };
+                at += 1;
+            }
+            near.extend_from_slice(&found);
+        } else if apart.iter().fold(false, |any, apart| any | (*apart <= distance)) {
             // Written whether near or not, and kept if it is: in a cluster no branch could tell beforehand.
             let (mut found, mut count) = ([Near::default(); BLOCK], 0);
-            for (n, apart) in (0..).zip(apart) {
-                found[count % BLOCK] = Near { at: number * BLOCK as u32 + n, apart: apart as u32 };
+            for (at, apart) in (first..).zip(apart) {
+                found[count % BLOCK] = Near { at, apart: apart as u32 };
                 count += usize::from(apart <= distance);
             }
             near.extend_from_slice(&found[..count]);

@@ -54,7 +54,8 @@ impl Index {
         let mut under_way: [Job; STEPS] = Default::default();
         for turn in 0..jobs + STEPS - 1 {
             // The one that is furthest gives its slot to the next.
-            for (behind, step) in (0..STEPS).rev().zip([Step::Compare, Step::Place, Step::Sift, Step::Find, Step::Ask]) {
+            for (behind, step) in (0..STEPS).rev().zip([Step::Compare, Step::Place, Step::Sift, Step::Find, Step::Ask])
+            {
                 let Some(number) = turn.checked_sub(behind).filter(|number| *number < jobs) else { continue };
                 let Some(job) = under_way.get_mut(number % STEPS) else { continue };
                 if step == Step::Ask {
@@ -120,4 +121,3 @@ impl Index {
         }
     }
 }
-

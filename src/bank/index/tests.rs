@@ -89,8 +89,16 @@ fn check_index(index: &Index, hashes: &[PdqHash], queries: &[PdqHash], distances
             assert_eq!(index.nearest(query, distance), nearest(|_| true), "at {distance}");
             assert_eq!(index.nearest_where(query, distance, odd), nearest(odd), "of the odd at {distance}");
             if distance <= 63 {
-                assert_eq!(index.nearest_in_parts(query, distance, &|_| true), nearest(|_| true), "in parts at {distance}");
-                assert_eq!(index.nearest_in_parts(query, distance, &odd), nearest(odd), "of the odd in parts at {distance}");
+                assert_eq!(
+                    index.nearest_in_parts(query, distance, &|_| true),
+                    nearest(|_| true),
+                    "in parts at {distance}"
+                );
+                assert_eq!(
+                    index.nearest_in_parts(query, distance, &odd),
+                    nearest(odd),
+                    "of the odd in parts at {distance}"
+                );
             }
         }
         index.within_all(queries, distance, |n, place, apart| chosen.push((n, place, apart)));
