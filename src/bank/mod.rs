@@ -22,6 +22,7 @@ mod store;
 use std::path::PathBuf;
 
 use crate::clock::Timestamp;
+use crate::decision::Verdict;
 use crate::hash::PdqHash;
 use index::Index;
 
@@ -47,6 +48,10 @@ pub struct Settings {
     pub min_quality: u8,
     /// What a match means.
     pub kind: Kind,
+    /// How many distinct pictures of a stream must match the bank before any of them is evidence; at least 1.
+    pub quorum: u32,
+    /// The severest verdict that its matches may lead to, whatever a rule says.
+    pub at_most: Verdict,
     /// Whether streams are compared with it at all.
     pub enabled: bool,
     /// From then on streams are no longer compared with it.
@@ -68,6 +73,8 @@ impl Default for Settings {
             max_distance: crate::hash::MATCH_DISTANCE,
             min_quality: crate::hash::USEFUL_QUALITY,
             kind: Kind::Harmful,
+            quorum: 1,
+            at_most: Verdict::Ban,
             enabled: true,
             until: None,
         }

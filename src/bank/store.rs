@@ -15,6 +15,7 @@ use super::dense::{self, Chosen, Frame};
 use super::file::{self, Fault};
 use super::{Bank, BankError, BankName, Import, Imported, Kind, Provenance, Settings, Signal};
 use crate::clock::Timestamp;
+use crate::decision::Verdict;
 use crate::finding::Opinion;
 
 /// The ending of a bank's file.
@@ -58,6 +59,10 @@ pub struct Changes {
     pub min_quality: Option<u8>,
     /// See [`Settings::kind`].
     pub kind: Option<Kind>,
+    /// See [`Settings::quorum`].
+    pub quorum: Option<u32>,
+    /// See [`Settings::at_most`].
+    pub at_most: Option<Verdict>,
     /// See [`Settings::enabled`].
     pub enabled: Option<bool>,
     /// See [`Settings::until`].
@@ -368,6 +373,8 @@ impl Changes {
             max_distance: self.max_distance.unwrap_or(settings.max_distance),
             min_quality: self.min_quality.unwrap_or(settings.min_quality),
             kind: self.kind.unwrap_or(settings.kind),
+            quorum: self.quorum.unwrap_or(settings.quorum),
+            at_most: self.at_most.unwrap_or(settings.at_most),
             enabled: self.enabled.unwrap_or(settings.enabled),
             until: self.until.unwrap_or(settings.until),
         }

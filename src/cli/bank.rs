@@ -61,6 +61,7 @@ A running Sluicegate sees a change when it is started again.";
 #[derive(Debug, Subcommand)]
 enum Command {
     Create(edit::CreateArgs),
+    Set(edit::SetArgs),
     Add(add::AddArgs),
     Import(exchange::ImportArgs),
     Export(exchange::ExportArgs),
@@ -136,6 +137,7 @@ pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCo
     let store = Store::open(&args.folder.banks)?;
     let (answers, failures) = match &args.command {
         Command::Create(create) => one(edit::create(&store, create)),
+        Command::Set(set) => one(edit::set(&store, set)),
         Command::Add(add_args) => add::add(&store, add_args),
         Command::Import(import) => exchange::import(&store, import),
         Command::Export(export) if export.to.is_none() => {

@@ -1,7 +1,8 @@
-//! `sluicegate bank create`, `remove`, `enable` and `disable`.
+//! `sluicegate bank create`, `set`, `remove`, `enable` and `disable`.
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
@@ -33,6 +34,31 @@ pub(super) fn create(store: &Store, args: &CreateArgs) -> anyhow::Result<Answer>
     Ok(Answer {
         text: format!("{name}: made (revision {revision})"),
         json: json!({ "bank": name, "revision": revision, "enabled": !args.disabled }),
+    })
+}
+
+/// Change what a bank says of itself.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sluicegate bank set attack-2026-11 --until never --quorum 2
+  sluicegate bank set unreviewed --at-most hold")]
+pub(super) struct SetArgs {
+    /// The bank.
+    name: BankName,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn set(store: &Store, args: &SetArgs) -> anyhow::Result<Answer> {
+    let (name, changes) = (&args.name, args.settings.changes());
+    if changes == Changes::default() {
+        bail!("nothing to set for `{name}`: give what is to change, such as --at-most hold");
+    }
+    let revision = store.set(name, &changes, Clock::system().now())?;
+    Ok(Answer {
+        text: format!("{name}: set (revision {revision})"),
+        json: json!({ "bank": name, "revision": revision }),
     })
 }
 

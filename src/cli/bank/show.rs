@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use crate::bank::{Bank, Kind, Provenance};
 use crate::clock::Timestamp;
+use crate::decision::Verdict;
 
 pub(super) fn listed(bank: &Bank) -> Answer {
     let (signals, files) = (bank.signals().len(), sources(bank).len());
@@ -15,6 +16,12 @@ pub(super) fn listed(bank: &Bank) -> Answer {
     let mut parts = vec![format!("{}: {signals} signals of {files} files, revision {}", bank.name(), bank.revision())];
     if settings.kind == Kind::Benign {
         parts.push("benign".to_owned());
+    }
+    if settings.quorum > 1 {
+        parts.push(format!("quorum {}", settings.quorum));
+    }
+    if settings.at_most < Verdict::Ban {
+        parts.push(format!("at most {}", settings.at_most));
     }
     if !settings.enabled {
         parts.push("disabled".to_owned());
@@ -36,7 +43,8 @@ fn summary(bank: &Bank) -> Value {
     json!({
         "bank": bank.name(), "revision": bank.revision(), "created": bank.created().to_string(),
         "description": settings.description, "label": settings.label, "max_distance": settings.max_distance,
-        "min_quality": settings.min_quality, "kind": settings.kind, "enabled": settings.enabled,
+        "min_quality": settings.min_quality, "kind": settings.kind, "quorum": settings.quorum,
+        "at_most": settings.at_most, "enabled": settings.enabled,
         "until": settings.until.map(|until| until.to_string()), "signals": bank.signals().len(),
         "files": sources(bank).len(),
     })
@@ -49,6 +57,8 @@ pub(super) fn shown(bank: &Bank) -> Answer {
         format!("description   {}", settings.description),
         format!("label         {}", settings.label),
         format!("kind          {}", settings.kind),
+        format!("quorum        {} distinct pictures", settings.quorum),
+        format!("at most       {}", settings.at_most),
         format!("enabled       {}", if settings.enabled { "yes" } else { "no" }),
         format!("until         {}", settings.until.map_or_else(|| "never ends".to_owned(), |until| until.to_string())),
         format!("max distance  {} bits", settings.max_distance),
