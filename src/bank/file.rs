@@ -1,14 +1,14 @@
 //! The form of a bank on disk: lines of JSON that a person can read, closed by a digest.
 //!
 //! ```text
-//! {"format":"sluicegate-bank","version":2,"name":"demo",...,"revision":3,"created":"2026-11-21T22:39:00Z"}
+//! {"format":"sluicegate-bank","version":3,"name":"demo",...,"revision":3,"created":"2026-11-21T22:39:00Z"}
 //! {"id":1,"hash":"<64 hexadecimal digits>","quality":100,"opinion":"positive","provenance":{...},...}
 //! ...
 //! {"signals":1,"sha256":"<digest of every byte before this line>"}
 //! ```
 //!
-//! Version 1, which knew neither kind, enabled, until nor record, is still read; what is written is version 2, which a
-//! release that knows version 1 only refuses by name.
+//! Version 1, which knew neither kind, enabled, until nor record, and version 2, which had no quarantine, are still read;
+//! what is written is version 3, which earlier releases refuse by name.
 //!
 //! A file is either exactly what was written, or refused. The digest finds accidents, not forgers: whoever may write the
 //! folder may write a bank.
@@ -18,13 +18,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::quarantine::Quarantined;
 use super::signal::{rfc3339, rfc3339_option};
 use super::{Bank, BankName, Kind, Settings, Signal};
 use crate::clock::Timestamp;
 use crate::decision::Verdict;
 
 const FORMAT: &str = "sluicegate-bank";
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +50,8 @@ struct Header {
     revision: u64,
     #[serde(with = "rfc3339")]
     created: Timestamp,
+    #[serde(default, skip_serializing_if = "Quarantined::is_empty")]
+    quarantined: Quarantined,
 }
 
 /// A bank of version 1 had no other way.
@@ -122,6 +125,7 @@ pub(super) fn encode(bank: &Bank) -> Result<Vec<u8>, serde_json::Error> {
         until,
         revision: bank.revision(),
         created: bank.created(),
+        quarantined: bank.quarantined.clone(),
     };
     let mut bytes = Vec::new();
     line(&mut bytes, &header)?;
@@ -189,7 +193,8 @@ pub fn decode(bytes: &[u8]) -> Result<Bank, Fault> {
         enabled: header.enabled,
         until: header.until,
     };
-    Ok(Bank::new(header.name, settings, header.revision, header.created, signals))
+    let bank = Bank::new(header.name, settings, header.revision, header.created, signals);
+    Ok(bank.with_quarantined(header.quarantined))
 }
 
 fn begins_like_a_bank(first: &[u8]) -> bool {
@@ -202,6 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bank::Quarantine;
     use crate::hash::PdqHash;
 
     fn bank(signals: u64) -> Bank {
@@ -218,7 +224,9 @@ mod tests {
             ..Settings::default()
         };
         let created = Timestamp::from_millis(5);
+        let quarantine = Quarantine { since: Timestamp::from_millis(9), reason: "a test card".to_owned() };
         Bank::new("demo".parse().unwrap(), settings, 7, created, (1..=signals).map(signal).collect())
+            .with_quarantined((1..signals).map(|id| (id, quarantine.clone())).collect())
     }
 
     #[test]
@@ -229,6 +237,7 @@ mod tests {
             assert_eq!(read.settings(), written.settings());
             assert_eq!((read.revision(), read.created()), (written.revision(), written.created()));
             assert_eq!(read.signals(), written.signals());
+            assert!(read.quarantine().eq(written.quarantine()));
         }
     }
 
@@ -250,7 +259,7 @@ mod tests {
         assert_eq!((bank.settings().quorum, bank.settings().at_most), (1, Verdict::Ban));
         assert_eq!((bank.signals()[0].quality, bank.signals()[0].record.as_deref()), (Some(90), None));
         let rewritten = encode(&bank).unwrap();
-        assert!(rewritten.starts_with(br#"{"format":"sluicegate-bank","version":2,"#));
+        assert!(rewritten.starts_with(br#"{"format":"sluicegate-bank","version":3,"#));
         assert_eq!(decode(&rewritten).unwrap().signals(), bank.signals());
     }
 
@@ -288,7 +297,7 @@ mod tests {
             ("\n".to_owned(), Fault::CutShort),
             ("hello\nworld\n".to_owned(), Fault::Foreign),
             (text.replacen(FORMAT, "somebody-elses", 1), Fault::Foreign),
-            (text.replacen(r#""version":2"#, r#""version":3,"new":true"#, 1), Fault::Newer(3)),
+            (text.replacen(r#""version":3"#, r#""version":4,"new":true"#, 1), Fault::Newer(4)),
             (text.replacen("positive", "negative", 1), Fault::Altered),
             (format!("{header}\n{footer}"), Fault::Altered),
         ] {

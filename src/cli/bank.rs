@@ -78,6 +78,7 @@ enum Command {
         signals: bool,
     },
     Remove(edit::RemoveArgs),
+    Release(edit::ReleaseArgs),
     /// Have streams compared with a bank again.
     #[command(after_help = "Example:\n  sluicegate bank enable attack-2026-11")]
     Enable {
@@ -152,6 +153,7 @@ pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCo
         Command::Show { name, signals: false } => each_bank(&store, std::slice::from_ref(name), show::shown),
         Command::Show { name, signals: true } => each_bank(&store, std::slice::from_ref(name), show::with_signals),
         Command::Remove(remove) => one(edit::remove(&store, remove)),
+        Command::Release(release) => one(edit::release(&store, release)),
         Command::Enable { name } => one(edit::enable(&store, name, true)),
         Command::Disable { name } => one(edit::enable(&store, name, false)),
         Command::Test(test) => bench::test(&store, test),

@@ -1,4 +1,4 @@
-//! `sluicegate bank create`, `set`, `remove`, `enable` and `disable`.
+//! `sluicegate bank create`, `set`, `remove`, `release`, `enable` and `disable`.
 
 use std::path::PathBuf;
 
@@ -100,5 +100,27 @@ pub(super) fn remove(store: &Store, args: &RemoveArgs) -> anyhow::Result<Answer>
     Ok(Answer {
         text: format!("{name}: {signals} signals removed (revision {revision})"),
         json: json!({ "bank": name, "removed": signals, "revision": revision }),
+    })
+}
+
+/// Let signals that were set aside count again.
+///
+/// A signal that matches many unrelated streams is set aside by itself: look at what it was taken from before you release it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sluicegate bank release demo --id 17")]
+pub(super) struct ReleaseArgs {
+    /// The bank.
+    name: BankName,
+    /// The number of a signal that `sluicegate bank show` lists as set aside; may be repeated.
+    #[arg(long = "id", value_name = "NUMBER", required = true)]
+    ids: Vec<u64>,
+}
+
+pub(super) fn release(store: &Store, args: &ReleaseArgs) -> anyhow::Result<Answer> {
+    let ReleaseArgs { name, ids } = args;
+    let revision = store.release(name, ids, Clock::system().now())?;
+    Ok(Answer {
+        text: format!("{name}: {} signals released (revision {revision})", ids.len()),
+        json: json!({ "bank": name, "released": ids, "revision": revision }),
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Answer;
-use crate::bank::{Bank, Kind, Provenance};
+use crate::bank::{Bank, Kind, Provenance, Quarantine};
 use crate::clock::Timestamp;
 use crate::decision::Verdict;
 
@@ -46,8 +46,13 @@ fn summary(bank: &Bank) -> Value {
         "min_quality": settings.min_quality, "kind": settings.kind, "quorum": settings.quorum,
         "at_most": settings.at_most, "enabled": settings.enabled,
         "until": settings.until.map(|until| until.to_string()), "signals": bank.signals().len(),
-        "files": sources(bank).len(),
+        "files": sources(bank).len(), "quarantined": set_aside(bank),
     })
+}
+
+fn set_aside(bank: &Bank) -> Vec<Value> {
+    let told = |(id, Quarantine { since, reason }): (u64, &Quarantine)| json!({ "id": id, "since": since.to_string(), "reason": reason });
+    bank.quarantine().map(told).collect()
 }
 
 pub(super) fn shown(bank: &Bank) -> Answer {
@@ -66,6 +71,9 @@ pub(super) fn shown(bank: &Bank) -> Answer {
         format!("revision      {}, created {}", bank.revision(), bank.created()),
         format!("signals       {}", bank.signals().len()),
     ];
+    for (id, Quarantine { since, reason }) in bank.quarantine() {
+        lines.push(format!("set aside     signal {id} since {since}: {reason}"));
+    }
     let mut files = Vec::new();
     for (Provenance { file, sha256 }, source) in sources(bank) {
         let last = source.last.as_secs_f64();

@@ -359,3 +359,19 @@ fn what_hash_writes_can_be_imported_and_is_matched() {
         assert!(refused.contains("is neither a file nor a hash: a PDQ hash is 64 hexadecimal digits"), "{refused}");
     }
 }
+
+#[test]
+fn a_signal_set_aside_is_shown_and_released() {
+    let desk = Desk::new();
+    desk.picture("a.png", 1);
+    desk.bank("add demo a.png").unwrap();
+    let store = Store::open(&desk.path("banks")).unwrap();
+    let at = crate::clock::Timestamp::from_millis(1_900_000_000_000);
+    store.quarantine(&"demo".parse().unwrap(), &[1], "fired on 40 streams", at).unwrap();
+    let shown = desk.bank("show demo").unwrap();
+    assert!(shown.contains("set aside     signal 1 since 2030-03-17T17:46:40.000Z: fired on 40 streams\n"), "{shown}");
+    assert_eq!(desk.json("show demo")["results"][0]["quarantined"][0]["id"], json!(1));
+    assert!(desk.bank("release demo --id 2").unwrap_err().contains("nothing in `demo` is signal 2 in quarantine"));
+    assert_eq!(desk.bank("release demo --id 1").unwrap(), "demo: 1 signals released (revision 3)\n");
+    assert_eq!(desk.json("show demo")["results"][0]["quarantined"], json!([]));
+}
