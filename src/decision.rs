@@ -62,6 +62,9 @@ pub struct Decision {
     pub verdict: Verdict,
     /// The rule that decided.
     pub rule: Arc<str>,
+    /// The bank without whose cap the rule would have been severer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capped_by: Option<Arc<str>>,
     /// SHA-256 of the policy in force, hexadecimal.
     pub policy: Arc<str>,
     /// When.
@@ -135,8 +138,8 @@ impl Lane {
 pub struct Job {
     /// The action's identifier: stable over retries and restarts.
     pub id: Uuid,
-    /// The decision that asked for it.
-    pub decision: Uuid,
+    /// The decision that asked for it; `None`: no decision did, such as for word of a signal that was set aside.
+    pub decision: Option<Uuid>,
     /// What to do.
     pub action: Action,
     /// How many attempts were begun before this one.

@@ -38,6 +38,7 @@ fn the_decision() -> Decision {
         session: session(),
         verdict: Verdict::Cut,
         rule: "known".into(),
+        capped_by: None,
         policy: "00".into(),
         decided: Timestamp::from_millis(9),
         evidence: Vec::new(),

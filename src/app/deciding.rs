@@ -156,7 +156,8 @@ impl Deciding {
             return None;
         }
         let rule = STANDING_DENY.into();
-        let judgement = Judgement { session, verdict: Verdict::Cut, rule, decided, evidence: Vec::new() };
+        let judgement =
+            Judgement { session, verdict: Verdict::Cut, rule, capped_by: None, decided, evidence: Vec::new() };
         // A deny of its own would go on for ever while somebody keeps trying, and outlive the one that is lifted.
         Some(Unrecorded { deny: None, ..self.decide(judgement) })
     }
@@ -178,9 +179,9 @@ impl Deciding {
     }
 
     fn decide(&mut self, judgement: Judgement) -> Unrecorded {
-        let Judgement { session, verdict, rule, decided, evidence } = judgement;
+        let Judgement { session, verdict, rule, capped_by, decided, evidence } = judgement;
         let policy = self.policy.digest();
-        let decision = Decision { id: Uuid::now_v7(), session, verdict, rule, policy, decided, evidence };
+        let decision = Decision { id: Uuid::now_v7(), session, verdict, rule, capped_by, policy, decided, evidence };
         let deny = verdict.closes().then(|| self.deny(&decision));
         let mut actions = Vec::new();
         if verdict.closes() && self.closed.insert(decision.session.clone(), None) != Some(None) {
@@ -222,13 +223,14 @@ impl Deciding {
     }
 
     fn announce(&self, decision: &Decision) {
-        let Decision { id, session, verdict, rule, decided, evidence, .. } = decision;
+        let Decision { id, session, verdict, rule, capped_by, decided, evidence, .. } = decision;
         self.telling.metrics.verdict(verdict.word(), rule);
         let findings = evidence.len();
+        let capped = capped_by.as_ref().map(|bank| format!("by bank {bank}"));
         if verdict.closes() {
-            warn!(%session, %verdict, %rule, findings, decision = %id, "verdict");
+            warn!(%session, %verdict, %rule, findings, capped, decision = %id, "verdict");
         } else {
-            info!(%session, %verdict, %rule, findings, decision = %id, "verdict");
+            info!(%session, %verdict, %rule, findings, capped, decision = %id, "verdict");
         }
         let happening = Happening::Verdict { decision: *id, verdict: *verdict, rule: Arc::clone(rule) };
         self.telling.tell(*decided, &session.stream, happening);

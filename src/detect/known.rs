@@ -61,6 +61,9 @@ fn matched(bank: &Bank, pdq: &Pdq) -> Option<Match> {
         opinion: signal.opinion,
         provenance: signal.provenance.to_string().into(),
         banked_at: signal.banked_at,
+        quorum: bank.settings().quorum,
+        at_most: bank.settings().at_most,
+        quarantined: bank.quarantined(signal.id).is_some(),
     })
 }
 
@@ -73,6 +76,7 @@ mod tests {
     use super::*;
     use crate::bank::{Settings, Signal};
     use crate::clock::Timestamp;
+    use crate::decision::Verdict;
     use crate::finding::Opinion;
     use crate::hash::PdqHash;
     use crate::picture::{ColourRange, Plane};
@@ -143,6 +147,9 @@ mod tests {
                 opinion: Opinion::Disputed,
                 provenance: format!("clip.mp4 sha256:{}", "ab".repeat(32)).into(),
                 banked_at: Some(Duration::from_secs(3)),
+                quorum: 1,
+                at_most: Verdict::Ban,
+                quarantined: false,
             }]
         );
     }

@@ -22,6 +22,7 @@ fn decision() -> Decision {
         session: Session { stream: StreamId::new("main", "live", "a&\"b"), id: "17".into() },
         verdict: Verdict::Cut,
         rule: "known".into(),
+        capped_by: None,
         policy: "0123".into(),
         decided: Timestamp::from_millis(1_552_616_400_123),
         evidence: Vec::new(),

@@ -60,6 +60,9 @@ fn found(session: Session, signal: u64, at: Timestamp) -> Notice {
         opinion: Opinion::Positive,
         provenance: "clip".into(),
         banked_at: None,
+        quorum: 1,
+        at_most: Verdict::Ban,
+        quarantined: false,
     });
     Notice::Found(Finding { session, sequence: signal, pts: None, arrived: at, found: at, observation })
 }
@@ -124,7 +127,7 @@ fn enforcing_a_deny_neither_prolongs_it_nor_outlives_its_lifting() {
 fn a_severer_verdict_does_not_kick_a_second_time_while_the_first_kick_is_under_way() {
     let (mut deciding, _folder) = deciding();
     let Unrecorded { decision, .. } = deciding.cut(&session("7"));
-    let Decision { session, rule, decided, evidence, .. } = decision;
-    let ban = deciding.decide(Judgement { session, verdict: Verdict::Ban, rule, decided, evidence });
+    let Decision { session, rule, capped_by, decided, evidence, .. } = decision;
+    let ban = deciding.decide(Judgement { session, verdict: Verdict::Ban, rule, capped_by, decided, evidence });
     assert!(ban.actions.is_empty() && ban.deny.unwrap().until.is_none());
 }
