@@ -16,6 +16,7 @@
 mod aligned;
 mod error;
 mod policy;
+pub mod quarantine;
 mod rule;
 mod terms;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The judge's behaviour as text timelines, and against a slow and obvious twin.
 
 mod aligned;
+mod quarantine;
 mod slow;
 mod terms;
 
