@@ -73,6 +73,21 @@ pub struct Decision {
     pub evidence: Vec<Finding>,
 }
 
+/// A signal of a bank was set aside by itself, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// The bank.
+    pub bank: Arc<str>,
+    /// The signal's identifier within it.
+    pub signal: u64,
+    /// Where the signal comes from.
+    pub provenance: Arc<str>,
+    /// In which streams it fired alone, sorted.
+    pub streams: Vec<StreamId>,
+    /// Within which time.
+    pub within: Duration,
+}
+
 /// A standing refusal to publish under a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deny {

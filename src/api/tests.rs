@@ -161,7 +161,7 @@ impl Served {
     }
 
     fn happens(&self, happening: Happening) {
-        let event = Event { at: Timestamp::from_millis(3), stream: "main/live/key".into(), happening };
+        let event = Event { at: Timestamp::from_millis(3), stream: Some("main/live/key".into()), happening };
         self.backend.events.send(event).unwrap();
     }
 }

@@ -12,15 +12,17 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::quarantining::Alarms;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
 use crate::act::outbox::Bell;
-use crate::act::webhook::{self, Webhook};
+use crate::act::webhook::{self, Topic, Webhook};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, Decision, Deny, Verdict};
 use crate::finding::{Finding, Observation};
+use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Judgement, Policy};
 use crate::ledger::Ledger;
 use crate::media_server::Admission;
@@ -58,6 +60,15 @@ pub(super) enum Notice {
         /// When.
         at: Timestamp,
     },
+    /// The file of a bank has it that these signals are set aside.
+    SetAside {
+        /// The bank.
+        bank: Arc<str>,
+        /// The signals.
+        signals: Vec<u64>,
+        /// The bank's revision with that.
+        revision: u64,
+    },
     /// Everything before this was said; end.
     Close,
 }
@@ -65,6 +76,8 @@ pub(super) enum Notice {
 /// What the judge's thread owns and what it hands on to.
 pub(super) struct Deciding {
     pub(super) judge: Judge,
+    pub(super) ward: Ward,
+    pub(super) alarms: Alarms,
     pub(super) policy: Arc<Policy>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) gate: Arc<Gate>,
@@ -102,6 +115,7 @@ impl Deciding {
             let now = self.clock.now();
             if ended || now.since(ticked) >= TICK {
                 self.judge.expire(now);
+                self.set_aside(now);
                 self.closed.retain(|_, ended| ended.is_none_or(|ended| now.since(ended) < REMEMBERED));
                 self.catch_up(&mut unrecorded);
                 // Asked only now: a ledger that is locked takes seconds to say so, and notices must be heard in between.
@@ -128,13 +142,19 @@ impl Deciding {
 
     fn weigh(&mut self, notice: Notice) -> Option<Unrecorded> {
         match notice {
-            Notice::Found(finding) => {
+            Notice::Found(mut finding) => {
+                self.ward.admit(&mut finding);
                 self.tell_of(&finding);
                 let judgement = self.judge.observe(finding)?;
                 Some(self.decide(judgement))
             }
             Notice::Ended(session, at) => {
                 self.judge.end(&session, at);
+                self.ward.end(&session, at);
+                None
+            }
+            Notice::SetAside { bank, signals, revision } => {
+                self.ward.kept(&bank, &signals, revision);
                 None
             }
             Notice::Close => None,
@@ -188,11 +208,22 @@ impl Deciding {
             actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
         }
         let body = webhook::body(&decision, &self.source);
-        for webhook in self.webhooks.iter().filter(|webhook| webhook.wants(verdict)) {
+        for webhook in
+            self.webhooks.iter().filter(|webhook| Topic::of(verdict).is_some_and(|topic| webhook.wants(topic)))
+        {
             let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.clone() };
             actions.push((Uuid::now_v7(), action));
         }
         Unrecorded { decision, deny, actions }
+    }
+
+    /// Sets aside what fires alone in too many streams, and says so everywhere.
+    fn set_aside(&mut self, now: Timestamp) {
+        let fresh = self.ward.tick(now);
+        self.alarms.raise(fresh, now, &self.telling, &self.webhooks, &self.source);
+        if self.alarms.announce(&self.ledger, &self.telling) {
+            self.bell.ring();
+        }
     }
 
     fn deny(&self, decision: &Decision) -> Deny {

@@ -20,6 +20,10 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
     problems.extend(repeated("webhook", config.webhook.iter().map(|webhook| &*webhook.name)));
     problems.extend(config.webhook.iter().enumerate().filter_map(|(number, webhook)| secret(number, webhook)));
     problems.extend(policy(&config.policy));
+    let quarantine = config.banks.quarantine.problems().into_iter();
+    problems.extend(quarantine.map(|(key, message)| {
+        (["banks", "quarantine", key].map(Step::from).into(), format!("`banks.quarantine.{key}`: {message}"))
+    }));
     let api = config.api.problems().into_iter();
     problems.extend(api.map(|(key, message)| (vec![Step::from("api"), Step::from(key)], message)));
     problems

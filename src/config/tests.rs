@@ -156,7 +156,7 @@ fn each_default_that_init_shows_is_the_default() {
     let kept = kept.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| examples.contains(&key)));
     let shown = Config::parse(&kept.collect::<Vec<_>>().join("\n"), "template").unwrap();
     assert_eq!(shown.webhook.len(), 1);
-    assert_eq!(shown.webhook[0].events.len(), 3);
+    assert_eq!(shown.webhook[0].events.len(), 4);
     let server = vec![servers::Config::local("main", servers::Kind::NginxRtmp)];
     let defaults = Config { server, webhook: shown.webhook.clone(), ..Config::default() };
     assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
@@ -186,6 +186,10 @@ fn what_no_section_can_check_alone_is_checked() {
             "4:1: [[webhook]] `w`: more than one secret is set",
         ),
         ("[api]\nlisten = '0.0.0.0:8410'", "5:10: `0.0.0.0:8410` can be reached from other machines; listen on"),
+        (
+            "[banks.quarantine]\nstreams = 1",
+            "5:11: `banks.quarantine.streams`: one stream is not many: write 2 or more",
+        ),
         ("[policy]\ndeny_for = '0s'", "4:1: [policy]: `deny_for` is zero"),
         (
             "[[policy.rule]]\nname = 'a'\nwithin = '4s'\nverdict = 'cut'",

@@ -27,6 +27,7 @@ use serde::Deserialize;
 
 use crate::clock::Timestamp;
 use crate::config::duration;
+use crate::decision::SetAside;
 use crate::finding::{Finding, Match, Observation, Opinion};
 use crate::stream::{Session, StreamId};
 
@@ -87,21 +88,6 @@ impl Config {
         }
         problems
     }
-}
-
-/// A signal that was set aside just now, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAside {
-    /// The bank.
-    pub bank: Arc<str>,
-    /// The signal's identifier within it.
-    pub signal: u64,
-    /// Where the signal comes from.
-    pub provenance: Arc<str>,
-    /// In which streams it fired alone, sorted.
-    pub streams: Vec<StreamId>,
-    /// Within which time.
-    pub within: Duration,
 }
 
 /// Streams of one name on one server are one: the server and the name.

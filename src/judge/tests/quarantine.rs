@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::judge::quarantine::{CROWD, Config, SIGHTINGS, SetAside, Ward};
+use crate::decision::SetAside;
+use crate::judge::quarantine::{CROWD, Config, SIGHTINGS, Ward};
 
 /// Three streams, alone for two seconds, within a minute.
 fn config() -> Config {
