@@ -9,6 +9,7 @@ pub mod duration;
 mod checks;
 mod document;
 mod keys;
+mod rules;
 mod summary;
 #[cfg(test)]
 mod tests;
