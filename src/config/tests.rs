@@ -250,6 +250,7 @@ fn a_rule_that_its_bank_does_not_let_hold_is_a_warning_with_the_way_out() {
     let long_ago = Some(Some(Timestamp::from_millis(1_552_616_400_123)));
     for (change, said) in [
         (Changes::default(), ""),
+        (Changes { at_most: Some(Verdict::Cut), quorum: Some(2), ..Changes::default() }, ""),
         (
             Changes { enabled: Some(false), ..Changes::default() },
             "rule `r` is about the bank `demo`, which is disabled: it cannot hold until `sluicegate bank enable demo`",

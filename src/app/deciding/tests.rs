@@ -141,6 +141,22 @@ fn alone(stream: &str, at: Timestamp) -> Notice {
 }
 
 #[test]
+fn a_capped_bank_hides_nobody_from_the_record_and_cuts_nobody() {
+    let (mut deciding, _folder) = deciding();
+    let now = deciding.clock.now();
+    let said = (1..=4).find_map(|signal| {
+        let Notice::Found(mut finding) = found(session("7"), signal, now) else { unreachable!() };
+        let Observation::Match(seen) = &mut finding.observation else { unreachable!() };
+        seen.at_most = Verdict::Hold;
+        deciding.settle(Notice::Found(finding))
+    });
+    let Unrecorded { decision, deny, actions } = said.unwrap();
+    assert_eq!((decision.verdict, decision.capped_by.as_deref()), (Verdict::Hold, Some("demo")));
+    assert!(deny.is_none() && actions.is_empty(), "{actions:?}");
+    assert_eq!(deciding.ledger.decisions(9).unwrap(), [decision]);
+}
+
+#[test]
 fn a_signal_set_aside_is_told_everywhere_and_handed_on_to_its_bank() {
     let (mut deciding, _folder) = deciding();
     let (to_keep, kept) = bounded(1);
