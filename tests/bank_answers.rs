@@ -58,6 +58,7 @@ fn every_answer_in_json_is_one_object_with_the_fields_that_are_documented() {
         ("bank show", "demo --signals"),
         ("bank verify", "demo"),
         ("bank test", "demo clip.mp4"),
+        ("bank set", "demo --quorum 2"),
         ("bank disable", "demo"),
         ("bank enable", "demo"),
         ("hash", "a.png"),

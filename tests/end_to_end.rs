@@ -261,6 +261,64 @@ fn a_server_that_is_away_is_said_so_and_picked_up_when_it_is_back() {
     events.wait(0, "the stream to be inspected", PATIENCE, inspected).unwrap();
 }
 
+/// A title card slipped into the bank, and the banked video goes round, both in as many streams.
+#[test]
+fn a_signal_that_fires_alone_in_many_streams_is_set_aside_and_a_storm_of_the_banked_video_is_not() {
+    let (nginx, mut sluicegate) = beside_nginx(Hooks::On);
+    let still = "mandelbrot=size=854x480:rate=25,trim=end_frame=1,loop=loop=-1:size=1,setpts=N/25/TB";
+    let codec = "-t 10 -c:v libx264 -preset veryfast -pix_fmt yuv420p -g 50 -keyint_min 50";
+    let card = encoded("title-card", &format!("-f lavfi -i {still} {codec}"));
+    let picture = sluicegate.folder().join("card.png");
+    let ffmpeg = |command: &mut std::process::Command| command.status().unwrap().success();
+    assert!(ffmpeg(
+        std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(&card)
+            .args(["-frames:v", "1"])
+            .arg(&picture)
+    ));
+    sluicegate.command(&["bank", "add", "demo", &picture.display().to_string()]).unwrap();
+    sluicegate.configure(&nginx, POLICY, "[banks.quarantine]\nstreams = 3\nalone_for = \"4s\"").unwrap();
+    sluicegate.start().unwrap();
+    let events = sluicegate.events().unwrap();
+    let mut cards = ["card-a", "card-b", "card-c"].map(|name| publish(&nginx, &card, name));
+    let names = ["storm-a", "storm-b", "storm-c"];
+    let turning = clips::incident(Duration::ZERO).unwrap();
+    let mut storm = names.map(|name| publish(&nginx, &turning, name));
+
+    for (publisher, name) in storm.iter_mut().zip(names) {
+        await_verdict(&events, name, "cut");
+        assert!(!publisher.wait(PATIENCE).unwrap().success());
+    }
+    let set_aside = |event: &Value| event["type"] == "signal_quarantined";
+    let (_, alarm) = events.wait(0, "the signal to be set aside", PATIENCE, set_aside).unwrap();
+    assert_eq!(alarm["streams"], serde_json::json!(["main/live/card-a", "main/live/card-b", "main/live/card-c"]));
+    assert!(alarm["provenance"].as_str().unwrap().starts_with("card.png"), "{alarm}");
+    // In the bank too, which is in force again by now: the match says so by itself.
+    let kept = rig::until("the bank to say so", PATIENCE, || {
+        let told = sluicegate.command(&["bank", "show", "demo", "--json"]).unwrap();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let quarantined = told["results"][0]["quarantined"].as_array().unwrap().clone();
+        (!quarantined.is_empty()).then_some((quarantined, told["results"][0]["revision"].clone()))
+    });
+    let (quarantined, revision) = kept.unwrap();
+    assert_eq!(quarantined.len(), 1);
+    assert_eq!(quarantined[0]["id"], alarm["signal"]);
+    let marked = |event: &Value| {
+        event["observation"]["bank_revision"] == revision && event["observation"]["quarantined"] == true
+    };
+    events.wait(0, "a match that is marked by the bank in force", PATIENCE, marked).unwrap();
+    assert!(cards.iter_mut().all(Publisher::is_running), "somebody with a title card was cut");
+    assert!(
+        !events
+            .all()
+            .iter()
+            .any(|event| event["type"] == "verdict" && event["stream"].as_str().unwrap().contains("card"))
+    );
+    let counted = sluicegate.metric("sluicegate_signals_quarantined_total{bank=\"demo\"}").unwrap();
+    assert!((counted - 1.0).abs() < 0.5, "{counted}");
+}
+
 fn encoded(name: &str, args: &str) -> PathBuf {
     clips::encode(name, |to| {
         let words = args.split(' ').map(String::from);

@@ -63,6 +63,7 @@ A running Sluicegate has a change in force within a second.";
 #[derive(Debug, Subcommand)]
 enum Command {
     Create(edit::CreateArgs),
+    Set(edit::SetArgs),
     Add(add::AddArgs),
     Import(exchange::ImportArgs),
     Export(exchange::ExportArgs),
@@ -79,6 +80,7 @@ enum Command {
         signals: bool,
     },
     Remove(edit::RemoveArgs),
+    Release(edit::ReleaseArgs),
     /// Have streams compared with a bank again.
     #[command(after_help = "Example:\n  sluicegate bank enable attack-2026-11")]
     Enable {
@@ -156,6 +158,7 @@ pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCo
 fn results(store: &Store, command: &Command) -> Results {
     match command {
         Command::Create(create) => one(edit::create(store, create)),
+        Command::Set(set) => one(edit::set(store, set)),
         Command::Add(add_args) => add::add(store, add_args),
         Command::Import(import) => exchange::import(store, import),
         Command::Export(export) => one(exchange::export(store, export)),
@@ -163,6 +166,7 @@ fn results(store: &Store, command: &Command) -> Results {
         Command::Show { name, signals: false } => each_bank(store, Ok(vec![name.clone()]), show::shown),
         Command::Show { name, signals: true } => each_bank(store, Ok(vec![name.clone()]), show::with_signals),
         Command::Remove(remove) => one(edit::remove(store, remove)),
+        Command::Release(release) => one(edit::release(store, release)),
         Command::Enable { name } => one(edit::enable(store, name, true)),
         Command::Disable { name } => one(edit::enable(store, name, false)),
         Command::Test(test) => bench::test(store, test),
