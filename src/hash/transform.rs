@@ -5,6 +5,7 @@
 
 use super::filter::{SIDE, Small};
 use super::pdq_hash::PdqHash;
+use super::slack::Slack;
 
 /// Frequencies kept in each direction.
 const FREQUENCIES: usize = 16;
@@ -12,14 +13,29 @@ const FREQUENCIES: usize = 16;
 /// The 128th smallest of 256 coefficients, counted from 0: the lower median.
 const LOWER_MEDIAN: usize = FREQUENCIES * FREQUENCIES / 2 - 1;
 
-/// How much a picture shows: the sum of the differences between neighbours, each cut down to a whole percentage.
+/// How much a picture shows: the sum of the differences between neighbours, each cut down to a whole percentage. Nothing
+/// where that is another for other differences within the slack.
 #[inline(always)]
-pub(super) fn quality(small: &Small) -> u8 {
-    let difference = |u: &f32, v: &f32| (((u - v) * 100.0 / 255.0) as i32).unsigned_abs();
-    let down = small.iter().zip(&small[1..]).flat_map(|(row, below)| row.iter().zip(below));
-    let across = small.iter().flat_map(|row| row.iter().zip(&row[1..]));
-    let sum: u32 = down.chain(across).map(|(u, v)| difference(u, v)).sum();
-    u8::try_from((sum / 90).min(100)).unwrap_or(100)
+pub(super) fn quality(small: &Small, slack: Slack) -> Option<u8> {
+    let (mut least, mut most) = (0, 0);
+    for (row, below) in small.iter().zip(&small[1..]) {
+        add_differences(row, below, slack, &mut least, &mut most);
+    }
+    for row in small {
+        add_differences(row, &row[1..], slack, &mut least, &mut most);
+    }
+    let [least, most] = [least, most].map(|sum: i32| (sum / 90).min(100));
+    (least == most).then_some(u8::try_from(most).unwrap_or(100))
+}
+
+#[inline(always)]
+fn add_differences(line: &[f32], beside: &[f32], slack: Slack, least: &mut i32, most: &mut i32) {
+    let slack = slack.difference * 100.0 / 255.0;
+    for (u, v) in line.iter().zip(beside) {
+        let percentage = ((u - v) * 100.0 / 255.0).abs();
+        *least += (percentage - slack).max(0.0) as i32;
+        *most += (percentage + slack) as i32;
+    }
 }
 
 /// The transform's matrix, 16x64: the 16 lowest frequencies but for the mean.
@@ -45,24 +61,31 @@ impl Default for Dct {
 }
 
 impl Dct {
-    /// A bit for each coefficient, set where it is greater than the lower median.
+    /// A bit for each coefficient, set where it is greater than the lower median. Nothing where that is another for
+    /// other coefficients within the slack.
     #[inline(always)]
-    pub(super) fn hash(&self, small: &Small) -> PdqHash {
+    pub(super) fn hash(&self, small: &Small, slack: Slack) -> Option<PdqHash> {
         let coefficients = self.transform(small);
         let mut sorted = coefficients;
-        let (_, &mut median, _) = sorted.as_flattened_mut().select_nth_unstable_by(LOWER_MEDIAN, f32::total_cmp);
+        let (_, &mut median, above) = sorted.as_flattened_mut().select_nth_unstable_by(LOWER_MEDIAN, f32::total_cmp);
+        // Which 128 coefficients are the greater ones is all that the bits tell: it is certain if the least of them
+        // cannot change places with the median.
+        let next = above.iter().copied().fold(f32::INFINITY, f32::min);
+        if next - median < 2.0 * slack.coefficient {
+            return None;
+        }
         let mut hash = PdqHash::ZERO;
         for (k, coefficient) in coefficients.as_flattened().iter().enumerate() {
             if *coefficient > median {
                 hash.set(k);
             }
         }
-        hash
+        Some(hash)
     }
 
     /// `D A Dᵗ`. Products are added from the first to the last, which is what fixes the rounding.
     #[inline(always)]
-    fn transform(&self, small: &Small) -> [[f32; FREQUENCIES]; FREQUENCIES] {
+    pub(super) fn transform(&self, small: &Small) -> [[f32; FREQUENCIES]; FREQUENCIES] {
         let mut coefficients = [[0.0; FREQUENCIES]; FREQUENCIES];
         for (down, to) in self.down.iter().zip(&mut coefficients) {
             let mut folded = [0.0; SIDE];
@@ -100,14 +123,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_healthy_hash_has_128_ones(seed: u64) {
-            prop_assert_eq!(Dct::default().hash(&noise(seed)).ones(), 128);
+            prop_assert_eq!(Dct::default().hash(&noise(seed), Slack::NONE).unwrap().ones(), 128);
         }
 
         #[test]
         fn a_negative_has_the_opposite_bits_but_for_the_two_medians(seed: u64) {
             let (small, dct) = (noise(seed), Dct::default());
             let negative = small.map(|row| row.map(|value| 255.0 - value));
-            prop_assert!(dct.hash(&small).distance(&dct.hash(&negative)) >= 250);
+            let [hash, opposite] = [small, negative].map(|small| dct.hash(&small, Slack::NONE).unwrap());
+            prop_assert!(hash.distance(&opposite) >= 250);
         }
     }
 
@@ -135,6 +159,7 @@ mod tests {
     fn quality_truncates_each_difference() {
         // Steps of 2 are 0.78 % of the range each, and so count as nothing; steps of 3 are 1.18 %, and count as 1.
         let ramp = |step: f32| -> Small { std::array::from_fn(|_| std::array::from_fn(|x| step * x as f32)) };
+        let quality = |small: &Small| quality(small, Slack::NONE).unwrap();
         assert_eq!(quality(&ramp(2.0)), 0);
         assert_eq!(quality(&ramp(3.0)), u8::try_from(64 * 63 / 90).unwrap());
         assert_eq!(quality(&ramp(-3.0)), u8::try_from(64 * 63 / 90).unwrap());
