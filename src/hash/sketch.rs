@@ -115,9 +115,9 @@ impl Sketch {
             return false;
         }
         (self.across, self.down, self.channels) = (across, down, channels);
-        lay_out(&mut self.tent, channels, (0..across.width()).map(|k| across.weight(k)));
+        lay_out(&mut self.tent, channels, across.width(), |k| across.weight(k));
         let brim = across.brim(Order::Ahead).map_or(0, |brim| brim.len());
-        lay_out(&mut self.brim, channels, std::iter::repeat_n(1, brim));
+        lay_out(&mut self.brim, channels, brim, |_| 1);
         self.row.clear();
         self.row.resize(MARGIN + pixels.width() * channels + self.tent.as_flattened().len() + BLOCK, i16::MIN);
         true
@@ -138,7 +138,8 @@ impl Sketch {
             let mut sums = [[0.0; SIDE]; N];
             let weighed = (0..tents.width()).zip(tents.first(i, down)..).map(|(k, y)| (y, tents.weight(k)));
             // Only of the cut tent, one row lies outside.
-            let inside = weighed.filter_map(|(y, weight)| Some((usize::try_from(y).ok().filter(|y| *y < len)?, weight)));
+            let inside =
+                weighed.filter_map(|(y, weight)| Some((usize::try_from(y).ok().filter(|y| *y < len)?, weight)));
             self.add(picture, inside, 1.0, across, &mut sums);
             if i == SIDE - 1
                 && let Some(brim) = tents.brim(down)
@@ -251,14 +252,120 @@ fn add_strip<C: Channels, const N: usize>(rows: &[(&[u8], u16)], at: usize, to: 
     }
 }
 
-/// Weights of pixels, written for each channel as they meet the values of a row.
-fn lay_out(to: &mut Vec<[i16; BLOCK]>, channels: usize, weights: impl ExactSizeIterator<Item = usize> + Clone) {
-    let blocks = (weights.len() * channels).div_ceil(BLOCK);
+/// The weights of `len` pixels, written for each channel as they meet the values of a row.
+fn lay_out(to: &mut Vec<[i16; BLOCK]>, channels: usize, len: usize, weight: impl Fn(usize) -> usize) {
+    let blocks = (len * channels).div_ceil(BLOCK);
     to.clear();
     to.resize(channels * blocks, [0; BLOCK]);
     for (channel, own) in to.as_flattened_mut().chunks_exact_mut((blocks * BLOCK).max(1)).enumerate() {
-        for (to, weight) in own.iter_mut().skip(channel).step_by(channels).zip(weights.clone()) {
-            *to = weight as i16;
+        for (k, to) in own.iter_mut().skip(channel).step_by(channels).take(len).enumerate() {
+            *to = weight(k) as i16;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash::kernel::{self, Lanes, Task};
+
+    struct Run<'a, C>(&'a mut Sketch, &'a C, Order);
+
+    impl<C: Channels> Task for Run<'_, C> {
+        type Out = [Small; 2];
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, _: L) -> [Small; 2] {
+            self.0.draw(self.1, self.2, [Order::Ahead, Order::Back])
+        }
+    }
+
+    /// The weights of the `i`th value along `len` places, in whole numbers that add up to the second value.
+    fn weights(len: usize, i: usize, order: Order) -> (Vec<i128>, i128) {
+        let tents = Tents::new(len);
+        let brim = tents.brim(order).filter(|_| i == SIDE - 1);
+        let times = brim.as_ref().map_or(1, |brim| brim.len() as i128);
+        let mut weights = vec![0; len];
+        for k in 0..tents.width() {
+            if let Some(weight) =
+                usize::try_from(tents.first(i, order) + k as isize).ok().and_then(|at| weights.get_mut(at))
+            {
+                *weight += times * tents.weight(k) as i128;
+            }
+        }
+        brim.into_iter().flatten().for_each(|at| weights[at] += 1);
+        let whole = weights.iter().sum();
+        assert_eq!(whole, times * (tents.top() * tents.top()) as i128);
+        (weights, whole)
+    }
+
+    /// Every value of the 64x64 as one fraction of whole numbers.
+    fn slow(luma: &[Vec<i128>], scale: i128, down: Order, across: Order) -> Vec<f64> {
+        let columns: Vec<_> = (0..SIDE).map(|j| weights(luma[0].len(), j, across)).collect();
+        let along = |row: &Vec<i128>| -> Vec<i128> {
+            columns.iter().map(|(weights, _)| row.iter().zip(weights).map(|(a, b)| a * b).sum()).collect()
+        };
+        let rows: Vec<Vec<i128>> = luma.iter().map(along).collect();
+        let value = |i: usize, j: usize| {
+            let (weights, whole) = weights(luma.len(), i, down);
+            let sum: i128 = rows.iter().zip(weights).map(|(row, weight)| row[j] * weight).sum();
+            sum as f64 / (whole * columns[j].1 * scale) as f64
+        };
+        (0..SIDE * SIDE).map(|at| value(at / SIDE, at % SIDE)).collect()
+    }
+
+    /// Every kernel gives the very same floats, and they are the true values rounded.
+    fn check<C: Channels>(picture: &C, pixels: Pixels<'_>) {
+        let full = |y: usize| picture.values(y).iter().map(|value| i128::from(C::full(*value))).collect::<Vec<_>>();
+        let luma =
+            |values: &[i128]| values.iter().zip(C::SHARES).map(|(value, share)| value * i128::from(*share)).sum();
+        let luma: Vec<Vec<i128>> =
+            (0..pixels.height()).map(|y| full(y).chunks(C::SHARES.len()).map(luma).collect()).collect();
+        let scale = C::SHARES.iter().sum::<i64>().into();
+        for down in [Order::Ahead, Order::Back] {
+            let mut first = None;
+            for kernel in kernel::all() {
+                let mut sketch = Sketch::default();
+                // Nothing may stay behind from a picture of another size.
+                sketch.fit(&Pixels::Luma(Luma::new(&[0; 300], 15, 20, 15).unwrap()));
+                sketch.fit(&pixels);
+                let drawn = kernel.run(Run(&mut sketch, picture, down));
+                assert_eq!(*first.get_or_insert(drawn), drawn, "{kernel:?}");
+            }
+            for (drawn, across) in first.unwrap().iter().zip([Order::Ahead, Order::Back]) {
+                for (got, expected) in drawn.as_flattened().iter().zip(slow(&luma, scale, down, across)) {
+                    assert!((f64::from(*got) - expected).abs() <= 1e-5, "{got} {expected} {down:?} {across:?}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn every_kernel_draws_the_true_picture(
+            // Short and long rows; few, many and very many to a tent.
+            (width, height) in prop_oneof![
+                (5usize..500, 5usize..500), (5usize..40, 1000usize..2600), (1000usize..2600, 5usize..40),
+                Just((6, LONGEST)), Just((LONGEST, 6)), Just((128, 256)),
+            ],
+            seed: u64,
+            bright: bool,
+        ) {
+            let mut state = seed | 1;
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                if bright { 255 } else { state.to_be_bytes()[0] }
+            };
+            let pixels: Vec<u8> = (0..width * height * 3).map(|_| next()).collect();
+            let rgb = Rgb::new(&pixels, width, height).unwrap();
+            check(&rgb, Pixels::Rgb(rgb));
+            let luma = Luma::new(&pixels, width, height, width + 3).unwrap();
+            check(&luma, Pixels::Luma(luma));
+            check(&Limited(luma), Pixels::Luma(luma));
         }
     }
 }

@@ -66,7 +66,7 @@ impl Tents {
     /// The places in memory of the brim, where the last tent is cut.
     pub(super) fn brim(&self, order: Order) -> Option<Range<usize>> {
         let size = self.box_size - 1;
-        (self.box_size % 2 == 0).then_some(match order {
+        self.box_size.is_multiple_of(2).then_some(match order {
             Order::Ahead => self.len - size..self.len,
             Order::Back => 0..size,
         })

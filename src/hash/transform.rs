@@ -17,25 +17,43 @@ const LOWER_MEDIAN: usize = FREQUENCIES * FREQUENCIES / 2 - 1;
 /// where that is another for other differences within the slack.
 #[inline(always)]
 pub(super) fn quality(small: &Small, slack: Slack) -> Option<u8> {
-    let (mut least, mut most) = (0, 0);
+    let mut sums = Sums { least: [0.0; SIDE], most: [0.0; SIDE], slack: slack.difference * 100.0 / 255.0 };
     for (row, below) in small.iter().zip(&small[1..]) {
-        add_differences(row, below, slack, &mut least, &mut most);
+        sums.add(row, below);
     }
     for row in small {
-        add_differences(row, &row[1..], slack, &mut least, &mut most);
+        let mut next = *row;
+        next[..SIDE - 1].copy_from_slice(&row[1..]);
+        sums.add(row, &next);
     }
-    let [least, most] = [least, most].map(|sum: i32| (sum / 90).min(100));
-    (least == most).then_some(u8::try_from(most).unwrap_or(100))
+    let [least, most] = [sums.least, sums.most].map(|sums| (sums.iter().sum::<f32>() as u32 / 90).min(100) as u8);
+    (least == most).then_some(most)
 }
 
-#[inline(always)]
-fn add_differences(line: &[f32], beside: &[f32], slack: Slack, least: &mut i32, most: &mut i32) {
-    let slack = slack.difference * 100.0 / 255.0;
-    for (u, v) in line.iter().zip(beside) {
-        let percentage = ((u - v) * 100.0 / 255.0).abs();
-        *least += (percentage - slack).max(0.0) as i32;
-        *most += (percentage + slack) as i32;
+/// Sums of whole percentages, side by side: whole numbers, all of them below 2^24 and so exact.
+struct Sums {
+    least: [f32; SIDE],
+    most: [f32; SIDE],
+    slack: f32,
+}
+
+impl Sums {
+    #[inline(always)]
+    fn add(&mut self, line: &[f32; SIDE], beside: &[f32; SIDE]) {
+        for x in 0..SIDE {
+            let percentage = ((line[x] - beside[x]) * 100.0 / 255.0).abs();
+            self.least[x] += cut_down((percentage - self.slack).max(0.0));
+            self.most[x] += cut_down(percentage + self.slack);
+        }
     }
+}
+
+/// The whole number below, of 0 to 2^22. `as` does the same, but one at a time.
+#[inline(always)]
+fn cut_down(value: f32) -> f32 {
+    const NO_FRACTIONS: f32 = (1 << 23) as f32;
+    let nearest = value + NO_FRACTIONS - NO_FRACTIONS;
+    nearest - if nearest > value { 1.0 } else { 0.0 }
 }
 
 /// The transform's matrix, 16x64: the 16 lowest frequencies but for the mean.
@@ -133,6 +151,37 @@ mod tests {
             let [hash, opposite] = [small, negative].map(|small| dct.hash(&small, Slack::NONE).unwrap());
             prop_assert!(hash.distance(&opposite) >= 250);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_certain_stands_whatever_the_errors_within_the_slack(
+            seed: u64, error in 0.0005f32..0.2, contrast in 0.01f32..0.5,
+        ) {
+            let (small, errors, dct) = (noise(seed), noise(seed ^ 0xfeed), Dct::default());
+            let small = small.map(|row| row.map(|value| 100.0 + contrast * value));
+            let mut off = small;
+            for (value, other) in off.as_flattened_mut().iter_mut().zip(errors.as_flattened()) {
+                *value += error * (other / 127.5 - 1.0);
+            }
+            // A row of the matrix adds up to 7.2 at most, so coefficients are off by at most 7.2 * 7.2 errors; and a little for rounding.
+            let slack = Slack { difference: 2.0 * error + 1e-4, coefficient: 52.0 * error + 1e-2 };
+            let (certain, is) = (quality(&small, slack), quality(&off, Slack::NONE));
+            prop_assert!(certain.is_none_or(|certain| Some(certain) == is), "{certain:?} {is:?}");
+            let (certain, is) = (dct.hash(&small, slack), dct.hash(&off, Slack::NONE));
+            prop_assert!(certain.is_none_or(|certain| Some(certain) == is));
+        }
+    }
+
+    #[test]
+    fn what_hangs_by_a_hair_is_uncertain() {
+        let (slack, dct) = (Slack::of(1920, 1080), Dct::default());
+        assert!(dct.hash(&noise(7), slack).is_some());
+        assert_eq!(dct.hash(&[[77.0; SIDE]; SIDE], slack), None);
+        let ramp = |step: f32| -> Small { std::array::from_fn(|_| std::array::from_fn(|x| step * x as f32)) };
+        assert_eq!(quality(&ramp(2.6), slack), quality(&ramp(2.6), Slack::NONE));
+        assert_eq!(quality(&ramp(2.551), slack), None);
+        assert_eq!(quality(&ramp(2.549), slack), None);
     }
 
     #[test]
