@@ -282,48 +282,40 @@ mod tests {
         }
     }
 
-    /// The weights of the `i`th value along `len` places, in whole numbers that add up to the second value.
-    fn weights(len: usize, i: usize, order: Order) -> (Vec<i128>, i128) {
+    /// Which places along `len` make the `i`th value and their weights, and what these add up to.
+    fn weights(len: usize, i: usize, order: Order) -> (Vec<(usize, i64)>, i64) {
         let tents = Tents::new(len);
         let brim = tents.brim(order).filter(|_| i == SIDE - 1);
-        let times = brim.as_ref().map_or(1, |brim| brim.len() as i128);
-        let mut weights = vec![0; len];
-        for k in 0..tents.width() {
-            if let Some(weight) =
-                usize::try_from(tents.first(i, order) + k as isize).ok().and_then(|at| weights.get_mut(at))
-            {
-                *weight += times * tents.weight(k) as i128;
-            }
-        }
-        brim.into_iter().flatten().for_each(|at| weights[at] += 1);
-        let whole = weights.iter().sum();
-        assert_eq!(whole, times * (tents.top() * tents.top()) as i128);
+        let times = brim.as_ref().map_or(1, |brim| brim.len() as i64);
+        let tent = (0..tents.width()).map(|k| (tents.first(i, order) + k as isize, times * tents.weight(k) as i64));
+        let tent =
+            tent.filter_map(|(place, weight)| Some((usize::try_from(place).ok().filter(|at| *at < len)?, weight)));
+        let weights: Vec<_> = tent.chain(brim.into_iter().flatten().map(|place| (place, 1))).collect();
+        let whole = weights.iter().map(|(_, weight)| weight).sum();
+        assert_eq!(whole, times * (tents.top() * tents.top()) as i64);
         (weights, whole)
     }
 
     /// Every value of the 64x64 as one fraction of whole numbers.
-    fn slow(luma: &[Vec<i128>], scale: i128, down: Order, across: Order) -> Vec<f64> {
+    fn slow(luma: &[Vec<i64>], scale: i64, down: Order, across: Order) -> Vec<f64> {
         let columns: Vec<_> = (0..SIDE).map(|j| weights(luma[0].len(), j, across)).collect();
-        let along = |row: &Vec<i128>| -> Vec<i128> {
-            columns.iter().map(|(weights, _)| row.iter().zip(weights).map(|(a, b)| a * b).sum()).collect()
-        };
-        let rows: Vec<Vec<i128>> = luma.iter().map(along).collect();
         let value = |i: usize, j: usize| {
-            let (weights, whole) = weights(luma.len(), i, down);
-            let sum: i128 = rows.iter().zip(weights).map(|(row, weight)| row[j] * weight).sum();
-            sum as f64 / (whole * columns[j].1 * scale) as f64
+            let (rows, height) = weights(luma.len(), i, down);
+            let (columns, width) = &columns[j];
+            let along = |y: usize| columns.iter().map(|(x, weight)| luma[y][*x] * weight).sum::<i64>();
+            let sum: i64 = rows.into_iter().map(|(y, weight)| weight * along(y)).sum();
+            sum as f64 / (height * width * scale) as f64
         };
         (0..SIDE * SIDE).map(|at| value(at / SIDE, at % SIDE)).collect()
     }
 
     /// Every kernel gives the very same floats, and they are the true values rounded.
     fn check<C: Channels>(picture: &C, pixels: Pixels<'_>) {
-        let full = |y: usize| picture.values(y).iter().map(|value| i128::from(C::full(*value))).collect::<Vec<_>>();
-        let luma =
-            |values: &[i128]| values.iter().zip(C::SHARES).map(|(value, share)| value * i128::from(*share)).sum();
-        let luma: Vec<Vec<i128>> =
+        let full = |y: usize| picture.values(y).iter().map(|value| i64::from(C::full(*value))).collect::<Vec<_>>();
+        let luma = |values: &[i64]| values.iter().zip(C::SHARES).map(|(value, share)| value * i64::from(*share)).sum();
+        let luma: Vec<Vec<i64>> =
             (0..pixels.height()).map(|y| full(y).chunks(C::SHARES.len()).map(luma).collect()).collect();
-        let scale = C::SHARES.iter().sum::<i64>().into();
+        let scale = C::SHARES.iter().sum();
         for down in [Order::Ahead, Order::Back] {
             let mut first = None;
             for kernel in kernel::all() {
