@@ -75,7 +75,7 @@ async fn answer_hooks(listener: TcpListener, adapter: std::sync::Arc<NodeMediaSe
         let body = loop {
             let read = socket.read_buf(&mut request).await.unwrap();
             let text = String::from_utf8_lossy(&request).into_owned();
-            let length =
+            let length: Option<usize> =
                 text.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             if let (Some((_, body)), Some(length)) = (text.split_once("\r\n\r\n"), length)
                 && body.len() >= length

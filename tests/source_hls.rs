@@ -35,7 +35,8 @@ fn pictures_arrive_for_longer_than_a_playlist_lasts_and_their_end_is_noticed() {
              -g 30 -c:a aac -f hls -hls_time 2 -hls_list_size 4 -hls_flags delete_segments {root}/cam.m3u8"
         ),
     );
-    let segments = || std::fs::read_to_string(folder.path().join("cam.m3u8")).unwrap_or_default().matches(".ts").count();
+    let segments =
+        || std::fs::read_to_string(folder.path().join("cam.m3u8")).unwrap_or_default().matches(".ts").count();
     rig::until("three segments", PATIENCE, || (segments() >= 3).then_some(())).unwrap();
 
     let sources = Sources::new(Config::default(), Clock::system()).unwrap();
