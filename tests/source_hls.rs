@@ -1,6 +1,5 @@
 //! A source against real HLS in MPEG-TS: pictures come a segment at a time and the playlist is fetched again and again,
 //! and neither is taken for the end of the stream.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
 
 use std::path::Path;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::document::Step;
-use super::{Config, judge, webhook};
+use super::{Config, judge, servers, webhook};
 use crate::bank::Store;
 
 /// A place in the document and what is wrong there.
@@ -75,7 +75,7 @@ fn policy(policy: &judge::Config) -> Vec<Placed> {
 /// What is allowed but deserves a second look.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = config.api.warnings();
-    warnings.extend(config.server.iter().flat_map(|server| server.warnings()));
+    warnings.extend(config.server.iter().flat_map(servers::Config::warnings));
     warnings.extend(banks(config));
     let loaded = &config.model.load;
     for rule in &config.policy.rule {

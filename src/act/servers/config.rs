@@ -68,7 +68,7 @@ impl From<Section> for Config {
 
 impl Config {
     /// A server of `kind` on this machine with the default ports and all its applications.
-    #[expect(clippy::expect_used, reason = "constants, and a test reads them all")]
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "constants, and a test reads them all")]
     pub fn local(name: &str, kind: Kind) -> Self {
         let url = |text| Url::parse(text).expect("an address");
         Self {

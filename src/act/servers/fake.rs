@@ -97,15 +97,13 @@ async fn read(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Asked> {
         let text = String::from_utf8(bytes.clone()).unwrap();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let (line, head) = head.split_once("\r\n").unwrap();
-            let head: String = head
-                .lines()
-                .map(|line| line.split_once(": ").unwrap())
-                .map(|(name, value)| format!("{}: {value}\n", name.to_lowercase()))
-                .collect();
+            let lowered =
+                |line: &str| line.split_once(": ").map(|(name, value)| format!("{}: {value}", name.to_lowercase()));
+            let head = head.lines().filter_map(lowered).collect::<Vec<_>>().join("\n");
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
             if let Some(whole) = body.get(..length) {
                 let asked = Asked { line: line.trim_end_matches(" HTTP/1.1").to_owned(), head, body: whole.to_owned() };
-                *bytes = body[length..].as_bytes().to_vec();
+                *bytes = body.as_bytes()[length..].to_vec();
                 return Some(asked);
             }
         }

@@ -169,16 +169,13 @@ pub(super) fn decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         let escaped = tail.get(..2).filter(|_| *first == b'%').and_then(|two| hex::decode(two).ok());
-        match escaped {
-            Some(byte) => {
-                out.extend(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
+        rest = if let Some(byte) = escaped {
+            out.extend(byte);
+            tail.get(2..).unwrap_or_default()
+        } else {
+            out.push(*first);
+            tail
+        };
     }
     String::from_utf8_lossy(&out).into_owned()
 }

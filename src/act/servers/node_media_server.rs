@@ -26,7 +26,7 @@ use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::{Session, SessionId, StreamId};
 
 /// How long a refused password is not tried again.
-const LOCK: Duration = Duration::from_secs(15 * 60);
+const LOCK: Duration = Duration::from_mins(15);
 
 /// A node-media-server.
 #[derive(Debug)]

@@ -139,7 +139,7 @@ impl Config {
             match Line::parse(line) {
                 Err(message) if !line.is_empty() => problem(key, &message),
                 Ok(line) if key == "list" && line.names_anything() => {
-                    problem(key, "it lists everybody: it names nobody")
+                    problem(key, "it lists everybody: it names nobody");
                 }
                 _ => {}
             }

@@ -20,7 +20,7 @@ fn srs(more: &str) -> Srs {
     Srs::new(&fake::config(Kind::Srs, more), &fake::limits()).unwrap()
 }
 
-async fn with(fake: &Fake, more: &str) -> Srs {
+fn with(fake: &Fake, more: &str) -> Srs {
     Srs::new(&fake.config(Kind::Srs, more), &fake::limits()).unwrap()
 }
 
@@ -31,23 +31,23 @@ fn shown(listed: &[Listed]) -> Vec<String> {
 #[tokio::test]
 async fn lists_who_publishes_and_asks_for_all_of_them() {
     let fake = Fake::always(200, STREAMS).await;
-    let listed = with(&fake, "").await.list().await.unwrap();
+    let listed = with(&fake, "").list().await.unwrap();
     assert_eq!(shown(&listed), ["main/live/cam1 7x3fd2a1", "main/live/sub/a&b k2"]);
     assert_eq!(listed[0].bytes_in, Some(55784));
     // Ten are given to whoever does not ask for more.
     assert_eq!(fake.lines(), ["GET /api/v1/streams/?start=0&count=100000"]);
-    let watched = with(&fake, "apps = ['live']").await.list().await.unwrap();
+    let watched = with(&fake, "apps = ['live']").list().await.unwrap();
     assert_eq!(shown(&watched), ["main/live/cam1 7x3fd2a1"]);
-    let other = with(&fake, "vhost = 'other.example'").await.list().await.unwrap();
+    let other = with(&fake, "vhost = 'other.example'").list().await.unwrap();
     assert_eq!(shown(&other), ["main/live/cam1 o1"]);
     let none = Fake::always(200, r#"{"code":0,"streams":[]}"#).await;
-    assert_eq!(with(&none, "").await.list().await.unwrap(), []);
+    assert_eq!(with(&none, "").list().await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_session_is_looked_for_with_its_identifier_and_its_name() {
     let fake = Fake::always(200, STREAMS).await;
-    let server = with(&fake, "apps = ['elsewhere']").await;
+    let server = with(&fake, "apps = ['elsewhere']");
     assert!(server.publishes(&session("live", "cam1", "7x3fd2a1")).await.unwrap(), "watched or not");
     for (name, id) in [("cam1", "7x3fd2a2"), ("cam2", "7x3fd2a1"), ("over", ""), ("cam1", "o1")] {
         assert!(!server.publishes(&session("live", name, id)).await.unwrap(), "{name} {id}");
@@ -63,7 +63,7 @@ async fn an_answer_that_cannot_be_relied_on_is_an_error() {
         r#"{"code":0,"streams":[{"name":"a","app":"live"}]}"#,
     ] {
         let fake = Fake::always(200, body).await;
-        assert_eq!(with(&fake, "").await.list().await.unwrap_err().kind(), "garbage", "{body}");
+        assert_eq!(with(&fake, "").list().await.unwrap_err().kind(), "garbage", "{body}");
     }
     fake::fails_like_the_others(Kind::Srs, "", &session("live", "cam1", "7x3fd2a1")).await;
 }
@@ -91,10 +91,10 @@ async fn the_code_says_what_became_of_a_kick() {
     for (body, kicked) in [(r#"{"code":0,"server":"x"}"#, Kicked::Dropped), (r#"{"code":2049}"#, Kicked::NoSuchSession)]
     {
         let fake = Fake::always(200, body).await;
-        assert_eq!(with(&fake, "").await.kick(&session("live", "a", "c1")).await.unwrap(), kicked);
+        assert_eq!(with(&fake, "").kick(&session("live", "a", "c1")).await.unwrap(), kicked);
     }
     let fake = Fake::always(200, r#"{"code":1061}"#).await;
-    assert_eq!(with(&fake, "").await.kick(&session("live", "a", "c1")).await.unwrap_err().kind(), "garbage");
+    assert_eq!(with(&fake, "").kick(&session("live", "a", "c1")).await.unwrap_err().kind(), "garbage");
 }
 
 fn body(action: &str, vhost: &str, stream: &str, client: &str) -> String {
