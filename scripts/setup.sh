@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a fresh Debian 12 machine ready to build, test and demonstrate Sluicegate: Debian packages, the Python
-# environment of the tests' oracles, and everything that scripts/fetch_assets.py fetches. Safe to run again: what is
+# environment of the tests' oracles, node-media-server, and everything that scripts/fetch_assets.py fetches. Safe to run again: what is
 # there already is left alone, and then it takes less than a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +15,8 @@ read_package_list() {
     local name relation version
     while read -r name relation version; do
         [[ -n $name ]] || continue
+        # A Node from elsewhere brings its own npm and keeps Debian's away.
+        if [[ $name == nodejs || $name == npm ]] && command -v node >/dev/null && command -v npm >/dev/null; then continue; fi
         wanted+=("$name")
         if [[ $relation == '>=' ]]; then versions[$name]=$version; fi
     done < <(sed 's/#.*//' scripts/apt-packages.txt)
@@ -97,6 +99,21 @@ make_venv() {
     cat "$requirements" scripts/requirements-sdist.txt >"$stamp"
 }
 
+# Installs exactly what scripts/node/package-lock.json says, checked by its digests; no script of a package is run.
+make_node() {
+    local folder=assets/node stamp=assets/node/.package-lock
+    if cmp -s scripts/node/package-lock.json "$stamp" && [[ -f $folder/node_modules/node-media-server/bin/app.js ]]; then
+        return
+    fi
+    say "Making $folder: the media server of node-media-server's tests (12 MB)"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp scripts/node/package.json scripts/node/package-lock.json "$folder"
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >assets/npm.log 2>&1 ||
+        { tail -n 20 assets/npm.log >&2; fail "npm ci failed: is this machine online, and does its registry carry these versions?"; }
+    cp scripts/node/package-lock.json "$stamp"
+}
+
 [[ $(uname -s)/$(uname -m) == Linux/x86_64 ]] || fail "only Linux on x86_64 can be set up so far, and this is" \
     "$(uname -s) on $(uname -m)"
 command -v dpkg-query >/dev/null || fail "this is no Debian: install what scripts/apt-packages.txt lists by hand"
@@ -113,6 +130,7 @@ check_versions
 make_venv assets/venv scripts/requirements.txt \
     "the Python packages that tests compare with (120 MB to download, 460 MB on disk)"
 assets/venv/bin/python scripts/fetch_assets.py
+make_node
 if [[ ${1:-} == bench ]]; then
     make_venv assets/bench-venv scripts/requirements-bench.txt "the peers that benches compare with (60 MB to download)"
 fi

@@ -1,5 +1,8 @@
 //! What the house asks of a media server: the words that `act`, `source` and `api` share about one.
 
+use std::borrow::Cow;
+
+use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use crate::stream::{Session, StreamId};
@@ -15,6 +18,15 @@ pub struct Listed {
     pub bytes_in: Option<u64>,
 }
 
+/// A hook as it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct HookRequest<'a> {
+    /// The request's headers: some servers sign there.
+    pub headers: &'a HeaderMap,
+    /// The request's body, as it is.
+    pub body: &'a [u8],
+}
+
 /// What a server's hook announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hook {
@@ -25,11 +37,26 @@ pub enum Hook {
         /// Their address.
         address: Option<String>,
     },
+    /// Somebody asks to publish before the server has given them a session; the answer decides. Which session it became
+    /// is told by [`Hook::Begun`] or by the server's list.
+    Ask {
+        /// Where they want to publish.
+        stream: StreamId,
+        /// Their address.
+        address: Option<String>,
+    },
+    /// A session publishes now.
+    Begun {
+        /// Who.
+        session: Session,
+    },
     /// A publisher is gone.
     PublishDone {
         /// Who.
         session: Session,
     },
+    /// Somebody asks for what is not publishing and not theirs.
+    Forbidden,
     /// A hook that Sluicegate has no use for.
     Other,
 }
@@ -54,12 +81,30 @@ impl Admission {
     }
 }
 
+/// What the server that sent a hook is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type of `body`.
+    pub content_type: Cow<'static, str>,
+    /// The body.
+    pub body: Cow<'static, str>,
+}
+
+impl Reply {
+    /// A reply of JSON.
+    pub const fn json(status: u16, body: &'static str) -> Self {
+        Self { status, content_type: Cow::Borrowed("application/json"), body: Cow::Borrowed(body) }
+    }
+}
+
 /// Where to pull a stream from, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pull {
     /// The stream.
     pub stream: StreamId,
-    /// The launch description in `pipelines/` without its ending: `rtmp`.
+    /// The launch description in `pipelines/` without its ending: `rtmp`, `http-flv`.
     pub protocol: &'static str,
     /// The address to pull from. Contains the stream's name: never logged whole.
     pub url: String,

@@ -105,7 +105,7 @@ fn doctor_says_what_is_missing_and_how_to_get_it() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let text = format!(
-        "[[server]]\nname = \"main\"\nkind = \"nginx-rtmp\"\nrtmp = \"rtmp://127.0.0.1:1\"\n\
+        "[[server]]\nname = \"main\"\nkind = \"nginx-rtmp\"\npull = \"rtmp://127.0.0.1:1\"\n\
          [banks]\ndir = {here:?}\n[ledger]\npath = \"/nowhere/ledger.sqlite\"\n[model]\nload = []\n[api]\nlisten = \"127.0.0.1:0\"\n",
     );
     fs::write(here.join("sluicegate.toml"), text).unwrap();
@@ -123,7 +123,8 @@ fn doctor_says_what_is_missing_and_how_to_get_it() {
     assert_eq!(state("banks.dir"), "well");
     assert_eq!(state("ledger.path"), "missing");
     assert_eq!(state("models"), "well");
-    assert_eq!(state("server main rtmp"), "missing");
+    assert_eq!(state("server main pull"), "missing");
+    assert_eq!(state("server main kind"), "well");
     assert_eq!(state("api.listen"), "well");
 
     let (code, out, _) = told(here, &["doctor", "--config", "sluicegate.toml"]);

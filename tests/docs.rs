@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use sluicegate::act::servers::{Kick, Kind, Tested, WhenDown};
 use sluicegate::config::Config;
 use sluicegate::metrics::Metrics;
 
@@ -79,6 +80,8 @@ fn documented() -> BTreeSet<String> {
             let array = if heading.starts_with("[[") { "[]" } else { "" };
             section = match heading.trim_matches(['[', ']']) {
                 "" => String::new(),
+                // A table of the last `[[server]]`.
+                "server.http" => "server[].http.".to_owned(),
                 name => format!("{name}{array}."),
             };
         }
@@ -93,6 +96,41 @@ fn documented() -> BTreeSet<String> {
 #[test]
 fn every_configuration_key_is_described_and_nothing_else_is() {
     assert_eq!(documented(), Config::keys());
+}
+
+#[test]
+fn what_is_to_be_known_of_each_server_is_in_the_table() {
+    let page = read("docs/servers.md");
+    for kind in Kind::ALL {
+        let facts = kind.facts();
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", facts.word))).unwrap();
+        let tested = match facts.tested {
+            Tested::Real => "the server itself",
+            Tested::Contract => "contract only",
+        };
+        let kick = match facts.kick {
+            Kick::Session => "session",
+            Kick::Name => "name",
+            Kick::Advisory => "advisory",
+            Kick::Configured => "configured",
+        };
+        let down = match facts.when_down {
+            WhenDown::Closed => "nobody can publish",
+            WhenDown::Open => "everybody can publish",
+            WhenDown::Unknown => "find out",
+        };
+        for said in [tested, kick, down] {
+            assert!(row.contains(said), "{said} in {row}");
+        }
+        for url in [facts.pull, facts.control] {
+            assert!(page.contains(url), "{url}");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_a_server_of_ones_own_can_be_used() {
+    Config::parse(&read("deploy/http/sluicegate.toml"), "deploy/http/sluicegate.toml").unwrap();
 }
 
 /// The TOML blocks of a page.

@@ -19,7 +19,7 @@ use sluicegate::act::{self, ActError};
 use sluicegate::clock::Clock;
 use sluicegate::decision::{Action, Decision, Deny, Outbox as _, Verdict};
 use sluicegate::ledger::{Config, Ledger};
-use sluicegate::media_server::{Hook, Listed, Pull};
+use sluicegate::media_server::{Hook, HookRequest, Listed, Pull};
 use sluicegate::metrics::Metrics;
 use sluicegate::stream::{Session, StreamId};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ impl MediaServer for Fake {
         Ok(Kicked::Dropped)
     }
 
-    fn parse_hook(&self, _: &[u8]) -> Result<Hook, ActError> {
+    fn parse_hook(&self, _: HookRequest<'_>) -> Result<Hook, ActError> {
         Ok(Hook::Other)
     }
 

@@ -7,13 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use sluicegate::act::outbox::{Bell, Progress, Step, Worker, run};
 use sluicegate::act::servers::{Config, Kicked, Kind, MediaServer, NginxRtmp};
 use sluicegate::act::{self, Gate};
 use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::decision::{Action, Decision, Deny, Outcome, Verdict};
 use sluicegate::ledger::{self, Ledger};
-use sluicegate::media_server::{Admission, Hook, Listed};
+use sluicegate::media_server::{Admission, Hook, HookRequest, Listed};
 use sluicegate::metrics::Metrics;
 use sluicegate::stream::{Session, StreamId};
 use tempfile::TempDir;
@@ -52,7 +53,7 @@ async fn house(edit: impl FnOnce(String) -> String) -> House {
     let nginx =
         Command::new("nginx").arg("-p").arg(dir.path()).args(["-c", "nginx.conf"]).stderr(Stdio::null()).spawn();
     let config = Config {
-        rtmp: format!("rtmp://127.0.0.1:{rtmp}").parse().unwrap(),
+        pull: format!("rtmp://127.0.0.1:{rtmp}").parse().unwrap(),
         control: format!("http://127.0.0.1:{http}").parse().unwrap(),
         ..Config::local("main", Kind::NginxRtmp)
     };
@@ -93,7 +94,7 @@ async fn answer_hooks(
             }
             assert!(read > 0, "a hook broke off");
         };
-        let hook = server.parse_hook(&body);
+        let hook = server.parse_hook(HookRequest { headers: &HeaderMap::new(), body: &body });
         let refused = match &hook {
             Ok(Hook::Publish { session, .. }) => gate.admit(&session.stream, clock.now()) == Admission::Refuse,
             Ok(_) => false,

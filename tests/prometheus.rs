@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde_json::Value;
 use sluicegate::api::{self, Backend, BackendError, DecisionView, Event, HookError, StreamView};
 use sluicegate::decision::{Decision, Deny, Verdict};
-use sluicegate::media_server::Admission;
+use sluicegate::media_server::Reply;
 use sluicegate::metrics::{Metrics, PictureOutcome, Stage};
 use sluicegate::stream::{StreamState, UninspectableReason};
 use tokio::net::TcpListener;
@@ -39,7 +40,7 @@ struct Measured {
 
 #[async_trait]
 impl Backend for Measured {
-    async fn hook(&self, _: &str, _: Bytes) -> Result<Admission, HookError> {
+    async fn hook(&self, _: &str, _: HeaderMap, _: Bytes) -> Result<Reply, HookError> {
         Err(HookError::NotConfigured)
     }
 

@@ -109,7 +109,7 @@ dir = "{folder}/banks"
 [[server]]
 name = "main"
 kind = "nginx-rtmp"
-rtmp = "{rtmp}"
+pull = "{rtmp}"
 control = "{control}"
 apps = ["live"]
 {policy}

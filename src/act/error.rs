@@ -32,7 +32,7 @@ pub enum ActError {
     },
     /// 401 or 403.
     #[error(
-        "media server `{server}` does not let us use {path} (HTTP {status}): allow this machine's address there, or correct the user and password in `control`; see deploy/nginx/sluicegate.conf"
+        "media server `{server}` does not let us use {path} (HTTP {status}): allow this machine's address there, or correct the user and password in `control`; see docs/servers.md"
     )]
     Forbidden {
         /// The server.
@@ -44,7 +44,7 @@ pub enum ActError {
     },
     /// 404.
     #[error(
-        "media server `{server}` has nothing at {path} (HTTP 404): add that location to its configuration as in deploy/nginx/sluicegate.conf, or correct `control`"
+        "media server `{server}` has nothing at {path} (HTTP 404): switch that on in its configuration as in docs/servers.md, or correct `control`"
     )]
     NotFound {
         /// The server.
@@ -94,9 +94,17 @@ pub enum ActError {
     },
     /// A hook's body makes no sense.
     #[error(
-        "a hook of media server `{server}` cannot be understood ({reason}): point only the hooks of deploy/nginx/sluicegate.conf here"
+        "a hook of media server `{server}` cannot be understood ({reason}): point only the hooks of docs/servers.md here"
     )]
     BadHook {
+        /// The server.
+        server: Arc<str>,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `[server.http]` cannot be used.
+    #[error("media server `{server}` cannot be spoken to ({reason}): correct its [server.http]")]
+    BadTemplate {
         /// The server.
         server: Arc<str>,
         /// What is wrong with it.
@@ -165,6 +173,7 @@ impl ActError {
             Self::BadSession { .. } => "bad_session",
             Self::StillListed { .. } => "still_listed",
             Self::BadHook { .. } => "bad_hook",
+            Self::BadTemplate { .. } => "bad_template",
             Self::UnknownServer { .. } => "unknown_server",
             Self::UnknownWebhook { .. } => "unknown_webhook",
             Self::NotDelivered { .. } => "not_delivered",
@@ -180,6 +189,7 @@ impl ActError {
             self,
             Self::BadSession { .. }
                 | Self::BadHook { .. }
+                | Self::BadTemplate { .. }
                 | Self::UnknownServer { .. }
                 | Self::UnknownWebhook { .. }
                 | Self::Gone { .. }

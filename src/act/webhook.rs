@@ -91,6 +91,13 @@ fn default_events() -> Vec<Topic> {
 #[serde(transparent)]
 pub struct Secret(String);
 
+impl Secret {
+    /// What is to be signed with, or checked against.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")

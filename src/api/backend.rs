@@ -1,6 +1,7 @@
 //! What the interface asks of the rest of the house: one trait, implemented by `app` and by fakes in tests.
 
 use async_trait::async_trait;
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -9,14 +10,15 @@ use uuid::Uuid;
 use super::event::Event;
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Deny, Outcome};
-use crate::media_server::Admission;
+use crate::media_server::Reply;
 use crate::stream::{Attention, SessionId, StreamState};
 
 /// Everything that the interface can ask or order.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Handles the hook `body` of the configured `server`. Answers from memory: a media server waits for it.
-    async fn hook(&self, server: &str, body: Bytes) -> Result<Admission, HookError>;
+    /// Handles a hook of the configured `server`, and says what that kind of server is to be answered. Answers from
+    /// memory: a media server waits for it.
+    async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError>;
 
     /// Every stream attached.
     fn streams(&self) -> Vec<StreamView>;

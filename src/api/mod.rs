@@ -5,7 +5,7 @@
 //!
 //! | method and path | answers |
 //! |---|---|
-//! | `POST /hooks/{server}` | 200 let them publish, 403 refuse, 404 no such `[[server]]`, 400 not a hook of that server |
+//! | `POST /hooks/{server}` | what that kind of server takes for yes or no (docs/servers.md); 404 no such `[[server]]`, 400 not a hook of that server |
 //! | `GET /healthz` | 200 while the process serves |
 //! | `GET /readyz` | 200 while every stage is up, 503 while starting or stopping |
 //! | `GET /metrics` | the Prometheus text format |

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -26,7 +26,6 @@ use super::event::Event;
 use super::guard::{self, Guard};
 use super::problem::Problem;
 use crate::decision::{Decision, Deny};
-use crate::media_server::Admission;
 
 const LONGEST_BODY: usize = 64 * 1024;
 /// How long a request may take, its body included. Event streams are answered at once and then go on.
@@ -76,6 +75,7 @@ async fn in_time(request: Request, next: Next) -> Result<Response, Problem> {
 async fn hook(
     State(shared): State<Shared>,
     Path(server): Path<String>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body.map_err(|rejection| match rejection.status() {
@@ -84,12 +84,9 @@ async fn hook(
         }
         status => Problem::new(status, "the body could not be read", "send it again"),
     })?;
-    let admission = shared.backend.hook(&server, body).await?;
-    let status = match admission {
-        Admission::Allow => StatusCode::OK,
-        Admission::Refuse => StatusCode::FORBIDDEN,
-    };
-    Ok((status, Json(json!({ "admission": admission }))).into_response())
+    let reply = shared.backend.hook(&server, headers, body).await?;
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Ok((status, [(header::CONTENT_TYPE, reply.content_type.into_owned())], reply.body.into_owned()).into_response())
 }
 
 async fn ready(State(shared): State<Shared>) -> Result<&'static str, Problem> {

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::*;
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Deny, Outcome, Verdict};
-use crate::media_server::Admission;
+use crate::media_server::{Admission, Reply};
 use crate::stream::{Attention, Session, SessionId, StreamId, StreamState, UninspectableReason};
 
 const DECISION: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
@@ -47,10 +48,15 @@ fn the_decision() -> Decision {
 
 #[async_trait]
 impl Backend for Fake {
-    async fn hook(&self, server: &str, body: Bytes) -> Result<Admission, HookError> {
+    async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError> {
         match (server, body.as_ref()) {
-            ("main", b"call=publish&name=good") => Ok(Admission::Allow),
-            ("main", b"call=publish&name=denied") => Ok(Admission::Refuse),
+            ("main", b"call=publish&name=good") => Ok(Reply::json(200, "{\"code\":0}")),
+            ("main", b"call=publish&name=denied") => Ok(Reply::json(403, "{\"code\":1}")),
+            ("main", b"signed") => Ok(Reply {
+                status: 200,
+                content_type: "text/plain".into(),
+                body: headers["x-signature"].to_str().unwrap().to_owned().into(),
+            }),
             ("main", b"never") => {
                 self.stuck.notify_one();
                 std::future::pending().await
@@ -181,8 +187,14 @@ async fn frames(response: &mut Response, count: usize) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn a_hook_is_answered_with_a_status_that_the_server_understands() {
+async fn a_hook_is_answered_as_its_server_wants_it() {
     let served = served().await;
+    let (_, said) = served.ask(Method::POST, "/hooks/main", "call=publish&name=good").await;
+    assert_eq!(said, "{\"code\":0}");
+    let signed = served.client.post(format!("{}/hooks/main", served.at)).header("x-signature", "abc").body("signed");
+    let answer = signed.send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain");
+    assert_eq!(answer.text().await.unwrap(), "abc", "a signature reaches whoever can check it");
     for (server, body, status) in [
         ("main", "call=publish&name=good", 200),
         ("main", "call=publish&name=denied", 403),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use reqwest::header::HeaderMap;
 use tokio::sync::broadcast;
 use tokio::task::block_in_place;
 use tracing::{info, warn};
@@ -16,11 +17,12 @@ use super::telling::Telling;
 use crate::act::Gate;
 use crate::act::servers::MediaServer;
 use crate::api::{self, ActionView, BackendError, DecisionView, Happening, HookError, StreamView};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::decision::{Decision, Deny};
 use crate::ledger::{Ledger, LedgerError};
-use crate::media_server::{Admission, Hook};
+use crate::media_server::{Admission, Hook, HookRequest, Reply};
 use crate::metrics::Stage;
+use crate::stream::StreamId;
 
 /// See the module.
 pub(super) struct Backend {
@@ -49,38 +51,57 @@ impl Backend {
             Err(error) => Err(BackendError(format!("the ledger's thread failed: {error}"))),
         }
     }
+
+    /// Answers somebody who asks to publish, and tells of it.
+    fn admit(&self, server: &str, stream: &StreamId, began: Timestamp) -> Admission {
+        let answer = self.gate.admit(stream, began);
+        if answer == Admission::Refuse {
+            warn!(%stream, "refused: a deny stands against the stream");
+        }
+        self.telling.metrics.admission(server, answer.word(), self.clock.now().since(began));
+        self.telling.tell(began, stream, Happening::Admission { answer });
+        answer
+    }
 }
 
 #[async_trait]
 impl api::Backend for Backend {
-    async fn hook(&self, server: &str, body: Bytes) -> Result<Admission, HookError> {
+    async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError> {
         let began = self.clock.now();
         let adapter = self.servers.get(server).ok_or(HookError::NotConfigured)?;
-        let hook = adapter.parse_hook(&body).map_err(|error| {
+        let hook = adapter.parse_hook(HookRequest { headers: &headers, body: &body }).map_err(|error| {
             self.telling.metrics.error(Stage::Api, error.kind());
             HookError::Bad(error.to_string())
         })?;
-        match hook {
+        let answer = match &hook {
             Hook::Publish { session, .. } => {
-                let answer = self.gate.admit(&session.stream, began);
-                match answer {
+                let answer = self.admit(server, &session.stream, began);
+                if answer == Admission::Allow {
                     // Whoever asks has not begun: what is attached under the same number is a session from before.
-                    Admission::Allow => block_in_place(|| {
-                        self.streams.detach(&session);
-                        self.streams.attach(&session, adapter.pull(&session.stream));
-                    }),
-                    Admission::Refuse => warn!(%session, "refused: a deny stands against the stream"),
+                    block_in_place(|| {
+                        self.streams.detach(session);
+                        self.streams.attach(session, adapter.pull(&session.stream));
+                    });
                 }
-                self.telling.metrics.admission(server, answer.word(), self.clock.now().since(began));
-                self.telling.tell(began, &session.stream, Happening::Admission { answer });
-                Ok(answer)
+                answer
+            }
+            Hook::Ask { stream, .. } => self.admit(server, stream, began),
+            Hook::Begun { session } => {
+                let answer = self.gate.admit(&session.stream, began);
+                // One that is refused is cut at the next look at the server's list.
+                if answer == Admission::Allow {
+                    block_in_place(|| self.streams.attach(session, adapter.pull(&session.stream)));
+                }
+                answer
             }
             Hook::PublishDone { session } => {
-                block_in_place(|| self.streams.detach(&session));
-                Ok(Admission::Allow)
+                block_in_place(|| self.streams.detach(session));
+                Admission::Allow
             }
-            Hook::Other => Ok(Admission::Allow),
-        }
+            Hook::Forbidden => Admission::Refuse,
+            Hook::Other => Admission::Allow,
+        };
+        Ok(adapter.reply(&hook, answer))
     }
 
     fn streams(&self) -> Vec<StreamView> {

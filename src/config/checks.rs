@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::document::Step;
-use super::{Config, judge, rules, webhook};
+use super::{Config, judge, rules, servers, webhook};
 
 /// A place in the document and what is wrong there.
 type Placed = (Vec<Step>, String);
@@ -16,6 +16,10 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
         problems.push((Vec::new(), message));
     }
     problems.extend(repeated("server", config.server.iter().map(|server| &*server.name)));
+    for (number, server) in config.server.iter().enumerate() {
+        let placed = server.problems().into_iter();
+        problems.extend(placed.map(|(key, message)| (vec!["server".into(), number.into(), key.into()], message)));
+    }
     problems.extend(repeated("webhook", config.webhook.iter().map(|webhook| &*webhook.name)));
     problems.extend(config.webhook.iter().enumerate().filter_map(|(number, webhook)| secret(number, webhook)));
     problems.extend(policy(&config.policy));
@@ -74,6 +78,7 @@ fn policy(policy: &judge::Config) -> Vec<Placed> {
 /// What is allowed but deserves a second look.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = config.api.warnings();
+    warnings.extend(config.server.iter().flat_map(servers::Config::warnings));
     warnings.extend(rules::of_banks(config));
     let loaded = &config.model.load;
     for rule in &config.policy.rule {

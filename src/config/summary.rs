@@ -20,10 +20,12 @@ pub(super) fn of(config: &Config) -> Vec<(&'static str, String)> {
 
 /// Without user and password, which addresses may hold.
 fn server(server: &servers::Config) -> String {
-    let host = server.rtmp.host_str().unwrap_or_default();
-    let port = server.rtmp.port().unwrap_or(1935);
+    let host = server.pull.host_str().unwrap_or_default();
+    let port = server.pull.port_or_known_default().unwrap_or(1935);
     let apps = if server.apps.is_empty() { "all applications".to_owned() } else { server.apps.join(", ") };
-    format!("{} at {host}:{port}, {apps}", server.name)
+    let facts = server.kind.facts();
+    let (tested, kick, down) = (facts.tested.sentence(), facts.kick.sentence(), facts.when_down.sentence());
+    format!("{} at {host}:{port}, {apps}; {}: {tested}; {kick}; {down}", server.name, facts.word)
 }
 
 fn banks(config: &Config) -> String {

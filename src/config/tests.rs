@@ -153,7 +153,9 @@ fn what_init_writes_shows_every_key() {
 #[test]
 fn each_default_that_init_shows_is_the_default() {
     // These have no default, but an example.
-    let examples = "secret_env secret_file pipelines workers runtime assets token_file model aligned";
+    let examples = "secret_env secret_file pipelines workers runtime assets token_file model aligned vhost hook_secret \
+                    headers list items app stream session address bytes kick kick_body hook_event hook_publish hook_done \
+                    hook_app hook_stream hook_session hook_address";
     let examples: Vec<&str> = examples.split(' ').collect();
     let kept = uncommented();
     let kept = kept.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| examples.contains(&key)));
@@ -183,6 +185,23 @@ fn a_server_is_all_that_is_needed() {
 fn what_no_section_can_check_alone_is_checked() {
     for (text, problem) in [
         (SERVER, "5:8: `server.name`: two are called `main`; rename one"),
+        (
+            "[[server]]\nname = 'b'\nkind = 'srs'\npull = 'srt://h'",
+            "7:8: `server.pull`: not an address (it must begin with rtmp:// or http:// or https://)",
+        ),
+        (
+            "[[server]]\nname = 'b'\nkind = 'node-media-server'\npull = 'rtmp://h'",
+            "7:8: `server.pull`: streams of `node-media-server` are pulled from http:// or https://",
+        ),
+        (
+            "[[server]]\nname = 'b'\nkind = 'mediamtxx'",
+            "6:8: `server.kind`: unknown variant `mediamtxx`, expected one of",
+        ),
+        (
+            "[[server]]\nname = 'b'\nkind = 'srs'\n[server.http]\nlist = 'GET /'",
+            "7:1: [server.http] is for `kind = \"http\"`",
+        ),
+        ("[server.http]\nlsit = 'GET /'", "5:1: unknown key `lsit` in [server.http]; did you mean `list`?"),
         ("[[webhook]]\nname = 'w'\nurl = 'http://h'", "4:1: [[webhook]] `w`: no secret is set; write one of"),
         (
             "[[webhook]]\nname = 'w'\nurl = 'http://h'\nsecret_env = 'A'\nsecret_file = 'b'",
@@ -202,6 +221,32 @@ fn what_no_section_can_check_alone_is_checked() {
         let found = refused(&format!("{SERVER}{text}"));
         assert!(found.len() == 1 && found[0].starts_with(problem), "{text}: {found:?}");
     }
+}
+
+#[test]
+fn what_is_to_be_known_of_a_server_is_a_warning_and_in_the_summary() {
+    let text = "[[server]]\nname = 'n'\nkind = 'node-media-server'\n[[server]]\nname = 's'\nkind = 'srs'\n\
+                [[server]]\nname = 'o'\nkind = 'oven-media-engine'";
+    let config = Config::parse(text, "x.toml").unwrap();
+    let warnings = config.warnings().join("\n");
+    for said in ["server `n`: a kick and a refusal are advisory", "server `n` fails open", "server `o` signs its hooks"]
+    {
+        assert!(warnings.contains(said), "{warnings}");
+    }
+    assert!(!warnings.contains("`s`"), "{warnings}");
+    let summary: Vec<_> =
+        config.summary().into_iter().filter(|(what, _)| *what == "server").map(|(_, how)| how).collect();
+    assert!(
+        summary[0].contains("tested against the server itself; a kick and a refusal are advisory; fails open"),
+        "{summary:?}"
+    );
+    assert!(
+        summary[1].contains(
+            "contract-tested only, never run against the server itself; a kick ends one session; fails closed"
+        )
+    );
+    let slip = "[[server]]\nname = 'a'\nkind = 'mediamtxx'";
+    assert!(refused(slip)[0].ends_with("did you mean `mediamtx`?"), "{:?}", refused(slip));
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub(super) fn attach(
         ending: OnceLock::new(),
         wake: Box::new(wake),
     });
-    watch_data(&src, clock, &progress);
+    watch_data(&demux, clock, &progress);
     link_late_pads(&demux, entry, pull, &progress);
     hand_on_units(&video, clock, outlet, &progress);
     watch_errors(&pipeline, pull, &progress);
@@ -136,12 +136,13 @@ impl Attachment {
     }
 }
 
-/// Notes bytes from the server, and its end of the stream.
+/// Notes bytes from the server, and its end of the stream, where they go into the demuxer: what comes before may end and
+/// begin again, as a playlist does each time it is fetched.
 ///
 /// The end is caught here rather than on the bus, where it is told only once every sink has seen it: a sink that the
 /// demuxer found nothing for never does.
-fn watch_data(src: &gst::Element, clock: Clock, progress: &Arc<Progress>) {
-    let Some(pad) = src.static_pad("src") else { return };
+fn watch_data(demux: &gst::Element, clock: Clock, progress: &Arc<Progress>) {
+    let Some(pad) = demux.static_pad("sink") else { return };
     let progress = Arc::clone(progress);
     let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(mask, move |_pad, info| {

@@ -10,11 +10,18 @@ use gstreamer_app as gst_app;
 
 use super::{Config, SourceError};
 
-const BUILT_IN: [(&str, &str); 1] = [("rtmp", include_str!("../../pipelines/rtmp.launch"))];
+const BUILT_IN: [(&str, &str); 3] = [
+    ("rtmp", include_str!("../../pipelines/rtmp.launch")),
+    ("http-flv", include_str!("../../pipelines/http-flv.launch")),
+    ("hls", include_str!("../../pipelines/hls.launch")),
+];
 
 /// The elements that sources need, with the Debian package that holds each.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("rtmp2src", "gstreamer1.0-plugins-bad"),
+    ("souphttpsrc", "gstreamer1.0-plugins-good"),
+    ("hlsdemux", "gstreamer1.0-plugins-bad"),
+    ("tsdemux", "gstreamer1.0-plugins-bad"),
     ("flvdemux", "gstreamer1.0-plugins-good"),
     ("h264parse", "gstreamer1.0-plugins-bad"),
     ("appsink", "gstreamer1.0-plugins-base"),
@@ -177,7 +184,7 @@ mod tests {
     #[test]
     fn the_built_in_descriptions_build() {
         let launches = load(None).unwrap();
-        assert_eq!(launches.iter().map(Launch::protocol).collect::<Vec<_>>(), ["rtmp"]);
+        assert_eq!(launches.iter().map(Launch::protocol).collect::<Vec<_>>(), ["rtmp", "http-flv", "hls"]);
         assert_eq!(check(&Config::default()).unwrap(), Vec::new());
     }
 

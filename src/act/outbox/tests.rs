@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::act::webhook;
-use crate::media_server::{Hook, Listed, Pull};
+use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::StreamId;
 
 /// An outbox in memory.
@@ -104,7 +104,7 @@ impl MediaServer for Fake {
         if self.refuse_kicks { Err(self.error()) } else { Ok(Kicked::Dropped) }
     }
 
-    fn parse_hook(&self, _: &[u8]) -> Result<Hook, ActError> {
+    fn parse_hook(&self, _: HookRequest<'_>) -> Result<Hook, ActError> {
         unreachable!("the worker reads no hooks")
     }
 

@@ -16,29 +16,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use reqwest::{Client, Method, StatusCode};
-use url::Url;
+use reqwest::Method;
 
+use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link};
 use super::{Config, Kicked, MediaServer};
-use crate::act::http::{self, BodyError};
 use crate::act::{self, ActError};
-use crate::media_server::{Hook, Listed, Pull};
+use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::{Session, SessionId, StreamId};
 
-/// About ten thousand publishers.
-const LARGEST_STAT: usize = 16 << 20;
-const LARGEST_ANSWER: usize = 4 << 10;
 /// How many names are remembered that `/stat` would blur.
 const MOST_NAMES: usize = 4096;
 
 /// An nginx with the RTMP module.
 #[derive(Debug)]
 pub struct NginxRtmp {
-    name: Arc<str>,
-    rtmp: Url,
-    control: Url,
-    apps: Vec<Arc<str>>,
-    client: Client,
+    config: Config,
+    link: Link,
     /// Whole names by client number, for those that `/stat` would blur.
     names: Mutex<BTreeMap<u64, Arc<str>>>,
     /// The worker process that answered last; 0: none has.
@@ -49,21 +42,14 @@ impl NginxRtmp {
     /// An adapter for the server that `config` describes. Nothing is asked of it yet.
     pub fn new(config: &Config, common: &act::Config) -> Result<Self, ActError> {
         Ok(Self {
-            name: config.name.clone(),
-            rtmp: config.rtmp.clone(),
-            control: config.control.clone(),
-            apps: config.apps.clone(),
-            client: http::client(common.connect_timeout, common.request_timeout)?,
+            config: config.clone(),
+            link: Link::new(config, common)?,
             names: Mutex::default(),
             pid: AtomicU32::default(),
         })
     }
 
-    fn watches(&self, app: &str) -> bool {
-        self.apps.is_empty() || self.apps.iter().any(|watched| **watched == *app)
-    }
-
-    /// Asks for `path` under the control address and gives the body of a 200.
+    /// Asks for `path` and gives the body of a 200. `query` goes out as it is: nginx does not decode it.
     async fn ask(
         &self,
         method: Method,
@@ -71,33 +57,20 @@ impl NginxRtmp {
         query: Option<&str>,
         limit: usize,
     ) -> Result<Vec<u8>, ActError> {
-        let mut url = self.control.clone();
-        url.set_path(&format!("{}{path}", self.control.path().trim_end_matches('/')));
+        let mut url = self.link.at(path);
         url.set_query(query);
-        let response = self.client.request(method, url).send().await.map_err(|error| self.failed(path, &error))?;
-        let server = self.name.clone();
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(ActError::NotFound { server, path }),
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                return Err(ActError::Forbidden { server, path, status: status.as_u16() });
-            }
-            status => return Err(ActError::Status { server, path, status: status.as_u16() }),
-        }
-        http::body(response, limit).await.map_err(|error| match error {
-            BodyError::TooLong => self.garbage(path, format!("more than {limit} bytes")),
-            BodyError::Broken(error) => self.failed(path, &error),
-        })
+        let answer = self.link.send(self.link.request(method, url), path, limit).await?;
+        self.link.body(answer, path)
     }
 
     async fn publishers(&self) -> Result<Vec<stat::Publisher>, ActError> {
         let path = "/stat";
-        let body = self.ask(Method::GET, path, None, LARGEST_STAT).await?;
-        let stat = stat::read(&String::from_utf8_lossy(&body)).map_err(|reason| self.garbage(path, reason))?;
+        let body = self.ask(Method::GET, path, None, LARGEST_LIST).await?;
+        let stat = stat::read(&String::from_utf8_lossy(&body)).map_err(|reason| self.link.garbage(path, reason))?;
         let before = self.pid.swap(stat.pid, Ordering::Relaxed);
         if before != 0 && before != stat.pid {
             tracing::warn!(
-                server = %self.name,
+                server = %self.config.name,
                 "another nginx worker answers now: if nginx was reloaded, publishers from before cannot be seen or cut off; \
                  restart it, and keep worker_processes at 1"
             );
@@ -105,26 +78,11 @@ impl NginxRtmp {
         Ok(stat.publishers)
     }
 
-    fn failed(&self, path: &'static str, error: &reqwest::Error) -> ActError {
-        let (server, address) = (self.name.clone(), http::origin(&self.control));
-        if error.is_timeout() {
-            ActError::TimedOut { server, address }
-        } else if error.is_connect() {
-            ActError::Unreachable { server, address, reason: http::root(error) }
-        } else {
-            self.garbage(path, http::root(error))
-        }
-    }
-
-    fn garbage(&self, path: &'static str, reason: String) -> ActError {
-        ActError::Garbage { server: self.name.clone(), path, reason }
-    }
-
     /// The session that `/stat` shows as `found`, under its whole name where that is known.
     fn listed(&self, found: stat::Publisher) -> Listed {
         let whole = self.names().get(&found.client).filter(|whole| blurred(whole) == found.name).cloned();
         let stream = StreamId {
-            server: self.name.clone(),
+            server: self.config.name.clone(),
             app: found.app.into(),
             name: whole.unwrap_or_else(|| found.name.into()),
         };
@@ -152,18 +110,22 @@ impl NginxRtmp {
 #[async_trait]
 impl MediaServer for NginxRtmp {
     fn name(&self) -> &Arc<str> {
-        &self.name
+        self.link.server()
     }
 
     async fn list(&self) -> Result<Vec<Listed>, ActError> {
         let publishers = self.publishers().await?;
-        Ok(publishers.into_iter().filter(|found| self.watches(&found.app)).map(|found| self.listed(found)).collect())
+        Ok(publishers
+            .into_iter()
+            .filter(|found| self.config.watches(&found.app))
+            .map(|found| self.listed(found))
+            .collect())
     }
 
     /// The number alone would not do: after a restart of nginx it may be somebody else's. The name is compared as
     /// `/stat` shows it, because the whole name may have been announced to an earlier process of ours.
     async fn publishes(&self, session: &Session) -> Result<bool, ActError> {
-        let client = client_number(&session.id.0).ok_or_else(|| ActError::BadSession { server: self.name.clone() })?;
+        let client = client_number(&session.id.0).ok_or_else(|| self.link.bad_session())?;
         let name = blurred(&session.stream.name);
         let same = |found: &stat::Publisher| {
             found.client == client && *found.app == *session.stream.app && blurred(&found.name) == name
@@ -173,7 +135,7 @@ impl MediaServer for NginxRtmp {
 
     async fn kick(&self, session: &Session) -> Result<Kicked, ActError> {
         let path = "/control/drop/publisher";
-        let client = client_number(&session.id.0).ok_or_else(|| ActError::BadSession { server: self.name.clone() })?;
+        let client = client_number(&session.id.0).ok_or_else(|| self.link.bad_session())?;
         let app = &session.stream.app;
         // An application whose name would have to be encoded cannot be named; the client's number is enough.
         let query = if !app.is_empty() && app.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -186,19 +148,18 @@ impl MediaServer for NginxRtmp {
         match std::str::from_utf8(&body).ok().and_then(|text| text.trim().parse().ok()) {
             Some(0_u64) => Ok(Kicked::NoSuchSession),
             Some(_) => Ok(Kicked::Dropped),
-            None => Err(self.garbage(path, "no number of dropped sessions".to_owned())),
+            None => Err(self.link.garbage(path, "no number of dropped sessions".to_owned())),
         }
     }
 
-    fn parse_hook(&self, body: &[u8]) -> Result<Hook, ActError> {
-        let call = hook::parse(body)
-            .map_err(|reason| ActError::BadHook { server: self.name.clone(), reason: reason.to_owned() })?;
+    fn parse_hook(&self, request: HookRequest<'_>) -> Result<Hook, ActError> {
+        let call = hook::parse(request.body).map_err(|reason| self.link.bad_hook(reason))?;
         let (hook::Call::Publish(caller) | hook::Call::PublishDone(caller)) = &call else { return Ok(Hook::Other) };
-        if !self.watches(&caller.app) {
+        if !self.config.watches(&caller.app) {
             return Ok(Hook::Other);
         }
         let session = Session {
-            stream: StreamId { server: self.name.clone(), app: caller.app.clone(), name: caller.name.clone() },
+            stream: StreamId { server: self.config.name.clone(), app: caller.app.clone(), name: caller.name.clone() },
             id: SessionId(caller.client.to_string().into()),
         };
         if matches!(call, hook::Call::PublishDone(_)) {
@@ -209,10 +170,8 @@ impl MediaServer for NginxRtmp {
         Ok(Hook::Publish { session, address: caller.address.clone() })
     }
 
-    /// The name goes into the address as it is: neither `rtmp2src` nor nginx decodes it.
     fn pull(&self, stream: &StreamId) -> Pull {
-        let base = self.rtmp.as_str().trim_end_matches('/');
-        Pull { stream: stream.clone(), protocol: "rtmp", url: format!("{base}/{}/{}", stream.app, stream.name) }
+        link::pull(&self.config.pull, stream)
     }
 }
 

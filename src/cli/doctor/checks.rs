@@ -79,14 +79,19 @@ fn models(config: &model::Config) -> Vec<Check> {
     checks
 }
 
-/// Whether a media server can be reached where streams are pulled from, and where it is told.
+/// Whether a media server can be reached where streams are pulled from, and where it is told; and what is known of its
+/// kind.
 fn server(server: &servers::Config) -> Vec<Check> {
-    let ports = [("rtmp", &server.rtmp, 1935), ("control", &server.control, 80)];
-    let ports = ports.map(|(key, url, port)| {
-        let port = url.port_or_known_default().unwrap_or(port);
+    let facts = server.kind.facts();
+    let (tested, kick, down) = (facts.tested.sentence(), facts.kick.sentence(), facts.when_down.sentence());
+    let mut checks =
+        vec![Check::well(format!("server {} kind", server.name), format!("{}: {tested}; {kick}; {down}", facts.word))];
+    let ports = [("pull", &server.pull), ("control", &server.control)];
+    checks.extend(ports.map(|(key, url)| {
+        let port = url.port_or_known_default().unwrap_or(1935);
         reachable(&format!("server {} {key}", server.name), &format!("{}:{port}", url.host_str().unwrap_or_default()))
-    });
-    ports.into()
+    }));
+    checks
 }
 
 /// Whether the address of the HTTP interface is free.

@@ -1,7 +1,7 @@
 //! What nginx-rtmp lists and announces, hostile names and damaged answers included.
 
 use super::*;
-use crate::act::servers::Kind;
+use crate::act::servers::{Kind, fake};
 
 const STAT: &str = include_str!("stat_sample.xml");
 
@@ -11,13 +11,17 @@ fn server(apps: &[&str]) -> NginxRtmp {
     NginxRtmp::new(&config, &act::Config::default()).unwrap()
 }
 
+fn parse(server: &NginxRtmp, body: &[u8]) -> Result<Hook, ActError> {
+    server.parse_hook(HookRequest { headers: &reqwest::header::HeaderMap::new(), body })
+}
+
 fn hook(call: &str, client: u64, name: &str, query: &str) -> Vec<u8> {
     format!("app=live&flashver=FMLE&swfurl=&tcurl=rtmp://h/live&pageurl=&addr=10.0.0.1&clientid={client}&call={call}&name={name}&type=live{query}")
         .into_bytes()
 }
 
 fn published(server: &NginxRtmp, body: &[u8]) -> (String, String, String) {
-    match server.parse_hook(body).unwrap() {
+    match parse(server, body).unwrap() {
         Hook::Publish { session, address } => {
             (session.stream.name.to_string(), session.id.to_string(), address.unwrap())
         }
@@ -103,19 +107,19 @@ fn a_hook_that_makes_no_sense_is_refused() {
         ("app=live&call=publish&name=%FF&clientid=1".into(), "UTF-8"),
         (format!("app=live&call=publish&clientid=1&name={huge}"), "64 KiB"),
     ] {
-        let error = server.parse_hook(body.as_bytes()).unwrap_err();
+        let error = parse(&server, body.as_bytes()).unwrap_err();
         assert_eq!(error.kind(), "bad_hook");
         assert!(error.to_string().contains(said), "{error}");
     }
-    server.parse_hook(&[0xff; 1000]).unwrap_err();
+    parse(&server, &[0xff; 1000]).unwrap_err();
 }
 
 #[test]
 fn hooks_that_are_not_ours_are_left_alone() {
     let server = server(&["live"]);
-    assert_eq!(server.parse_hook(&hook("update_publish", 1, "a", "")).unwrap(), Hook::Other);
-    assert_eq!(server.parse_hook(b"app=backstage&clientid=1&call=publish&name=a").unwrap(), Hook::Other);
-    assert!(matches!(server.parse_hook(&hook("publish_done", 1, "a", "")).unwrap(), Hook::PublishDone { .. }));
+    assert_eq!(parse(&server, &hook("update_publish", 1, "a", "")).unwrap(), Hook::Other);
+    assert_eq!(parse(&server, b"app=backstage&clientid=1&call=publish&name=a").unwrap(), Hook::Other);
+    assert!(matches!(parse(&server, &hook("publish_done", 1, "a", "")).unwrap(), Hook::PublishDone { .. }));
 }
 
 #[test]
@@ -124,13 +128,13 @@ fn a_name_that_stat_blurs_is_known_from_the_hook() {
     let found = |name: &str| stat::Publisher { app: "live".into(), name: name.into(), client: 8, ..Default::default() };
     let name = |server: &NginxRtmp| server.listed(found("  ")).session.stream.name.to_string();
     assert_eq!(name(&server), "  ", "never announced: as the server shows it");
-    server.parse_hook(&hook("publish", 8, "%C3%A9", "")).unwrap();
+    parse(&server, &hook("publish", 8, "%C3%A9", "")).unwrap();
     assert_eq!(name(&server), "é");
     assert_eq!(&*server.listed(found("else")).session.stream.name, "else", "another client with the same number");
-    server.parse_hook(&hook("publish_done", 8, "%C3%A9", "")).unwrap();
+    parse(&server, &hook("publish_done", 8, "%C3%A9", "")).unwrap();
     assert_eq!(name(&server), "  ");
     for client in 0..5000 {
-        server.parse_hook(&hook("publish", client, "%C3%A9", "")).unwrap();
+        parse(&server, &hook("publish", client, "%C3%A9", "")).unwrap();
     }
     assert_eq!(server.names().len(), MOST_NAMES);
 }
@@ -148,4 +152,26 @@ async fn a_session_that_is_no_number_is_never_asked_for() {
 fn streams_are_pulled_under_their_own_name() {
     let pull = server(&[]).pull(&StreamId::new("main", "live", "a%20b&c"));
     assert_eq!((pull.url.as_str(), pull.protocol), ("rtmp://127.0.0.1:1935/live/a%20b&c", "rtmp"));
+}
+
+#[tokio::test]
+async fn a_kick_names_the_client_and_nothing_that_a_stranger_chose() {
+    let fake = fake::Fake::always(200, "1").await;
+    let server = NginxRtmp::new(&fake.config(Kind::NginxRtmp, ""), &act::Config::default()).unwrap();
+    for name in fake::hostile_names() {
+        assert_eq!(server.kick(&fake::session("live", &name, "7")).await.unwrap(), Kicked::Dropped);
+        assert_eq!(server.kick(&fake::session(&name, "a", "7")).await.unwrap(), Kicked::Dropped);
+        let control = "POST /control/drop/publisher";
+        let lines = fake.lines();
+        assert_eq!(lines[0], format!("{control}?app=live&clientid=7"));
+        assert!(lines[1] == format!("{control}?clientid=7") || name.starts_with("LL"), "{lines:?}");
+    }
+    let gone = fake::Fake::always(200, "0").await;
+    let server = NginxRtmp::new(&gone.config(Kind::NginxRtmp, ""), &act::Config::default()).unwrap();
+    assert_eq!(server.kick(&fake::session("live", "a", "7")).await.unwrap(), Kicked::NoSuchSession);
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_told_as_with_the_others() {
+    fake::fails_like_the_others(Kind::NginxRtmp, "", &fake::session("live", "a", "7")).await;
 }

@@ -1,0 +1,219 @@
+//! The section `[[server]]`: what a media server is, where it is, and what of it is watched.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, de};
+use url::Url;
+
+use super::{Kind, generic};
+use crate::act::http;
+use crate::act::webhook::Secret;
+
+/// One `[[server]]`. What is left out has the default of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Section")]
+pub struct Config {
+    /// What it is called here, in metrics and in the path of its hooks (`/hooks/NAME`): letters, digits, `-` and `_`.
+    pub name: Arc<str>,
+    /// What it is.
+    pub kind: Kind,
+    /// Where streams are pulled from: over RTMP, or over HTTP as the kind offers it.
+    pub pull: Url,
+    /// Where it is asked and told: the address of its HTTP interface. May hold a user and a password.
+    pub control: Url,
+    /// The applications that are watched; empty: all.
+    pub apps: Vec<Arc<str>>,
+    /// The one virtual host that is watched, where the kind has such; otherwise: the kind's default.
+    pub vhost: Option<Arc<str>>,
+    /// What the server signs its hooks with, where the kind does.
+    pub hook_secret: Option<Secret>,
+    /// What a server of the kind `http` wants.
+    pub http: generic::Config,
+}
+
+/// What is written in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Section {
+    #[serde(deserialize_with = "deserialize_name")]
+    name: Arc<str>,
+    kind: Kind,
+    #[serde(default, deserialize_with = "deserialize_pull")]
+    pull: Option<Url>,
+    #[serde(default, deserialize_with = "deserialize_control")]
+    control: Option<Url>,
+    #[serde(default)]
+    apps: Vec<Arc<str>>,
+    vhost: Option<Arc<str>>,
+    hook_secret: Option<Secret>,
+    #[serde(default)]
+    http: generic::Config,
+}
+
+impl From<Section> for Config {
+    fn from(section: Section) -> Self {
+        let local = Self::local("", section.kind);
+        Self {
+            name: section.name,
+            kind: section.kind,
+            pull: section.pull.unwrap_or(local.pull),
+            control: section.control.unwrap_or(local.control),
+            apps: section.apps,
+            vhost: section.vhost,
+            hook_secret: section.hook_secret,
+            http: section.http,
+        }
+    }
+}
+
+impl Config {
+    /// A server of `kind` on this machine with the default ports and all its applications.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "constants, and a test reads them all")]
+    pub fn local(name: &str, kind: Kind) -> Self {
+        let url = |text| Url::parse(text).expect("an address");
+        Self {
+            name: name.into(),
+            kind,
+            pull: url(kind.facts().pull),
+            control: url(kind.facts().control),
+            apps: Vec::new(),
+            vhost: None,
+            hook_secret: None,
+            http: generic::Config::default(),
+        }
+    }
+
+    /// Whether an application is watched.
+    pub(super) fn watches(&self, app: &str) -> bool {
+        self.apps.is_empty() || self.apps.iter().any(|watched| **watched == *app)
+    }
+
+    /// What is wrong with values that are each well-formed: the key and a message.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let facts = self.kind.facts();
+        let mut problems = Vec::new();
+        if !facts.schemes.contains(&self.pull.scheme()) {
+            let schemes = facts.schemes.join(":// or ");
+            problems.push((
+                "pull",
+                format!(
+                    "`server.pull`: streams of `{}` are pulled from {schemes}://, such as \"{}\"",
+                    facts.word, facts.pull
+                ),
+            ));
+        }
+        if self.vhost.is_some() && !matches!(self.kind, Kind::Srs | Kind::OvenMediaEngine) {
+            let message = format!("`server.vhost`: `{}` has no virtual hosts: remove the key", facts.word);
+            problems.push(("vhost", message));
+        }
+        if self.hook_secret.is_some() && self.kind != Kind::OvenMediaEngine {
+            let message = format!("`server.hook_secret`: `{}` does not sign its hooks: remove the key", facts.word);
+            problems.push(("hook_secret", message));
+        }
+        match self.kind {
+            Kind::Http => problems.extend(self.http.problems().into_iter().map(|message| ("http", message))),
+            _ if self.http != generic::Config::default() => problems.push((
+                "http",
+                format!("[server.http] is for `kind = \"http\"`, and this server is `{}`: remove it", facts.word),
+            )),
+            _ => {}
+        }
+        problems
+    }
+
+    /// What is allowed but deserves a second look.
+    pub fn warnings(&self) -> Vec<String> {
+        let facts = self.kind.facts();
+        let mut warnings = Vec::new();
+        if facts.kick == super::Kick::Advisory {
+            warnings.push(format!("server `{}`: {}; see docs/servers.md", self.name, facts.kick.sentence()));
+        }
+        if facts.when_down != super::WhenDown::Closed {
+            warnings.push(format!("server `{}` {}", self.name, facts.when_down.sentence()));
+        }
+        if self.kind == Kind::OvenMediaEngine && self.hook_secret.is_none() {
+            warnings.push(format!(
+                "server `{}` signs its hooks and `hook_secret` is not set: whoever reaches the interface can pose as it",
+                self.name
+            ));
+        }
+        warnings
+    }
+}
+
+fn deserialize_pull<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    http::url_of(&text, &["rtmp", "http", "https"], "rtmp://127.0.0.1:1935").map(Some).map_err(de::Error::custom)
+}
+
+fn deserialize_control<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    http::deserialize_url(deserializer).map(Some)
+}
+
+/// Reads a name that may be a metric's label and a part of a path; for `#[serde(deserialize_with)]`.
+pub(in crate::act) fn deserialize_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if plain && (1..=32).contains(&text.len()) {
+        return Ok(text.into());
+    }
+    Err(de::Error::custom(format!("`{text}` is not a name: use 1 to 32 letters, digits, `-` and `_`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_a_server_on_this_machine() {
+        for kind in Kind::ALL {
+            let text = format!("name = \"main\"\nkind = \"{}\"", kind.facts().word);
+            assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::local("main", kind));
+        }
+    }
+
+    #[test]
+    fn a_bad_section_says_what_is_wrong() {
+        for (line, said) in [
+            ("name = \"a b\"", "is not a name"),
+            ("name = \"\"", "is not a name"),
+            ("kind = \"nginx\"", "nginx-rtmp"),
+            ("pull = \"ftp://h\"", "begin with rtmp:// or http://"),
+            ("pull = \"rtmp://h/?a=b\"", "after ?"),
+            ("control = \"127.0.0.1:8080\"", "not an address"),
+            ("contol = \"http://h\"", "unknown field"),
+            ("apps = \"live\"", "sequence"),
+        ] {
+            let mut section = String::new();
+            for other in ["name = \"main\"", "kind = \"nginx-rtmp\""] {
+                if other.split_once(' ').unwrap().0 != line.split_once(' ').unwrap().0 {
+                    section = format!("{section}{other}\n");
+                }
+            }
+            let message = toml::from_str::<Config>(&format!("{section}{line}")).unwrap_err().to_string();
+            assert!(message.contains(said), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_a_kind_has_no_use_for_is_a_problem() {
+        for (kind, line, key) in [
+            ("nginx-rtmp", "pull = 'http://h'", "pull"),
+            ("node-media-server", "pull = 'rtmp://h'", "pull"),
+            ("mediamtx", "vhost = 'a'", "vhost"),
+            ("srs", "hook_secret = 'a'", "hook_secret"),
+            ("srs", "http.list = 'GET http://h/'", "http"),
+            ("http", "", "http"),
+        ] {
+            let config: Config = toml::from_str(&format!("name = 'a'\nkind = '{kind}'\n{line}")).unwrap();
+            let keys: Vec<_> = config.problems().into_iter().map(|(key, _)| key).collect();
+            assert_eq!(keys.first(), Some(&key), "{kind} {line}");
+        }
+        for (kind, line) in
+            [("srs", "pull = 'rtmp://h'"), ("srs", "vhost = 'a'"), ("oven-media-engine", "hook_secret = 'a'")]
+        {
+            let config: Config = toml::from_str(&format!("name = 'a'\nkind = '{kind}'\n{line}")).unwrap();
+            assert_eq!(config.problems(), [], "{kind} {line}");
+        }
+    }
+}
