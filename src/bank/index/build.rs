@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::bands::{BANDS, Banded, KEYS, band, banded};
+use super::bands::{BANDS, Banded, band, banded};
 use super::cluster::SHELLS;
 use super::gather::{CENTRES, Gathered, Gathering, blocks, gather};
 use super::image::{Aligned, Shape};
@@ -46,10 +46,11 @@ impl Index {
         place_clusters(arranged, &gathered, shape, &mut rest);
         let runs = runs(&gathered, shape.count() as u32);
         drop(gathered);
+        let mut halved = Vec::new();
         for n in 0..BANDS {
             let [bounds, next, places] = shape.band(n).map(|section| rest.cut(section));
             let (bounds, next) = (bytemuck::cast_slice_mut(bounds), bytemuck::cast_slice_mut(next));
-            sort(arranged, &runs, n, bounds, next, bytemuck::cast_slice_mut(places));
+            sort(arranged, &runs, n, &mut halved, bounds, next, bytemuck::cast_slice_mut(places));
         }
         Some(Self { body: Bytes::from_owner(body).slice(..shape.size()), shape, parity })
     }
@@ -108,23 +109,64 @@ fn runs(gathered: &Gathered, count: u32) -> Vec<Range<u32>> {
 }
 
 /// Entries of one bucket keep their order.
-fn sort(hashes: &[Banded], runs: &[Range<u32>], n: usize, bounds: &mut [u32], next: &mut [u16], places: &mut [u32]) {
+///
+/// First by the upper half of the value, then by the lower: scattered over 256 places at a time, not 65,536, which is three times as quick
+/// where an index is larger than the processor's cache.
+fn sort(
+    hashes: &[Banded],
+    runs: &[Range<u32>],
+    n: usize,
+    halved: &mut Vec<Entry>,
+    bounds: &mut [u32],
+    next: &mut [u16],
+    places: &mut [u32],
+) {
     let of = |run: &Range<u32>| &hashes[run.start as usize..run.end as usize];
+    let mut upper = [0; 256];
     for hash in runs.iter().flat_map(of) {
-        bounds[usize::from(band(hash, n)) + 1] += 1;
+        upper[usize::from(band(hash, n) >> 8)] += 1;
     }
-    let mut entries = 0;
-    for bound in &mut *bounds {
-        entries += *bound;
-        *bound = entries;
-    }
-    let mut free = bounds[..KEYS].to_vec();
+    let mut free = begins(upper, 0);
+    halved.resize(places.len(), Entry::default());
     for run in runs {
         for (place, hash) in run.clone().zip(of(run)) {
-            let slot = &mut free[usize::from(band(hash, n))];
-            next[*slot as usize] = band(hash, n + 1);
-            places[*slot as usize] = place;
+            let key = band(hash, n);
+            let slot = &mut free[usize::from(key >> 8)];
+            halved[*slot as usize] = Entry { lower: key as u8, next: band(hash, n + 1), place };
             *slot += 1;
         }
     }
+    let mut start = 0;
+    for (end, bounds) in free.into_iter().zip(bounds[1..].as_chunks_mut::<256>().0) {
+        let entries = &halved[start as usize..end as usize];
+        let mut lower = [0; 256];
+        for entry in entries {
+            lower[usize::from(entry.lower)] += 1;
+        }
+        *bounds = begins(lower, start);
+        for entry in entries {
+            let slot = &mut bounds[usize::from(entry.lower)];
+            next[*slot as usize] = entry.next;
+            places[*slot as usize] = entry.place;
+            *slot += 1;
+        }
+        start = end;
+    }
+}
+
+/// An entry on its way to its bucket.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    place: u32,
+    next: u16,
+    lower: u8,
+}
+
+/// Where each of so many begins, one after the other from `start` on.
+fn begins(counts: [u32; 256], start: u32) -> [u32; 256] {
+    let mut end = start;
+    counts.map(|count| {
+        end += count;
+        end - count
+    })
 }

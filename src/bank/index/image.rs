@@ -27,6 +27,7 @@ const VERSION: u32 = 2;
 pub(super) const HEADER: usize = 4096;
 
 const ALIGNED: usize = 64;
+
 /// The hashes, the clusters, the bands.
 const SECTIONS: usize = 2 + BANDS;
 
@@ -145,8 +146,8 @@ impl Shape {
 /// Memory that can be read as whole words.
 pub(super) enum Aligned {
     Words(Vec<u64>),
-    /// In large pages where the system has them: half the time of a query in a large index, and of its building, is spent on finding
-    /// out where small pages are.
+    /// In large pages where the system has them: a third of the time of a query in a large index, and of its building, is spent on
+    /// finding out where small pages are.
     Pages(memmap2::MmapMut),
 }
 

@@ -114,13 +114,16 @@ impl Live {
 
     /// A new index of everything that was not removed; none of more than an index can hold. Takes as long as a build.
     pub fn compact(&self) -> Option<Compacted> {
-        let kept: Vec<(u32, PdqHash)> = (0..).zip(self.hashes()).filter(|(place, _)| self.has(*place)).collect();
-        let index = Index::build(kept.iter().map(|(_, hash)| *hash))?;
-        Some(Compacted { index, places: kept.into_iter().map(|(place, _)| place).collect() })
+        let places: Vec<u32> = (0..self.places() as u32).filter(|place| self.has(*place)).collect();
+        let index = Index::build(places.iter().map(|place| self.hash(*place)))?;
+        Some(Compacted { index, places })
     }
 
-    fn hashes(&self) -> impl Iterator<Item = PdqHash> {
-        self.index.iter().chain(self.tail.iter().copied())
+    /// Zero where there is none.
+    fn hash(&self, place: u32) -> PdqHash {
+        let place = place as usize;
+        let tail = || place.checked_sub(self.index.len()).and_then(|tail| self.tail.iter().nth(tail).copied());
+        self.index.hash(place).or_else(tail).unwrap_or_default()
     }
 
     fn has(&self, place: u32) -> bool {

@@ -86,6 +86,10 @@ impl Index {
         self.hashes().iter().map(bands::unbanded)
     }
 
+    fn hash(&self, place: usize) -> Option<PdqHash> {
+        self.hashes().get(place).map(bands::unbanded)
+    }
+
     fn hashes(&self) -> &[Banded] {
         self.section(self.shape.hashes())
     }

@@ -194,14 +194,15 @@ fn compare_scalar(blocks: &[Block], hash: &Banded, distance: u32, near: &mut Vec
             }
         }
         let first = number * BLOCK as u32;
-        if apart.iter().fold(true, |all, apart| all & (*apart <= distance)) {
+        let count: usize = apart.iter().map(|apart| usize::from(*apart <= distance)).sum();
+        if count == BLOCK {
             let (mut found, mut at) = ([Near::default(); BLOCK], first);
             for (found, apart) in found.iter_mut().zip(apart) {
                 *found = Near { at, apart: apart as u32 };
                 at += 1;
             }
             near.extend_from_slice(&found);
-        } else if apart.iter().fold(false, |any, apart| any | (*apart <= distance)) {
+        } else if count > 0 {
             // Written whether near or not, and kept if it is: in a cluster no branch could tell beforehand.
             let (mut found, mut count) = ([Near::default(); BLOCK], 0);
             for (at, apart) in (first..).zip(apart) {
