@@ -74,6 +74,7 @@ fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<InForce>, Watch), Er
         return Err(problem.into());
     }
     for bank in &seen.changed {
+        metrics.expect_bank(&bank.name().shared());
         metrics.set_bank_signals(&bank.name().shared(), bank.signals().len());
         info!(bank = %bank.name(), signals = bank.signals().len(), revision = bank.revision(), "bank loaded");
     }

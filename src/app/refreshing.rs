@@ -52,6 +52,7 @@ impl Refreshing {
             info!(bank = %name, "bank removed");
         }
         for bank in &seen.changed {
+            self.metrics.expect_bank(&bank.name().shared());
             self.metrics.set_bank_signals(&bank.name().shared(), bank.signals().len());
             info!(bank = %bank.name(), signals = bank.signals().len(), revision = bank.revision(), "bank loaded");
         }

@@ -1,14 +1,14 @@
 //! The form of a bank on disk: lines of JSON that a person can read, closed by a digest.
 //!
 //! ```text
-//! {"format":"sluicegate-bank","version":2,"name":"demo",...,"revision":3,"created":"2026-11-21T22:39:00Z"}
+//! {"format":"sluicegate-bank","version":3,"name":"demo",...,"revision":3,"created":"2026-11-21T22:39:00Z"}
 //! {"id":1,"hash":"<64 hexadecimal digits>","quality":100,"opinion":"positive","provenance":{...},...}
 //! ...
 //! {"signals":1,"sha256":"<digest of every byte before this line>"}
 //! ```
 //!
-//! Version 1, which knew neither kind, enabled, until nor record, is still read; what is written is version 2, which a
-//! release that knows version 1 only refuses by name.
+//! Version 1, which knew neither kind, enabled, until nor record, and version 2, which had no quarantine, are still read;
+//! what is written is version 3, which earlier releases refuse by name.
 //!
 //! A file is either exactly what was written, or refused. The digest finds accidents, not forgers: whoever may write the
 //! folder may write a bank.
@@ -18,12 +18,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::quarantine::Quarantined;
 use super::signal::{rfc3339, rfc3339_option};
 use super::{Bank, BankName, Kind, Settings, Signal};
 use crate::clock::Timestamp;
+use crate::decision::Verdict;
 
 const FORMAT: &str = "sluicegate-bank";
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +39,10 @@ struct Header {
     min_quality: u8,
     #[serde(default)]
     kind: Kind,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    quorum: u32,
+    #[serde(default = "uncapped", skip_serializing_if = "is_uncapped")]
+    at_most: Verdict,
     #[serde(default = "yes")]
     enabled: bool,
     #[serde(with = "rfc3339_option", default, skip_serializing_if = "Option::is_none")]
@@ -44,11 +50,33 @@ struct Header {
     revision: u64,
     #[serde(with = "rfc3339")]
     created: Timestamp,
+    #[serde(default, skip_serializing_if = "Quarantined::is_empty")]
+    quarantined: Quarantined,
 }
 
 /// A bank of version 1 had no other way.
 const fn yes() -> bool {
     true
+}
+
+/// A bank that does not say asks for one picture.
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_one(quorum: &u32) -> bool {
+    *quorum == 1
+}
+
+/// A bank that does not say caps nothing.
+const fn uncapped() -> Verdict {
+    Verdict::Ban
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_uncapped(at_most: &Verdict) -> bool {
+    matches!(at_most, Verdict::Ban)
 }
 
 /// What every version of the format starts with.
@@ -80,7 +108,8 @@ pub enum Fault {
 
 /// The whole file.
 pub(super) fn encode(bank: &Bank) -> Result<Vec<u8>, serde_json::Error> {
-    let Settings { description, label, max_distance, min_quality, kind, enabled, until } = bank.settings().clone();
+    let Settings { description, label, max_distance, min_quality, kind, quorum, at_most, enabled, until } =
+        bank.settings().clone();
     let header = Header {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -90,10 +119,13 @@ pub(super) fn encode(bank: &Bank) -> Result<Vec<u8>, serde_json::Error> {
         max_distance,
         min_quality,
         kind,
+        quorum,
+        at_most,
         enabled,
         until,
         revision: bank.revision(),
         created: bank.created(),
+        quarantined: bank.quarantined.clone(),
     };
     let mut bytes = Vec::new();
     line(&mut bytes, &header)?;
@@ -150,10 +182,19 @@ pub fn decode(bytes: &[u8]) -> Result<Bank, Fault> {
     if footer.signals != signals.len() as u64 {
         return Err(Fault::Altered);
     }
-    let Header { name, description, label, max_distance, min_quality, kind, enabled, until, revision, created, .. } =
-        header;
-    let settings = Settings { description, label, max_distance, min_quality, kind, enabled, until };
-    Ok(Bank::new(name, settings, revision, created, signals))
+    let settings = Settings {
+        description: header.description,
+        label: header.label,
+        max_distance: header.max_distance,
+        min_quality: header.min_quality,
+        kind: header.kind,
+        quorum: header.quorum,
+        at_most: header.at_most,
+        enabled: header.enabled,
+        until: header.until,
+    };
+    let bank = Bank::new(header.name, settings, header.revision, header.created, signals);
+    Ok(bank.with_quarantined(header.quarantined))
 }
 
 fn begins_like_a_bank(first: &[u8]) -> bool {
@@ -166,15 +207,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bank::Quarantine;
     use crate::hash::PdqHash;
 
     fn bank(signals: u64) -> Bank {
         let signal = |id| Signal { id, hash: PdqHash::from_words([id, 1, 2, 3]), ..Signal::example() };
         let until = Some(Timestamp::from_millis(1_900_000_000_000));
         let description = "a \"quoted\"\nname".to_owned();
-        let settings = Settings { description, kind: Kind::Benign, enabled: false, until, ..Settings::default() };
+        let settings = Settings {
+            description,
+            kind: Kind::Benign,
+            quorum: 3,
+            at_most: Verdict::Hold,
+            enabled: false,
+            until,
+            ..Settings::default()
+        };
         let created = Timestamp::from_millis(5);
+        let quarantine = Quarantine { since: Timestamp::from_millis(9), reason: "a test card".to_owned() };
         Bank::new("demo".parse().unwrap(), settings, 7, created, (1..=signals).map(signal).collect())
+            .with_quarantined((1..signals).map(|id| (id, quarantine.clone())).collect())
     }
 
     #[test]
@@ -185,6 +237,7 @@ mod tests {
             assert_eq!(read.settings(), written.settings());
             assert_eq!((read.revision(), read.created()), (written.revision(), written.created()));
             assert_eq!(read.signals(), written.signals());
+            assert!(read.quarantine().eq(written.quarantine()));
         }
     }
 
@@ -203,10 +256,20 @@ mod tests {
         let text = format!("{body}{{\"signals\":1,\"sha256\":\"{digest}\"}}\n");
         let bank = decode(text.as_bytes()).unwrap();
         assert_eq!((bank.settings().kind, bank.settings().enabled, bank.settings().until), (Kind::Harmful, true, None));
+        assert_eq!((bank.settings().quorum, bank.settings().at_most), (1, Verdict::Ban));
         assert_eq!((bank.signals()[0].quality, bank.signals()[0].record.as_deref()), (Some(90), None));
         let rewritten = encode(&bank).unwrap();
-        assert!(rewritten.starts_with(br#"{"format":"sluicegate-bank","version":2,"#));
+        assert!(rewritten.starts_with(br#"{"format":"sluicegate-bank","version":3,"#));
         assert_eq!(decode(&rewritten).unwrap().signals(), bank.signals());
+    }
+
+    #[test]
+    fn a_bank_that_asks_for_one_picture_and_caps_nothing_does_not_say_so() {
+        let bank = Bank::new("demo".parse().unwrap(), Settings::default(), 1, Timestamp::ZERO, Vec::new());
+        let text = String::from_utf8(encode(&bank).unwrap()).unwrap();
+        assert!(!text.contains("quorum") && !text.contains("at_most"), "{text}");
+        let text = String::from_utf8(encode(&self::bank(0)).unwrap()).unwrap();
+        assert!(text.contains(r#""quorum":3,"at_most":"hold""#), "{text}");
     }
 
     #[test]
@@ -234,7 +297,7 @@ mod tests {
             ("\n".to_owned(), Fault::CutShort),
             ("hello\nworld\n".to_owned(), Fault::Foreign),
             (text.replacen(FORMAT, "somebody-elses", 1), Fault::Foreign),
-            (text.replacen(r#""version":2"#, r#""version":3,"new":true"#, 1), Fault::Newer(3)),
+            (text.replacen(r#""version":3"#, r#""version":4,"new":true"#, 1), Fault::Newer(4)),
             (text.replacen("positive", "negative", 1), Fault::Altered),
             (format!("{header}\n{footer}"), Fault::Altered),
         ] {

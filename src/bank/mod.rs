@@ -15,6 +15,7 @@ mod kind;
 pub mod mapped;
 mod mmap;
 mod name;
+mod quarantine;
 mod scan;
 mod signal;
 mod store;
@@ -22,14 +23,17 @@ mod store;
 use std::path::PathBuf;
 
 use crate::clock::Timestamp;
+use crate::decision::Verdict;
 use crate::hash::PdqHash;
 use index::Index;
+use quarantine::Quarantined;
 
 pub use file::{Fault, decode};
 pub use import::{Import, Imported};
 pub use in_force::{Banks, InForce, Refreshed, Watch};
 pub use kind::{BadKind, Kind};
 pub use name::{BadName, BankName};
+pub use quarantine::Quarantine;
 pub use scan::Scan;
 pub use signal::{Provenance, Refusal, Signal};
 pub use store::{Added, Changes, Content, Removed, Store, Which};
@@ -47,6 +51,10 @@ pub struct Settings {
     pub min_quality: u8,
     /// What a match means.
     pub kind: Kind,
+    /// How many distinct pictures of a stream must match the bank before any of them is evidence; at least 1.
+    pub quorum: u32,
+    /// The severest verdict that its matches may lead to, whatever a rule says.
+    pub at_most: Verdict,
     /// Whether streams are compared with it at all.
     pub enabled: bool,
     /// From then on streams are no longer compared with it.
@@ -68,6 +76,8 @@ impl Default for Settings {
             max_distance: crate::hash::MATCH_DISTANCE,
             min_quality: crate::hash::USEFUL_QUALITY,
             kind: Kind::Harmful,
+            quorum: 1,
+            at_most: Verdict::Ban,
             enabled: true,
             until: None,
         }
@@ -82,6 +92,7 @@ pub struct Bank {
     revision: u64,
     created: Timestamp,
     signals: Vec<Signal>,
+    quarantined: Quarantined,
     search: Search,
 }
 
@@ -105,7 +116,13 @@ impl Bank {
     ) -> Self {
         signals.sort_by_key(|signal| signal.id);
         let search = Search::new(signals.iter().map(|signal| signal.hash));
-        Self { name, settings, revision, created, signals, search }
+        Self { name, settings, revision, created, signals, quarantined: Quarantined::new(), search }
+    }
+
+    /// The same, with these signals set aside.
+    #[must_use]
+    pub(super) fn with_quarantined(self, quarantined: Quarantined) -> Self {
+        Self { quarantined, ..self }
     }
 
     /// Its name.
@@ -131,6 +148,17 @@ impl Bank {
     /// Its signals, by rising identifier.
     pub fn signals(&self) -> &[Signal] {
         &self.signals
+    }
+
+    /// Why and since when a signal is set aside; none if it is not. Such a signal is found as any other: whoever weighs
+    /// matches passes it over.
+    pub fn quarantined(&self, id: u64) -> Option<&Quarantine> {
+        self.quarantined.get(&id)
+    }
+
+    /// All signals that are set aside, by rising identifier.
+    pub fn quarantine(&self) -> impl ExactSizeIterator<Item = (u64, &Quarantine)> {
+        self.quarantined.iter().map(|(id, quarantine)| (*id, quarantine))
     }
 
     /// The signal nearest to `hash` and its distance, if that is at most `max_distance` bits. Of signals equally near, the

@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use super::dense::{self, Chosen, Frame};
 use super::file::{self, Fault};
+use super::quarantine::{Quarantine, Quarantined};
 use super::{Bank, BankError, BankName, Import, Imported, Kind, Provenance, Settings, Signal};
 use crate::clock::Timestamp;
+use crate::decision::Verdict;
 use crate::finding::Opinion;
 
 /// The ending of a bank's file.
@@ -58,6 +60,10 @@ pub struct Changes {
     pub min_quality: Option<u8>,
     /// See [`Settings::kind`].
     pub kind: Option<Kind>,
+    /// See [`Settings::quorum`].
+    pub quorum: Option<u32>,
+    /// See [`Settings::at_most`].
+    pub at_most: Option<Verdict>,
     /// See [`Settings::enabled`].
     pub enabled: Option<bool>,
     /// See [`Settings::until`].
@@ -95,6 +101,7 @@ pub struct Removed {
 pub(super) struct Draft {
     pub(super) settings: Settings,
     pub(super) signals: Vec<Signal>,
+    quarantined: Quarantined,
     /// 0: the bank is not there yet.
     revision: u64,
     changed: bool,
@@ -102,6 +109,10 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    fn has(&self, id: u64) -> bool {
+        self.signals.binary_search_by_key(&id, |signal| signal.id).is_ok()
+    }
+
     /// Puts signals to the others and gives them identifiers.
     pub(super) fn extend(&mut self, signals: impl IntoIterator<Item = Signal>) {
         let first = self.signals.last().map_or(1, |last| last.id + 1);
@@ -113,7 +124,14 @@ impl Draft {
     /// Takes signals out; gives how many there were.
     pub(super) fn remove(&mut self, is_gone: impl Fn(&Signal) -> bool) -> usize {
         let before = self.signals.len();
-        self.signals.retain(|signal| !is_gone(signal));
+        let quarantined = &mut self.quarantined;
+        self.signals.retain(|signal| {
+            let gone = is_gone(signal);
+            if gone {
+                quarantined.remove(&signal.id);
+            }
+            !gone
+        });
         let gone = before - self.signals.len();
         self.changed |= gone > 0;
         gone
@@ -256,7 +274,7 @@ impl Store {
             let missing = |what| Err(BankError::NotInBank { bank: name.clone(), what });
             let signals = match which {
                 Which::Ids(ids) => {
-                    if let Some(id) = ids.iter().find(|id| !draft.signals.iter().any(|signal| signal.id == **id)) {
+                    if let Some(id) = ids.iter().find(|id| !draft.has(**id)) {
                         return missing(format!("signal {id}"));
                     }
                     draft.remove(|signal| ids.contains(&signal.id))
@@ -271,6 +289,45 @@ impl Store {
             }
         })?;
         Ok(Removed { signals, revision })
+    }
+
+    /// Sets signals aside: they stay in the bank, and whoever weighs matches passes them over. One that is set aside already
+    /// keeps its reason; one that is no longer in the bank is passed over, as it may have been removed meanwhile. Gives the
+    /// revision with them.
+    ///
+    /// # Errors
+    /// When there is no such bank, or it cannot be read or written.
+    pub fn quarantine(&self, name: &BankName, ids: &[u64], reason: &str, now: Timestamp) -> Result<u64, BankError> {
+        let set_aside = self.alter(name, now, |draft| {
+            self.must_be_there(name, draft)?;
+            for id in ids {
+                if draft.has(*id) && !draft.quarantined.contains_key(id) {
+                    draft.quarantined.insert(*id, Quarantine { since: now, reason: reason.to_owned() });
+                    draft.changed = true;
+                }
+            }
+            Ok(())
+        });
+        Ok(set_aside?.1)
+    }
+
+    /// Lets signals that were set aside count again; gives the revision with them.
+    ///
+    /// # Errors
+    /// When there is no such bank, one of them is not set aside, or the bank cannot be read or written.
+    pub fn release(&self, name: &BankName, ids: &[u64], now: Timestamp) -> Result<u64, BankError> {
+        let released = self.alter(name, now, |draft| {
+            self.must_be_there(name, draft)?;
+            for id in ids {
+                if draft.quarantined.remove(id).is_none() {
+                    let what = format!("signal {id} in quarantine");
+                    return Err(BankError::NotInBank { bank: name.clone(), what });
+                }
+                draft.changed = true;
+            }
+            Ok(())
+        });
+        Ok(released?.1)
     }
 
     fn must_be_there(&self, name: &BankName, draft: &Draft) -> Result<(), BankError> {
@@ -292,8 +349,8 @@ impl Store {
         let settings = before.as_ref().map(|bank| bank.settings().clone()).unwrap_or_default();
         let revision = before.as_ref().map_or(0, Bank::revision);
         let created = before.as_ref().map_or(now, Bank::created);
-        let signals = before.map_or_else(Vec::new, |bank| bank.signals);
-        let mut draft = Draft { settings, signals, revision, changed: false, worth_making: true };
+        let (signals, quarantined) = before.map_or_else(Default::default, |bank| (bank.signals, bank.quarantined));
+        let mut draft = Draft { settings, signals, quarantined, revision, changed: false, worth_making: true };
         let settings = draft.settings.clone();
         let answer = edit(&mut draft)?;
         let as_it_was = if revision == 0 { !draft.worth_making } else { !draft.changed && draft.settings == settings };
@@ -301,7 +358,9 @@ impl Store {
             return Ok((answer, revision));
         }
         let revision = revision + 1;
-        self.replace(&Bank::new(name.clone(), draft.settings, revision, created, draft.signals))?;
+        let Draft { settings, signals, quarantined, .. } = draft;
+        let bank = Bank::new(name.clone(), settings, revision, created, signals).with_quarantined(quarantined);
+        self.replace(&bank)?;
         Ok((answer, revision))
     }
 
@@ -368,6 +427,8 @@ impl Changes {
             max_distance: self.max_distance.unwrap_or(settings.max_distance),
             min_quality: self.min_quality.unwrap_or(settings.min_quality),
             kind: self.kind.unwrap_or(settings.kind),
+            quorum: self.quorum.unwrap_or(settings.quorum),
+            at_most: self.at_most.unwrap_or(settings.at_most),
             enabled: self.enabled.unwrap_or(settings.enabled),
             until: self.until.unwrap_or(settings.until),
         }

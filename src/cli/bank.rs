@@ -5,6 +5,8 @@ mod bench;
 pub(super) mod content;
 mod edit;
 mod exchange;
+mod progress;
+mod reader;
 mod settings;
 mod show;
 
@@ -16,7 +18,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::bank::{Bank, BankName, Store};
+use crate::bank::{Bank, BankError, BankName, Store};
 use crate::finding::Opinion;
 
 /// Banks of known content: make, fill, exchange, list, show, try out and verify them.
@@ -56,11 +58,12 @@ Examples:
   sluicegate bank show attack-2026-11
   sluicegate bank verify
 
-A running Sluicegate sees a change when it is started again.";
+A running Sluicegate has a change in force within a second.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Create(edit::CreateArgs),
+    Set(edit::SetArgs),
     Add(add::AddArgs),
     Import(exchange::ImportArgs),
     Export(exchange::ExportArgs),
@@ -77,6 +80,7 @@ enum Command {
         signals: bool,
     },
     Remove(edit::RemoveArgs),
+    Release(edit::ReleaseArgs),
     /// Have streams compared with a bank again.
     #[command(after_help = "Example:\n  sluicegate bank enable attack-2026-11")]
     Enable {
@@ -133,33 +137,42 @@ pub(super) struct Answer {
 /// When a file or a bank is not what it should be, each named with what to do next; or when `out` cannot be written to.
 /// What could be done has been done and told by then.
 pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&args.folder.banks)?;
-    let (answers, failures) = match &args.command {
-        Command::Create(create) => one(edit::create(&store, create)),
-        Command::Add(add_args) => add::add(&store, add_args),
-        Command::Import(import) => exchange::import(&store, import),
-        Command::Export(export) if export.to.is_none() => {
-            if args.json {
-                bail!("standard output cannot hold both a bank and an answer: name a file with --to");
-            }
-            out.write_all(exchange::text(&store, export)?.as_bytes())?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Export(export) => one(exchange::export(&store, export)),
-        Command::List => each_bank(&store, &store.names()?, show::listed),
-        Command::Show { name, signals: false } => each_bank(&store, std::slice::from_ref(name), show::shown),
-        Command::Show { name, signals: true } => each_bank(&store, std::slice::from_ref(name), show::with_signals),
-        Command::Remove(remove) => one(edit::remove(&store, remove)),
-        Command::Enable { name } => one(edit::enable(&store, name, true)),
-        Command::Disable { name } => one(edit::enable(&store, name, false)),
-        Command::Test(test) => bench::test(&store, test),
-        Command::Verify { name: Some(name) } => each_bank(&store, std::slice::from_ref(name), show::verified),
-        Command::Verify { name: None } => each_bank(&store, &store.names()?, show::verified),
+    if let Command::Export(export) = &args.command
+        && export.to.is_none()
+        && !args.json
+    {
+        let store = Store::open(&args.folder.banks)?;
+        out.write_all(exchange::text(&store, export)?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (answers, failures) = match Store::open(&args.folder.banks) {
+        Ok(store) => results(&store, &args.command),
+        Err(error) => (Vec::new(), vec![error.into()]),
     };
     if answers.is_empty() && failures.is_empty() && !args.json {
         writeln!(out, "no banks in {}: `sluicegate bank add` makes one", args.folder.banks.display())?;
     }
     tell(&answers, &failures, args.json, out)
+}
+
+fn results(store: &Store, command: &Command) -> Results {
+    match command {
+        Command::Create(create) => one(edit::create(store, create)),
+        Command::Set(set) => one(edit::set(store, set)),
+        Command::Add(add_args) => add::add(store, add_args),
+        Command::Import(import) => exchange::import(store, import),
+        Command::Export(export) => one(exchange::export(store, export)),
+        Command::List => each_bank(store, store.names(), show::listed),
+        Command::Show { name, signals: false } => each_bank(store, Ok(vec![name.clone()]), show::shown),
+        Command::Show { name, signals: true } => each_bank(store, Ok(vec![name.clone()]), show::with_signals),
+        Command::Remove(remove) => one(edit::remove(store, remove)),
+        Command::Release(release) => one(edit::release(store, release)),
+        Command::Enable { name } => one(edit::enable(store, name, true)),
+        Command::Disable { name } => one(edit::enable(store, name, false)),
+        Command::Test(test) => bench::test(store, test),
+        Command::Verify { name: Some(name) } => each_bank(store, Ok(vec![name.clone()]), show::verified),
+        Command::Verify { name: None } => each_bank(store, store.names(), show::verified),
+    }
 }
 
 /// Writes the answers, and makes one failure of the failures.
@@ -205,8 +218,11 @@ fn one(result: anyhow::Result<Answer>) -> Results {
     parted([result])
 }
 
-fn each_bank(store: &Store, names: &[BankName], answer: fn(&Bank) -> Answer) -> Results {
-    parted(names.iter().map(|name| Ok(answer(&store.load(name)?))))
+fn each_bank(store: &Store, names: Result<Vec<BankName>, BankError>, answer: fn(&Bank) -> Answer) -> Results {
+    match names {
+        Ok(names) => parted(names.iter().map(|name| Ok(answer(&store.load(name)?)))),
+        Err(error) => one(Err(error.into())),
+    }
 }
 
 #[cfg(test)]

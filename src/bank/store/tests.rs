@@ -80,7 +80,7 @@ fn a_damaged_bank_is_refused_by_name_and_left_as_it_is() {
         (&[], "cut_short"),
         (&altered[..], "altered"),
         (b"GIF89a\n", "foreign"),
-        (b"{\"format\":\"sluicegate-bank\",\"version\":3}\n", "newer"),
+        (b"{\"format\":\"sluicegate-bank\",\"version\":4}\n", "newer"),
     ] {
         fs::write(&path, bytes).unwrap();
         for refused in
@@ -149,4 +149,31 @@ fn writers_at_the_same_time_lose_nothing() {
     assert_eq!((bank.signals().len(), bank.revision()), (32, 32));
     let ids: Vec<_> = bank.signals().iter().map(|signal| signal.id).collect();
     assert_eq!(ids, (1..=32).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_signal_that_is_set_aside_says_why_until_it_is_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let (demo, at) = (name("demo"), Timestamp::from_millis);
+    let frames = [1, 2, 3].map(frame).into();
+    add(&store, "demo", content("a.mp4", frames)).unwrap();
+    let held = || -> Vec<_> {
+        let bank = store.load(&demo).unwrap();
+        assert!(bank.quarantine().all(|(id, quarantine)| bank.quarantined(id) == Some(quarantine)));
+        bank.quarantine().map(|(id, Quarantine { since, reason })| (id, *since, reason.clone())).collect()
+    };
+    assert_eq!(store.quarantine(&demo, &[2, 3, 9], "fired on 40 streams", at(5)).unwrap(), 2);
+    let both = vec![(2, at(5), "fired on 40 streams".to_owned()), (3, at(5), "fired on 40 streams".to_owned())];
+    assert_eq!(held(), both);
+    assert_eq!(store.quarantine(&demo, &[2], "again", at(6)).unwrap(), 2, "it keeps its reason");
+    assert_eq!(held(), both);
+    let refused = store.release(&demo, &[2, 1], at(7)).unwrap_err().to_string();
+    assert!(refused.starts_with("nothing in `demo` is signal 1 in quarantine"), "{refused}");
+    assert_eq!(held(), both, "all or none");
+    assert_eq!(store.release(&demo, &[2], at(7)).unwrap(), 3);
+    assert_eq!(held(), both[1..]);
+    store.remove(&demo, &Which::Ids(vec![3]), at(8)).unwrap();
+    assert_eq!(held(), []);
+    assert_eq!(store.quarantine(&name("nobody"), &[1], "", at(9)).unwrap_err().kind(), "no_bank");
 }

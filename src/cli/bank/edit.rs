@@ -1,7 +1,8 @@
-//! `sluicegate bank create`, `remove`, `enable` and `disable`.
+//! `sluicegate bank create`, `set`, `remove`, `release`, `enable` and `disable`.
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
@@ -33,6 +34,31 @@ pub(super) fn create(store: &Store, args: &CreateArgs) -> anyhow::Result<Answer>
     Ok(Answer {
         text: format!("{name}: made (revision {revision})"),
         json: json!({ "bank": name, "revision": revision, "enabled": !args.disabled }),
+    })
+}
+
+/// Change what a bank says of itself.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sluicegate bank set attack-2026-11 --until never --quorum 2
+  sluicegate bank set unreviewed --at-most hold")]
+pub(super) struct SetArgs {
+    /// The bank.
+    name: BankName,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn set(store: &Store, args: &SetArgs) -> anyhow::Result<Answer> {
+    let (name, changes) = (&args.name, args.settings.changes());
+    if changes == Changes::default() {
+        bail!("nothing to set for `{name}`: give what is to change, such as --at-most hold");
+    }
+    let revision = store.set(name, &changes, Clock::system().now())?;
+    Ok(Answer {
+        text: format!("{name}: set (revision {revision})"),
+        json: json!({ "bank": name, "revision": revision }),
     })
 }
 
@@ -74,5 +100,27 @@ pub(super) fn remove(store: &Store, args: &RemoveArgs) -> anyhow::Result<Answer>
     Ok(Answer {
         text: format!("{name}: {signals} signals removed (revision {revision})"),
         json: json!({ "bank": name, "removed": signals, "revision": revision }),
+    })
+}
+
+/// Let signals that were set aside count again.
+///
+/// A signal that matches many unrelated streams is set aside by itself: look at what it was taken from before you release it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sluicegate bank release demo --id 17")]
+pub(super) struct ReleaseArgs {
+    /// The bank.
+    name: BankName,
+    /// The number of a signal that `sluicegate bank show` lists as set aside; may be repeated.
+    #[arg(long = "id", value_name = "NUMBER", required = true)]
+    ids: Vec<u64>,
+}
+
+pub(super) fn release(store: &Store, args: &ReleaseArgs) -> anyhow::Result<Answer> {
+    let ReleaseArgs { name, ids } = args;
+    let revision = store.release(name, ids, Clock::system().now())?;
+    Ok(Answer {
+        text: format!("{name}: {} signals released (revision {revision})", ids.len()),
+        json: json!({ "bank": name, "released": ids, "revision": revision }),
     })
 }

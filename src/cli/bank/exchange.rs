@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::content::expect_file;
 use super::settings::SettingsArgs;
 use super::{Answer, Results, Vouch};
 use crate::bank::formats::{self, Fault, Format};
@@ -76,10 +77,8 @@ fn import_file(store: &Store, args: &ImportArgs, path: &Path) -> anyhow::Result<
         (true, provider) => provider,
         (false, _) => None,
     };
-    let bytes = fs::read(path).context("cannot read it: check the path and its permissions")?;
-    if bytes.is_empty() {
-        bail!("it is empty: copy it again");
-    }
+    expect_file(path)?;
+    let bytes = fs::read(path).context("cannot read it: check its permissions")?;
     let now = Clock::system().now();
     let list = formats::read(format, &bytes, now)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -154,9 +153,10 @@ pub(super) fn text(store: &Store, args: &ExportArgs) -> anyhow::Result<String> {
 
 pub(super) fn export(store: &Store, args: &ExportArgs) -> anyhow::Result<Answer> {
     let ExportArgs { name, format, to } = args;
+    let to = to.as_deref();
+    let to = to.context("standard output cannot hold both a bank and an answer: name a file with --to")?;
     let bank = store.load(name)?;
     let text = formats::write(*format, &bank)?;
-    let to = to.as_deref().context("a file is needed")?;
     let mut file = OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -171,6 +171,6 @@ pub(super) fn export(store: &Store, args: &ExportArgs) -> anyhow::Result<Answer>
     let signals = bank.signals().len();
     Ok(Answer {
         text: format!("{name}: {signals} signals written to {} as {format}", to.display()),
-        json: json!({ "bank": name, "revision": bank.revision(), "signals": signals, "file": to, "format": format.word() }),
+        json: json!({ "bank": name, "revision": bank.revision(), "signals": signals, "file": to.to_string_lossy(), "format": format.word() }),
     })
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Answer;
-use crate::bank::{Bank, Kind, Provenance};
+use crate::bank::{Bank, Kind, Provenance, Quarantine};
 use crate::clock::Timestamp;
+use crate::decision::Verdict;
 
 pub(super) fn listed(bank: &Bank) -> Answer {
     let (signals, files) = (bank.signals().len(), sources(bank).len());
@@ -15,6 +16,12 @@ pub(super) fn listed(bank: &Bank) -> Answer {
     let mut parts = vec![format!("{}: {signals} signals of {files} files, revision {}", bank.name(), bank.revision())];
     if settings.kind == Kind::Benign {
         parts.push("benign".to_owned());
+    }
+    if settings.quorum > 1 {
+        parts.push(format!("quorum {}", settings.quorum));
+    }
+    if settings.at_most < Verdict::Ban {
+        parts.push(format!("at most {}", settings.at_most));
     }
     if !settings.enabled {
         parts.push("disabled".to_owned());
@@ -36,10 +43,16 @@ fn summary(bank: &Bank) -> Value {
     json!({
         "bank": bank.name(), "revision": bank.revision(), "created": bank.created().to_string(),
         "description": settings.description, "label": settings.label, "max_distance": settings.max_distance,
-        "min_quality": settings.min_quality, "kind": settings.kind, "enabled": settings.enabled,
+        "min_quality": settings.min_quality, "kind": settings.kind, "quorum": settings.quorum,
+        "at_most": settings.at_most, "enabled": settings.enabled,
         "until": settings.until.map(|until| until.to_string()), "signals": bank.signals().len(),
-        "files": sources(bank).len(),
+        "files": sources(bank).len(), "quarantined": set_aside(bank),
     })
+}
+
+fn set_aside(bank: &Bank) -> Vec<Value> {
+    let told = |(id, Quarantine { since, reason }): (u64, &Quarantine)| json!({ "id": id, "since": since.to_string(), "reason": reason });
+    bank.quarantine().map(told).collect()
 }
 
 pub(super) fn shown(bank: &Bank) -> Answer {
@@ -49,6 +62,8 @@ pub(super) fn shown(bank: &Bank) -> Answer {
         format!("description   {}", settings.description),
         format!("label         {}", settings.label),
         format!("kind          {}", settings.kind),
+        format!("quorum        {} distinct pictures", settings.quorum),
+        format!("at most       {}", settings.at_most),
         format!("enabled       {}", if settings.enabled { "yes" } else { "no" }),
         format!("until         {}", settings.until.map_or_else(|| "never ends".to_owned(), |until| until.to_string())),
         format!("max distance  {} bits", settings.max_distance),
@@ -56,6 +71,9 @@ pub(super) fn shown(bank: &Bank) -> Answer {
         format!("revision      {}, created {}", bank.revision(), bank.created()),
         format!("signals       {}", bank.signals().len()),
     ];
+    for (id, Quarantine { since, reason }) in bank.quarantine() {
+        lines.push(format!("set aside     signal {id} since {since}: {reason}"));
+    }
     let mut files = Vec::new();
     for (Provenance { file, sha256 }, source) in sources(bank) {
         let last = source.last.as_secs_f64();

@@ -177,13 +177,17 @@ fn what_was_typed_wrong_is_said() {
         ("create a/b", "cannot be the name of a bank: use 1 to 64 of"),
         ("create demo --kind good", "`good` is no kind of bank: use harmful or benign"),
         ("create demo --until tomorrow", "use a time such as 2027-01-31T00:00:00Z"),
+        ("create demo --quorum 0", "0 is not in 1..=512"),
+        ("create demo --at-most clear", "use watch, hold, cut or ban; `sluicegate bank disable` has it"),
+        ("set absent --quorum 2", "there is no bank `absent` in"),
+        ("set demo", "nothing to set for `demo`: give what is to change, such as --at-most hold"),
         ("disable absent", "there is no bank `absent` in"),
         ("remove absent --id 1", "there is no bank `absent` in"),
         ("remove absent", "--file"),
         ("import demo a.png --format gif", "`gif` is no format: use one of hashes, csv"),
         ("import demo a.png", "say it with --format"),
         ("import demo a.png --format csv", "it is not UTF-8 text: is it `csv`?"),
-        ("import demo absent.csv", "absent.csv was not imported: cannot read it"),
+        ("import demo absent.csv", "absent.csv was not imported: there is no file"),
         ("export absent", "there is no bank `absent` in"),
         ("test absent a.png", "there is no bank `absent` in"),
     ] {
@@ -229,6 +233,29 @@ fn a_bank_is_made_filled_tried_out_enabled_and_cleared() {
     assert_eq!(desk.bank("remove demo --id 1").unwrap(), "demo: 1 signals removed (revision 7)\n");
     let shown = desk.json("show demo --signals");
     assert_eq!((&shown["results"][0]["signals"], &shown["results"][0]["enabled"]), (&json!(0), &json!(false)));
+}
+
+#[test]
+fn settings_of_a_bank_are_changed_one_by_one() {
+    let desk = Desk::new();
+    desk.bank("create demo --quorum 2 --at-most hold --label violence").unwrap();
+    assert_eq!(desk.bank("list").unwrap(), "demo: 0 signals of 0 files, revision 1, quorum 2, at most hold\n");
+    assert_eq!(desk.bank("set demo --max-distance 20 --at-most cut").unwrap(), "demo: set (revision 2)\n");
+    let shown = desk.bank("show demo").unwrap();
+    for part in [
+        "label         violence",
+        "max distance  20 bits",
+        "quorum        2 distinct pictures",
+        "at most       cut",
+        "revision      2,",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert_eq!(desk.bank("set demo --quorum 2").unwrap(), "demo: set (revision 2)\n", "as it was");
+    let json = desk.json("list");
+    assert_eq!((&json["results"][0]["quorum"], &json["results"][0]["at_most"]), (&json!(2), &json!("cut")));
+    desk.bank("set demo --quorum 1 --at-most ban").unwrap();
+    assert_eq!(desk.bank("list").unwrap(), "demo: 0 signals of 0 files, revision 3\n");
 }
 
 #[test]
@@ -331,4 +358,20 @@ fn what_hash_writes_can_be_imported_and_is_matched() {
         let refused = look(wrong.as_ref(), &[]).unwrap_err();
         assert!(refused.contains("is neither a file nor a hash: a PDQ hash is 64 hexadecimal digits"), "{refused}");
     }
+}
+
+#[test]
+fn a_signal_set_aside_is_shown_and_released() {
+    let desk = Desk::new();
+    desk.picture("a.png", 1);
+    desk.bank("add demo a.png").unwrap();
+    let store = Store::open(&desk.path("banks")).unwrap();
+    let at = crate::clock::Timestamp::from_millis(1_900_000_000_000);
+    store.quarantine(&"demo".parse().unwrap(), &[1], "fired on 40 streams", at).unwrap();
+    let shown = desk.bank("show demo").unwrap();
+    assert!(shown.contains("set aside     signal 1 since 2030-03-17T17:46:40.000Z: fired on 40 streams\n"), "{shown}");
+    assert_eq!(desk.json("show demo")["results"][0]["quarantined"][0]["id"], json!(1));
+    assert!(desk.bank("release demo --id 2").unwrap_err().contains("nothing in `demo` is signal 2 in quarantine"));
+    assert_eq!(desk.bank("release demo --id 1").unwrap(), "demo: 1 signals released (revision 3)\n");
+    assert_eq!(desk.json("show demo")["results"][0]["quarantined"], json!([]));
 }
