@@ -126,7 +126,7 @@ fn sort(
     for hash in runs.iter().flat_map(of) {
         upper[usize::from(band(hash, n) >> 8)] += 1;
     }
-    let mut free = begins(upper, 0);
+    let mut free = begins(&upper, 0);
     halved.resize(places.len(), Entry::default());
     for run in runs {
         for (place, hash) in run.clone().zip(of(run)) {
@@ -143,7 +143,7 @@ fn sort(
         for entry in entries {
             lower[usize::from(entry.lower)] += 1;
         }
-        *bounds = begins(lower, start);
+        *bounds = begins(&lower, start);
         for entry in entries {
             let slot = &mut bounds[usize::from(entry.lower)];
             next[*slot as usize] = entry.next;
@@ -163,7 +163,7 @@ struct Entry {
 }
 
 /// Where each of so many begins, one after the other from `start` on.
-fn begins(counts: [u32; 256], start: u32) -> [u32; 256] {
+fn begins(counts: &[u32; 256], start: u32) -> [u32; 256] {
     let mut end = start;
     counts.map(|count| {
         end += count;
