@@ -3,7 +3,9 @@
 //!
 //! The algorithm is Meta's (`pdq` in `facebook/ThreatExchange`, with a paper by Davis and Rosen, 2019), in its
 //! *full-size* form: the picture is never scaled before it is hashed. On identical pixels hash and quality are identical
-//! to those of the `pdqhash` package on PyPI, to the last bit: every float is added and rounded in the reference's order.
+//! to those of the `pdqhash` package on PyPI, to the last bit. Most pictures take a short way, in whole numbers, whose
+//! result is taken where the reference's rounding cannot have changed it; the others take a long way, on which every float is
+//! added and rounded in the reference's order. `docs/pdq.md` tells what of this is proven and what is measured.
 //!
 //! From grey or the Y plane of a video ([`Luma`], with its stride and range), from [`Rgb`], or from a decoded
 //! [`Picture`]. A [`Hasher`] keeps its buffers: it allocates nothing for a picture as large as the one before. It works
@@ -152,8 +154,8 @@ impl Hasher {
         Ok(self.luma(Luma::new(&plane.data, plane.width, plane.height, plane.stride)?.in_range(picture.range)))
     }
 
-    /// Hashes a picture turned and mirrored in each of the eight ways, for about the price of two: each is the hash of
-    /// the turned pixels, to the last bit.
+    /// Hashes a picture turned and mirrored in each of the eight ways, for a few times the price of one: each is
+    /// the hash of the turned pixels, to the last bit.
     ///
     /// In this order: as it is; turned by a quarter to the left (anticlockwise), by a half, by a quarter to the right; upside down
     /// (top and bottom swapped), mirrored (left and right swapped); mirrored along the diagonal from the top left (rows
@@ -174,7 +176,7 @@ impl Hasher {
         TURNS.map(|turn| self.finish(&turn.small(&mirrored), slack).unwrap_or_else(|| self.retake_turned(pixels, turn)))
     }
 
-    /// How many pictures or variants so far were hashed again, the long way, because the short one could not be certain.
+    /// How many pictures and variants so far were hashed again, the long way, because the short one could not be certain.
     pub const fn retaken(&self) -> u64 {
         self.retaken
     }

@@ -312,7 +312,7 @@ mod tests {
     /// Every kernel gives the very same floats, and they are the true values rounded.
     fn check<C: Channels>(picture: &C, pixels: Pixels<'_>) {
         let full = |y: usize| picture.values(y).iter().map(|value| i64::from(C::full(*value))).collect::<Vec<_>>();
-        let luma = |values: &[i64]| values.iter().zip(C::SHARES).map(|(value, share)| value * i64::from(*share)).sum();
+        let luma = |values: &[i64]| values.iter().zip(C::SHARES).map(|(value, share)| value * share).sum();
         let luma: Vec<Vec<i64>> =
             (0..pixels.height()).map(|y| full(y).chunks(C::SHARES.len()).map(luma).collect()).collect();
         let scale = C::SHARES.iter().sum();
