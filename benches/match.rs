@@ -51,13 +51,17 @@ fn pictures(folder: &Path) {
         let data = fs::read(folder.join(picture["file"].as_str().unwrap())).unwrap();
         let side = |name: &str| picture[name].as_u64().unwrap() as usize;
         let (width, height) = (side("width"), side("height"));
-        let mut hash = || match picture["layout"].as_str().unwrap() {
-            "rgb" => hasher.rgb(Rgb::new(&data, width, height).unwrap()),
-            _ => hasher.luma(Luma::new(&data, width, height, width).unwrap()),
+        let channels = if picture["layout"] == "rgb" { 3 } else { 1 };
+        let mut hash = |data| match channels {
+            3 => hasher.rgb(Rgb::new(data, width, height).unwrap()),
+            _ => hasher.luma(Luma::new(data, width, height, width).unwrap()),
         };
-        let digest = hash().hash.to_string();
-        let spent = median(|| cpu(|| std::hint::black_box(hash())).1);
-        say(&picture["name"], "hash_ms", spent.as_secs_f64() * 1e3, &json!({ "hash": digest }));
+        let pictures: Vec<&[u8]> = data.chunks(width * height * channels).collect();
+        let hashes: Vec<String> = pictures.iter().map(|data| hash(data).hash.to_string()).collect();
+        let spent = median(|| cpu(|| pictures.iter().map(|data| std::hint::black_box(hash(data))).count()).1);
+        // Those that the short way was not certain of among them: see `docs/pdq.md`.
+        let more = json!({ "hashes": hashes });
+        say(&picture["name"], "hash_ms", spent.as_secs_f64() * 1e3 / pictures.len() as f64, &more);
     }
 }
 

@@ -60,23 +60,23 @@ def main():
 
 
 def write_pictures(folder):
-    """A frame of a film as the three inputs of the table."""
-    frame = folder / "frame.png"
-    clip = ROOT / "assets/clips/bigbuckbunny.mp4"
-    subprocess.run(["ffmpeg", "-loglevel", "error", "-i", clip, "-frames:v", "1", frame], check=True)
-    with Image.open(frame) as opened:
-        picture = opened.convert("RGB")
-    large, small = picture.resize((1920, 1080), Image.LANCZOS), picture.resize((512, 512), Image.LANCZOS)
-    inputs = [
-        ("PDQ 1080p RGB", "rgb", large),
-        ("PDQ 1080p luma plane", "grey", large.convert("L")),
-        ("PDQ 512x512 grey", "grey", small.convert("L")),
-    ]
+    """Frames of the clips, twice a second, as the three inputs of the table: so many that ours meets some that it has to hash again."""
+    frames = []
+    for clip in sorted((ROOT / "assets/clips").glob("*.mp4")):
+        pattern = folder / f"{clip.stem}-%02d.png"
+        subprocess.run(["ffmpeg", "-loglevel", "error", "-i", clip, "-vf", "fps=2", "-frames:v", "10", pattern], check=True)
+        for frame in sorted(folder.glob(f"{clip.stem}-*.png")):
+            with Image.open(frame) as opened:
+                frames.append(opened.convert("RGB"))
     listed = []
-    for number, (name, layout, image) in enumerate(inputs):
-        file = f"picture-{number}.raw"
-        (folder / file).write_bytes(image.tobytes())
-        listed.append({"name": name, "file": file, "layout": layout, "width": image.width, "height": image.height})
+    for name, layout, mode, size in [
+        ("PDQ 1080p RGB", "rgb", "RGB", (1920, 1080)),
+        ("PDQ 1080p luma plane", "grey", "L", (1920, 1080)),
+        ("PDQ 512x512 grey", "grey", "L", (512, 512)),
+    ]:
+        file = f"pictures-{len(listed)}.raw"
+        (folder / file).write_bytes(b"".join(frame.resize(size, Image.LANCZOS).convert(mode).tobytes() for frame in frames))
+        listed.append({"name": name, "file": file, "layout": layout, "width": size[0], "height": size[1]})
     (folder / "pictures.json").write_text(json.dumps(listed))
     return listed
 
@@ -94,14 +94,12 @@ def hash_peers(folder, pictures):
     measured = {}
     for picture in pictures:
         data = numpy.frombuffer((folder / picture["file"]).read_bytes(), dtype=numpy.uint8)
-        array = data.reshape(picture["height"], picture["width"], -1)
-        if picture["layout"] != "rgb":
-            # It takes RGB only: the same value thrice. So its time holds a conversion that ours has not.
-            array = numpy.ascontiguousarray(array.repeat(3, axis=2))
-        bits, _ = pdqhash.compute(array)
-        milliseconds = 1e3 * median(lambda: pdqhash.compute(array))
-        digest = bytes(numpy.packbits(bits)).hex()
-        measured[f"{picture['name']} hash_ms"] = {"value": milliseconds, "more": {"hash": digest}}
+        channels = 3 if picture["layout"] == "rgb" else 1
+        # It takes RGB only, so of grey the same value thrice: its time holds a conversion that ours has not.
+        arrays = data.reshape(-1, picture["height"], picture["width"], channels).repeat(3 // channels, axis=3)
+        hashes = [bytes(numpy.packbits(pdqhash.compute(array)[0])).hex() for array in arrays]
+        milliseconds = 1e3 * median(lambda: [pdqhash.compute(array) for array in arrays]) / len(arrays)
+        measured[f"{picture['name']} hash_ms"] = {"value": milliseconds, "more": {"hashes": hashes}}
     return measured
 
 
@@ -167,8 +165,8 @@ def compare(pictures, ours, peers):
 
     for picture, goal in zip(pictures, (">= 50x", ">= 80x", ">= 40x")):
         key = f"{picture['name']} hash_ms"
-        if ours[key]["more"]["hash"] != peers[key]["more"]["hash"]:
-            sys.exit(f"{picture['name']}: our hash is not the peer's")
+        if ours[key]["more"]["hashes"] != peers[key]["more"]["hashes"]:
+            sys.exit(f"{picture['name']}: our hashes are not the peer's")
         row(picture["name"], key, "pdqhash (PyPI)", "ms", goal)
     for size in SIZES:
         if size in LABELS:
