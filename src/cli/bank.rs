@@ -16,7 +16,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::bank::{Bank, BankName, Store};
+use crate::bank::{Bank, BankError, BankName, Compaction, Store};
 use crate::finding::Opinion;
 
 /// Banks of known content: make, fill, exchange, list, show, try out and verify them.
@@ -56,7 +56,7 @@ Examples:
   sluicegate bank show attack-2026-11
   sluicegate bank verify
 
-A running Sluicegate sees a change when it is started again.";
+A running Sluicegate has a change in force within a second.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -92,12 +92,32 @@ enum Command {
         name: BankName,
     },
     Test(bench::TestArgs),
+    /// Make the search of a large bank quick again, or of every bank, after many changes.
+    ///
+    /// A running Sluicegate does so by itself, and so does whoever adds, imports or removes much.
+    #[command(after_help = "Example:\n  sluicegate bank compact demo")]
+    Compact {
+        /// The bank; all of them when left out.
+        name: Option<BankName>,
+    },
     /// Check that a bank, or every bank, is exactly what was written.
     #[command(after_help = "Example:\n  sluicegate bank verify demo")]
     Verify {
         /// The bank; all of them when left out.
         name: Option<BankName>,
     },
+}
+
+impl Command {
+    /// The bank that it may leave with much that is not in its base.
+    const fn changes(&self) -> Option<&BankName> {
+        match self {
+            Self::Add(add) => Some(&add.name),
+            Self::Import(import) => Some(&import.name),
+            Self::Remove(remove) => Some(&remove.name),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -136,7 +156,7 @@ pub(super) struct Answer {
 /// What could be done has been done and told by then.
 pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let store = Store::open(&args.folder.banks)?;
-    let (answers, failures) = match &args.command {
+    let (answers, mut failures) = match &args.command {
         Command::Create(create) => one(edit::create(&store, create)),
         Command::Set(set) => one(edit::set(&store, set)),
         Command::Add(add_args) => add::add(&store, add_args),
@@ -145,7 +165,7 @@ pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCo
             if args.json {
                 bail!("standard output cannot hold both a bank and an answer: name a file with --to");
             }
-            out.write_all(exchange::text(&store, export)?.as_bytes())?;
+            exchange::write(&store, export, out)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Export(export) => one(exchange::export(&store, export)),
@@ -157,9 +177,21 @@ pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCo
         Command::Enable { name } => one(edit::enable(&store, name, true)),
         Command::Disable { name } => one(edit::enable(&store, name, false)),
         Command::Test(test) => bench::test(&store, test),
-        Command::Verify { name: Some(name) } => each_bank(&store, std::slice::from_ref(name), show::verified),
-        Command::Verify { name: None } => each_bank(&store, &store.names()?, show::verified),
+        Command::Verify { name: Some(name) } => checked(&store, std::slice::from_ref(name)),
+        Command::Verify { name: None } => checked(&store, &store.names()?),
+        Command::Compact { name: Some(name) } => compact(&store, std::slice::from_ref(name)),
+        Command::Compact { name: None } => compact(&store, &store.names()?),
     };
+    if let Some(name) = args.command.changes() {
+        match store.compact_if_due(name) {
+            // One that could not be made, or read, was told already.
+            Ok(_) | Err(BankError::NoBank { .. }) => {}
+            Err(_) if !failures.is_empty() => {}
+            Err(error) => {
+                failures.push(anyhow::Error::new(error).context("the bank is changed, but was not compacted"));
+            }
+        }
+    }
     if answers.is_empty() && failures.is_empty() && !args.json {
         writeln!(out, "no banks in {}: `sluicegate bank add` makes one", args.folder.banks.display())?;
     }
@@ -207,6 +239,24 @@ pub(super) fn parted(results: impl IntoIterator<Item = anyhow::Result<Answer>>) 
 
 fn one(result: anyhow::Result<Answer>) -> Results {
     parted([result])
+}
+
+fn checked(store: &Store, names: &[BankName]) -> Results {
+    parted(names.iter().map(|name| show::verified(&store.load(name)?)))
+}
+
+fn compact(store: &Store, names: &[BankName]) -> Results {
+    parted(names.iter().map(|name| {
+        let compaction = store.compact(name)?;
+        let (word, text) = match compaction {
+            Compaction::Done { in_base: 0 } => ("done", "small enough to do without a base".to_owned()),
+            Compaction::Done { in_base } => ("done", format!("a new base of {in_base} signals")),
+            Compaction::Indexed => ("indexed", "its index is written again".to_owned()),
+            Compaction::Idle => ("idle", "nothing to do".to_owned()),
+            Compaction::Overtaken => ("overtaken", "somebody else has made a new base of it meanwhile".to_owned()),
+        };
+        Ok(Answer { text: format!("{name}: {text}"), json: json!({ "bank": name, "compaction": word }) })
+    }))
 }
 
 fn each_bank(store: &Store, names: &[BankName], answer: fn(&Bank) -> Answer) -> Results {

@@ -76,8 +76,8 @@ fn a_picture_is_banked_listed_shown_and_verified() {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     let bank = Store::open(&desk.path("banks")).unwrap().load(&"demo".parse().unwrap()).unwrap();
-    assert_eq!(bank.signals()[1].opinion, Opinion::Disputed);
-    assert!(bank.signals().iter().all(|signal| !shown.contains(&signal.hash.to_string())));
+    assert_eq!(bank.signals().nth(1).unwrap().opinion, Opinion::Disputed);
+    assert!(bank.signals().all(|signal| !shown.contains(&signal.hash.to_string())));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn every_frame_of_a_video_that_differs_is_banked() {
     let dense = desk.json("add every clip.mp4 --every-bits 0");
     assert!(count(&dense["results"][0]["added"]) > count(&result["added"]));
     let bank = Store::open(&desk.path("banks")).unwrap().load(&"every".parse().unwrap()).unwrap();
-    let times: Vec<_> = bank.signals().iter().map(|signal| signal.banked_at.unwrap()).collect();
+    let times: Vec<_> = bank.signals().map(|signal| signal.banked_at.unwrap()).collect();
     assert!(times.is_sorted() && times.iter().all(|at| *at < Duration::from_secs(2)), "{times:?}");
 }
 
@@ -286,7 +286,7 @@ fn a_list_is_imported_with_each_fault_told_and_exported_again() {
     let store = Store::open(&desk.path("banks")).unwrap();
     let signals = |bank: &str| -> Vec<_> {
         let bank = store.load(&bank.parse().unwrap()).unwrap();
-        bank.signals().iter().map(|s| (s.hash, s.quality, s.opinion, s.provenance.clone())).collect()
+        bank.signals().map(|s| (s.hash, s.quality, s.opinion, s.provenance.clone())).collect()
     };
     assert_eq!(signals("copy"), signals("demo"));
     assert!(desk.bank("import demo out.csv --whole").unwrap_err().contains("leave out --whole"));
