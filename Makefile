@@ -16,7 +16,7 @@ say = @printf '\033[1m==>\033[0m %s\n'
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-11s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install and fetch what is needed: Debian packages, ONNX Runtime, models, clips; quick when all is there
@@ -74,6 +74,11 @@ bench-match: setup ## PDQ and exact matching beside their peers: a table, bench-
 	@scripts/setup.sh bench
 	@$(CARGO) bench --locked --quiet --bench match --no-run
 	@assets/bench-venv/bin/python scripts/bench_match.py
+
+.PHONY: bench-video
+bench-video: setup ## banking a 17-minute video on two cores beside ffmpeg: a table, bench-results/video.json (minutes)
+	@$(CARGO) bench --locked --quiet --bench video --no-run
+	@assets/venv/bin/python scripts/bench_video.py
 
 .PHONY: doc
 doc: ## build the documentation of the code: target/doc/sluicegate/index.html

@@ -62,12 +62,30 @@ pub struct Decision {
     pub verdict: Verdict,
     /// The rule that decided.
     pub rule: Arc<str>,
+    /// The bank without whose cap the rule would have been severer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capped_by: Option<Arc<str>>,
     /// SHA-256 of the policy in force, hexadecimal.
     pub policy: Arc<str>,
     /// When.
     pub decided: Timestamp,
     /// The findings that the rule rests on, oldest first.
     pub evidence: Vec<Finding>,
+}
+
+/// A signal of a bank was set aside by itself, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// The bank.
+    pub bank: Arc<str>,
+    /// The signal's identifier within it.
+    pub signal: u64,
+    /// Where the signal comes from.
+    pub provenance: Arc<str>,
+    /// In which streams it fired alone, sorted.
+    pub streams: Vec<StreamId>,
+    /// Within which time.
+    pub within: Duration,
 }
 
 /// A standing refusal to publish under a name.
@@ -135,8 +153,8 @@ impl Lane {
 pub struct Job {
     /// The action's identifier: stable over retries and restarts.
     pub id: Uuid,
-    /// The decision that asked for it.
-    pub decision: Uuid,
+    /// The decision that asked for it; `None`: no decision did, such as for word of a signal that was set aside.
+    pub decision: Option<Uuid>,
     /// What to do.
     pub action: Action,
     /// How many attempts were begun before this one.

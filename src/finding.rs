@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::decision::Verdict;
 use crate::stream::Session;
 
 /// What one detector says of one picture.
@@ -57,6 +58,45 @@ pub struct Match {
     pub provenance: Arc<str>,
     /// Where in the banked video the signal lies.
     pub banked_at: Option<Duration>,
+    /// How many distinct pictures must match the bank, as it was, before this is evidence.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub quorum: u32,
+    /// The severest verdict that the bank, as it was, lets this lead to.
+    #[serde(default = "uncapped", skip_serializing_if = "is_uncapped")]
+    pub at_most: Verdict,
+    /// The signal is set aside: it counts as disputed, whoever vouches for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
+}
+
+impl Match {
+    /// How far the match is vouched for: as far as its signal, unless that is set aside.
+    pub const fn counts_as(&self) -> Opinion {
+        match self.opinion {
+            Opinion::Positive if self.quarantined => Opinion::Disputed,
+            opinion => opinion,
+        }
+    }
+}
+
+/// A match recorded before banks had a quorum.
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_one(quorum: &u32) -> bool {
+    *quorum == 1
+}
+
+/// A match recorded before banks had a cap.
+const fn uncapped() -> Verdict {
+    Verdict::Ban
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_uncapped(at_most: &Verdict) -> bool {
+    matches!(at_most, Verdict::Ban)
 }
 
 /// A model's scores for one picture.
@@ -82,4 +122,39 @@ pub enum Opinion {
     InvestigationSeed,
     /// Its owners disagree.
     Disputed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = r#"{"bank":"demo","bank_revision":1,"signal":7,"distance":3,"quality":90,"opinion":"positive",
+        "provenance":"clip.mp4","banked_at":null}"#;
+
+    #[test]
+    fn a_match_recorded_before_banks_had_terms_reads_as_one_without_any() {
+        let plain: Match = serde_json::from_str(PLAIN).unwrap();
+        assert_eq!((plain.quorum, plain.at_most, plain.quarantined), (1, Verdict::Ban, false));
+        let written = serde_json::to_string(&plain).unwrap();
+        assert_eq!(written, PLAIN.replace(['\n', ' '], ""), "and it is written as before");
+        let bound = Match { quorum: 3, at_most: Verdict::Hold, quarantined: true, ..plain };
+        let written = serde_json::to_string(&bound).unwrap();
+        assert!(written.ends_with(r#""quorum":3,"at_most":"hold","quarantined":true}"#), "{written}");
+        assert_eq!(serde_json::from_str::<Match>(&written).unwrap(), bound);
+    }
+
+    #[test]
+    fn a_signal_that_is_set_aside_is_vouched_for_by_nobody() {
+        let plain: Match = serde_json::from_str(PLAIN).unwrap();
+        for (opinion, counts_as) in [
+            (Opinion::Positive, Opinion::Disputed),
+            (Opinion::Disputed, Opinion::Disputed),
+            (Opinion::InvestigationSeed, Opinion::InvestigationSeed),
+            (Opinion::Negative, Opinion::Negative),
+        ] {
+            let seen = Match { opinion, ..plain.clone() };
+            assert_eq!(seen.counts_as(), opinion);
+            assert_eq!(Match { quarantined: true, ..seen }.counts_as(), counts_as);
+        }
+    }
 }

@@ -94,6 +94,8 @@ pub struct Metrics {
     denies: IntGauge,
     outbox_pending: IntGauge,
     bank_signals: IntGaugeVec,
+    quarantined: IntCounterVec,
+    vetoes: IntCounterVec,
 }
 
 const FAST: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
@@ -183,6 +185,18 @@ impl Metrics {
             denies: gauge(r, "sluicegate_denies", "Denies in force.")?,
             outbox_pending: gauge(r, "sluicegate_outbox_pending", "Actions not yet done or given up.")?,
             bank_signals: gauges(r, "sluicegate_bank_signals", "Signals loaded, by bank.", &["bank"])?,
+            quarantined: counters(
+                r,
+                "sluicegate_signals_quarantined_total",
+                "Signals set aside by themselves because they fired alone in many streams, by bank.",
+                &["bank"],
+            )?,
+            vetoes: counters(
+                r,
+                "sluicegate_vetoes_total",
+                "Pictures whose matches a benign bank vetoed, by that bank.",
+                &["bank"],
+            )?,
             registry,
         };
         metrics.start_at_zero();
@@ -212,7 +226,7 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 19] = [
+        let described: [Vec<&prometheus::core::Desc>; 21] = [
             self.streams.desc(),
             self.uninspectable.desc(),
             self.access_units.desc(),
@@ -232,6 +246,8 @@ impl Metrics {
             self.denies.desc(),
             self.outbox_pending.desc(),
             self.bank_signals.desc(),
+            self.quarantined.desc(),
+            self.vetoes.desc(),
         ];
         let mut names: Vec<String> = described.iter().flatten().map(|desc| desc.fq_name.clone()).collect();
         names.push("sluicegate_build_info".to_owned());
@@ -336,6 +352,22 @@ impl Metrics {
     /// Sets the number of actions not yet done or given up.
     pub fn set_outbox_pending(&self, count: usize) {
         self.outbox_pending.set(count as i64);
+    }
+
+    /// Begins the series of a bank at zero.
+    pub fn expect_bank(&self, bank: &str) {
+        self.quarantined.with_label_values(&[bank]).inc_by(0);
+        self.vetoes.with_label_values(&[bank]).inc_by(0);
+    }
+
+    /// Counts a signal of `bank` that was set aside by itself.
+    pub fn signal_quarantined(&self, bank: &str) {
+        self.quarantined.with_label_values(&[bank]).inc();
+    }
+
+    /// Counts a picture whose matches the benign bank `bank` vetoed.
+    pub fn veto(&self, bank: &str) {
+        self.vetoes.with_label_values(&[bank]).inc();
     }
 
     /// Sets the number of signals loaded of `bank`.

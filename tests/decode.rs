@@ -5,12 +5,13 @@
 #[cfg(test)]
 mod support;
 
-use std::ops::ControlFlow;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate::clock::{Clock, Timestamp};
-use sluicegate::decode::{self, Config, DecodeError, Decoder, file};
+use sluicegate::decode::file::Video;
+use sluicegate::decode::{self, Config, DecodeError, Decoder};
 use sluicegate::picture::{ColourRange, Picture};
 use sluicegate::stream::{AccessUnit, Codec};
 use support::ffmpeg;
@@ -250,6 +251,14 @@ fn pictures_outlive_their_decoder() {
     assert_eq!(pictures.iter().map(mean).collect::<Vec<_>>(), before);
 }
 
+/// As many threads as the development machine has.
+const CORES: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
+/// Every picture of a file.
+fn read(path: &std::path::Path) -> Result<Vec<Picture>, DecodeError> {
+    Video::open(path, CORES)?.collect()
+}
+
 #[test]
 fn every_frame_of_a_file_comes_in_order_with_its_time() {
     let folder = tempfile::tempdir().unwrap();
@@ -260,31 +269,21 @@ fn every_frame_of_a_file_comes_in_order_with_its_time() {
         );
         let mut times = Vec::new();
         let mut sequences = Vec::new();
-        file::frames(&path, &mut |picture| {
+        let mut video = Video::open(&path, CORES).unwrap();
+        for picture in video.by_ref().map(Result::unwrap) {
             times.push(picture.pts.unwrap());
             sequences.push(picture.sequence);
             assert_eq!(size(&picture), (320, 180));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        }
+        assert!(video.next().is_none());
+        // A transport stream's length is a guess.
+        let duration = video.duration().unwrap().as_secs_f64();
+        assert!((1.9..2.2).contains(&duration), "{name}: {duration}");
         assert_eq!(sequences, (0..50).collect::<Vec<u64>>(), "{name}");
         assert!(times.is_sorted(), "{name}: {times:?}");
         assert_eq!(times[49].as_millis() / 50, 39, "{name}: {:?}", times[49]);
         assert_eq!(times[0], Duration::ZERO, "{name}");
     }
-}
-
-#[test]
-fn reading_a_file_stops_when_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = ffmpeg("-f lavfi -i testsrc2=size=320x180 -t 4 -c:v libx264", &folder.path().join("clip.mp4"));
-    let mut seen = 0;
-    file::frames(&path, &mut |_picture| {
-        seen += 1;
-        if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
-    .unwrap();
-    assert_eq!(seen, 3);
 }
 
 #[test]
@@ -308,9 +307,87 @@ fn a_file_that_is_no_video_says_so() {
         (sound, "not_video", "no video track"),
     ] {
         let start = clock.now();
-        let error = file::frames(&path, &mut |_picture| ControlFlow::Continue(())).unwrap_err();
+        let error = read(&path).unwrap_err();
         assert_eq!(error.kind(), kind, "{}: {error}", path.display());
         assert!(error.to_string().contains(says), "{error}");
         assert!(clock.now().since(start) < Duration::from_secs(5), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_luma_of_a_file_is_what_was_decoded_whatever_its_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, range) in [
+        ("yuv420p", ColourRange::Limited),
+        ("yuvj420p", ColourRange::Full),
+        ("yuv422p", ColourRange::Limited),
+        ("yuv444p", ColourRange::Limited),
+        ("yuv420p10le", ColourRange::Limited),
+        ("gray", ColourRange::Limited),
+    ] {
+        // A ramp from left to right, and a size that no codec's blocks fit.
+        let ramp = "-f lavfi -i nullsrc=size=334x178:rate=25,geq=lum=X/2+30:cb=128:cr=128 -t 0.4 -c:v libx264 -pix_fmt";
+        let path = ffmpeg(&format!("{ramp} {format}"), &folder.path().join(format!("{format}.mp4")));
+        let pictures = read(&path).unwrap();
+        assert_eq!(pictures.len(), 10, "{format}");
+        for picture in pictures {
+            assert_eq!((size(&picture), picture.chroma.is_none()), ((334, 178), true), "{format}");
+            if format != "gray" {
+                assert_eq!(picture.range, range, "{format}");
+            }
+            for row in picture.luma.rows() {
+                for (x, &value) in row.iter().enumerate() {
+                    let limited = x as f64 / 2.0 + 30.0;
+                    let expected =
+                        if picture.range == ColourRange::Full { (limited - 16.0) * 255.0 / 219.0 } else { limited };
+                    assert!((f64::from(value) - expected).abs() <= 6.0, "{format}: {value} at {x}, not {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_video_that_says_that_its_end_is_missing_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = "-f lavfi -i testsrc2=size=320x180:rate=25 -t 2 -c:v libx264 -pix_fmt yuv420p";
+    for (name, more) in [
+        ("index-first.mp4", "-movflags +faststart"),
+        ("index-last.mp4", ""),
+        ("fragments.mp4", "-movflags frag_keyframe+empty_moov -g 10"),
+        ("clip.mkv", ""),
+        ("clip.avi", ""),
+    ] {
+        let path = ffmpeg(&format!("{clip} {more}"), &folder.path().join(name));
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 50, "{name}");
+        for share in [30, 60, 97] {
+            std::fs::write(&path, &whole[..whole.len() * share / 100]).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains("is cut short: copy it again"), "{name} at {share} %: {error}");
+        }
+    }
+    // What cannot say so is taken as it is.
+    let path = ffmpeg(clip, &folder.path().join("clip.ts"));
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert!((10..40).contains(&read(&path).unwrap().len()));
+}
+
+#[test]
+fn a_file_of_enormous_frames_is_refused_before_memory_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    // Where the container tells the size, and a picture of which only the decoder knows it.
+    let told = ffmpeg("-f lavfi -i color=red:size=12000x8640:rate=1 -t 1 -c:v mjpeg", &folder.path().join("a.avi"));
+    let bitmap = folder.path().join("a.bmp");
+    let (side, nothing) = (40_000_u32.to_le_bytes(), [0; 4]);
+    let header = [b"BM", &[0, 16, 0, 0][..], &nothing, &[54, 0, 0, 0], &[40, 0, 0, 0], &side, &side, &[1, 0, 24, 0]];
+    std::fs::write(&bitmap, [header.concat(), vec![0; 4000]].concat()).unwrap();
+    for (path, says) in [(told, "12000x8640"), (bitmap, "40000x40000")] {
+        let before = memory();
+        let error = read(&path).unwrap_err();
+        assert_eq!(error.kind(), "too_large", "{error}");
+        assert!(error.to_string().contains(says) && error.to_string().contains("scale it down"), "{error}");
+        assert!(memory().saturating_sub(before) < 400 << 20);
     }
 }

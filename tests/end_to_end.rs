@@ -148,21 +148,34 @@ fn a_stream_that_no_hook_announced_is_found_and_cut_and_cut_again_when_it_comes_
 }
 
 #[test]
-fn a_lifted_deny_lets_the_publisher_in_again() {
+fn a_moderator_sees_why_somebody_was_cut_off_and_lets_them_in_again() {
     let (nginx, mut sluicegate) = beside_nginx(Hooks::On);
     sluicegate.start().unwrap();
     let events = sluicegate.events().unwrap();
     let mut publisher = publish(&nginx, &clips::incident(LEAD).unwrap(), "turning");
     let decision = await_verdict(&events, "turning", "cut")["decision"].as_str().unwrap().to_owned();
     publisher.wait(PATIENCE).unwrap();
-    let url = format!("{}/v1/denies/{decision}", sluicegate.api());
-    assert_eq!(ureq::delete(&url).call().unwrap().status(), 204);
+
+    let listed_decisions = sluicegate.command(&["decisions", "list"]).unwrap();
+    assert!(listed_decisions.contains(&decision) && !listed_decisions.contains("turning"), "{listed_decisions}");
+    let shown = sluicegate.command(&["decisions", "show", &decision]).unwrap();
+    assert!(shown.contains("cut, by the rule `known-content`") && shown.contains("bank `demo`"), "{shown}");
+    let denies = sluicegate.command(&["denies", "--names"]).unwrap();
+    assert!(denies.contains("main/live/turning") && denies.contains(&decision), "{denies}");
+
+    sluicegate.command(&["decisions", "release", &decision]).unwrap();
+    assert_eq!(sluicegate.command(&["denies"]).unwrap(), "no deny is in force\n");
+    let twice = sluicegate.command(&["decisions", "release", &decision]).unwrap_err();
+    assert!(twice.to_string().contains("no deny in force follows from that decision"), "{twice}");
+
     let mut again = publish(&nginx, &clips::innocent().unwrap(), "turning");
     listed(&nginx, "turning");
     let inspected = |event: &Value| is(event, "stream_state", "turning") && event["state"] == "inspected";
     let from = events.all().len().saturating_sub(1);
     events.wait(from, "the stream to be inspected again", PATIENCE, inspected).unwrap();
     assert!(again.is_running());
+    let streams: Value = serde_json::from_str(&sluicegate.command(&["streams", "--json"]).unwrap()).unwrap();
+    assert_eq!(streams["results"][0]["stream"], "main/live/turning", "{streams}");
 }
 
 #[test]
@@ -246,6 +259,64 @@ fn a_server_that_is_away_is_said_so_and_picked_up_when_it_is_back() {
     let _publisher = publish(&nginx, &clips::innocent().unwrap(), "innocent");
     let inspected = |event: &Value| is(event, "stream_state", "innocent") && event["state"] == "inspected";
     events.wait(0, "the stream to be inspected", PATIENCE, inspected).unwrap();
+}
+
+/// A title card slipped into the bank, and the banked video goes round, both in as many streams.
+#[test]
+fn a_signal_that_fires_alone_in_many_streams_is_set_aside_and_a_storm_of_the_banked_video_is_not() {
+    let (nginx, mut sluicegate) = beside_nginx(Hooks::On);
+    let still = "mandelbrot=size=854x480:rate=25,trim=end_frame=1,loop=loop=-1:size=1,setpts=N/25/TB";
+    let codec = "-t 10 -c:v libx264 -preset veryfast -pix_fmt yuv420p -g 50 -keyint_min 50";
+    let card = encoded("title-card", &format!("-f lavfi -i {still} {codec}"));
+    let picture = sluicegate.folder().join("card.png");
+    let ffmpeg = |command: &mut std::process::Command| command.status().unwrap().success();
+    assert!(ffmpeg(
+        std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(&card)
+            .args(["-frames:v", "1"])
+            .arg(&picture)
+    ));
+    sluicegate.command(&["bank", "add", "demo", &picture.display().to_string()]).unwrap();
+    sluicegate.configure(&nginx, POLICY, "[banks.quarantine]\nstreams = 3\nalone_for = \"4s\"").unwrap();
+    sluicegate.start().unwrap();
+    let events = sluicegate.events().unwrap();
+    let mut cards = ["card-a", "card-b", "card-c"].map(|name| publish(&nginx, &card, name));
+    let names = ["storm-a", "storm-b", "storm-c"];
+    let turning = clips::incident(Duration::ZERO).unwrap();
+    let mut storm = names.map(|name| publish(&nginx, &turning, name));
+
+    for (publisher, name) in storm.iter_mut().zip(names) {
+        await_verdict(&events, name, "cut");
+        assert!(!publisher.wait(PATIENCE).unwrap().success());
+    }
+    let set_aside = |event: &Value| event["type"] == "signal_quarantined";
+    let (_, alarm) = events.wait(0, "the signal to be set aside", PATIENCE, set_aside).unwrap();
+    assert_eq!(alarm["streams"], serde_json::json!(["main/live/card-a", "main/live/card-b", "main/live/card-c"]));
+    assert!(alarm["provenance"].as_str().unwrap().starts_with("card.png"), "{alarm}");
+    // In the bank too, which is in force again by now: the match says so by itself.
+    let kept = rig::until("the bank to say so", PATIENCE, || {
+        let told = sluicegate.command(&["bank", "show", "demo", "--json"]).unwrap();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let quarantined = told["results"][0]["quarantined"].as_array().unwrap().clone();
+        (!quarantined.is_empty()).then_some((quarantined, told["results"][0]["revision"].clone()))
+    });
+    let (quarantined, revision) = kept.unwrap();
+    assert_eq!(quarantined.len(), 1);
+    assert_eq!(quarantined[0]["id"], alarm["signal"]);
+    let marked = |event: &Value| {
+        event["observation"]["bank_revision"] == revision && event["observation"]["quarantined"] == true
+    };
+    events.wait(0, "a match that is marked by the bank in force", PATIENCE, marked).unwrap();
+    assert!(cards.iter_mut().all(Publisher::is_running), "somebody with a title card was cut");
+    assert!(
+        !events
+            .all()
+            .iter()
+            .any(|event| event["type"] == "verdict" && event["stream"].as_str().unwrap().contains("card"))
+    );
+    let counted = sluicegate.metric("sluicegate_signals_quarantined_total{bank=\"demo\"}").unwrap();
+    assert!((counted - 1.0).abs() < 0.5, "{counted}");
 }
 
 fn encoded(name: &str, args: &str) -> PathBuf {

@@ -107,6 +107,7 @@ async fn child() {
             session: session.clone(),
             verdict: Verdict::Cut,
             rule: "test".into(),
+            capped_by: None,
             policy: "0".into(),
             decided: now,
             evidence: Vec::new(),

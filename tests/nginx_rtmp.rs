@@ -196,6 +196,7 @@ fn cut(session: &Session, decided: Timestamp) -> (Decision, Deny) {
         session: session.clone(),
         verdict: Verdict::Cut,
         rule: "test".into(),
+        capped_by: None,
         policy: "0".into(),
         decided,
         evidence: Vec::new(),

@@ -110,6 +110,9 @@ fn everything_happens(metrics: &Metrics) {
     metrics.set_denies(1);
     metrics.set_outbox_pending(1);
     metrics.set_bank_signals("stand-in", 48);
+    metrics.expect_bank("stand-in");
+    metrics.signal_quarantined("stand-in");
+    metrics.veto("cards");
 }
 
 #[test]

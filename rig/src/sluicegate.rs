@@ -80,6 +80,7 @@ impl Sluicegate {
         let output = Command::new(binary()?)
             .args(args)
             .env("SLUICEGATE_BANKS", self.folder().join("banks"))
+            .env("SLUICEGATE_API", self.api())
             .current_dir(repository())
             .output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -254,14 +254,15 @@ impl Worker {
 }
 
 fn log(job: &Job, outcome: &Outcome) {
-    let (action, decision, attempts) = (job.action.word(), job.decision, job.attempts + 1);
+    let (action, attempts) = (job.action.word(), job.attempts + 1);
+    let decision = job.decision.map(tracing::field::display);
     match outcome {
-        Outcome::Done { detail } => tracing::info!(action, %decision, attempts, detail, "done"),
+        Outcome::Done { detail } => tracing::info!(action, decision, attempts, detail, "done"),
         Outcome::Retry { detail, due } => {
-            tracing::warn!(action, %decision, attempts, detail, %due, "to be tried again");
+            tracing::warn!(action, decision, attempts, detail, %due, "to be tried again");
         }
         Outcome::GaveUp { detail } => {
-            tracing::error!(action, %decision, attempts, detail, "given up: somebody must see to it");
+            tracing::error!(action, decision, attempts, detail, "given up: somebody must see to it");
         }
     }
 }

@@ -15,14 +15,15 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use url::Url;
 use uuid::Uuid;
 
 use super::{ActError, http, servers};
 use crate::clock::Timestamp;
-use crate::decision::{Decision, Verdict};
+use crate::decision::{Decision, SetAside, Verdict};
+use crate::stream::StreamId;
 
 /// The longest that a receiver may ask us to wait.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
@@ -46,13 +47,43 @@ pub struct Config {
     /// The file that holds it.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
-    /// The verdicts it is told of.
+    /// What it is told of.
     #[serde(default = "default_events")]
-    pub events: Vec<Verdict>,
+    pub events: Vec<Topic>,
 }
 
-fn default_events() -> Vec<Verdict> {
-    vec![Verdict::Hold, Verdict::Cut, Verdict::Ban]
+/// What a webhook can be told of: a verdict, or that a signal was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// [`Verdict::Watch`].
+    Watch,
+    /// [`Verdict::Hold`].
+    Hold,
+    /// [`Verdict::Cut`].
+    Cut,
+    /// [`Verdict::Ban`].
+    Ban,
+    /// [`SetAside`].
+    #[serde(rename = "signal.quarantined")]
+    SignalQuarantined,
+}
+
+impl Topic {
+    /// What a decision with this verdict is about; nobody is told of `clear`.
+    pub const fn of(verdict: Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Clear => None,
+            Verdict::Watch => Some(Self::Watch),
+            Verdict::Hold => Some(Self::Hold),
+            Verdict::Cut => Some(Self::Cut),
+            Verdict::Ban => Some(Self::Ban),
+        }
+    }
+}
+
+fn default_events() -> Vec<Topic> {
+    vec![Topic::Hold, Topic::Cut, Topic::Ban, Topic::SignalQuarantined]
 }
 
 /// A secret as it is written in the configuration. Its `Debug` does not show it.
@@ -72,7 +103,7 @@ pub struct Webhook {
     name: Arc<str>,
     url: Url,
     key: Vec<u8>,
-    events: Vec<Verdict>,
+    events: Vec<Topic>,
     client: Client,
 }
 
@@ -114,9 +145,9 @@ impl Webhook {
         &self.name
     }
 
-    /// Whether it wants to be told of a decision with this verdict.
-    pub fn wants(&self, verdict: Verdict) -> bool {
-        self.events.contains(&verdict)
+    /// Whether it wants to be told of this.
+    pub fn wants(&self, topic: Topic) -> bool {
+        self.events.contains(&topic)
     }
 
     /// Sends `body` once. `id` is the message's, the same on every attempt; `now` is this attempt's time.
@@ -149,15 +180,31 @@ impl Webhook {
 /// The event that says what was decided: the body of every delivery. `source` says which Sluicegate decided, such as
 /// `/sluicegate/edge-1`.
 pub fn body(decision: &Decision, source: &str) -> String {
+    let (kind, subject) = (format!("decision.{}", decision.verdict), decision.session.stream.full());
+    event(decision.id, source, &kind, decision.decided, &subject, &json!({ "decision": decision }))
+}
+
+/// The event that says that a signal was set aside at `at`; `id` is the event's.
+pub fn quarantined(id: Uuid, set_aside: &SetAside, at: Timestamp, source: &str) -> String {
+    let SetAside { bank, signal, provenance, streams, within } = set_aside;
+    let streams: Vec<String> = streams.iter().map(StreamId::full).collect();
+    let data = json!({
+        "bank": bank, "signal": signal, "provenance": provenance, "streams": streams,
+        "within_seconds": within.as_secs_f64(),
+    });
+    event(id, source, "signal.quarantined", at, &format!("{bank}/{signal}"), &data)
+}
+
+fn event(id: Uuid, source: &str, kind: &str, at: Timestamp, subject: &str, data: &Value) -> String {
     json!({
         "specversion": "1.0",
-        "id": decision.id,
+        "id": id,
         "source": source,
-        "type": format!("org.sluicegate.decision.{}", decision.verdict),
-        "time": decision.decided.to_string(),
-        "subject": decision.session.stream.full(),
+        "type": format!("org.sluicegate.{kind}"),
+        "time": at.to_string(),
+        "subject": subject,
         "datacontenttype": "application/json",
-        "data": { "decision": decision },
+        "data": data,
     })
     .to_string()
 }

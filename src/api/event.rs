@@ -1,4 +1,5 @@
-//! What happens, as clients of `/v1/events` see it: plain data with a time and the stream's whole name.
+//! What happens, as clients of `/v1/events` see it: plain data with a time and, where it is about one, the stream's whole
+//! name.
 
 use std::sync::Arc;
 
@@ -11,13 +12,14 @@ use crate::finding::Observation;
 use crate::media_server::Admission;
 use crate::stream::{SessionId, StreamState};
 
-/// Something that happened to a stream.
+/// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
     /// When.
     pub at: Timestamp,
-    /// The stream's whole name, `server/app/name`.
-    pub stream: Arc<str>,
+    /// The stream's whole name, `server/app/name`; none where it is about no stream or several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Arc<str>>,
     /// What.
     #[serde(flatten)]
     pub happening: Happening,
@@ -73,6 +75,19 @@ pub enum Happening {
         /// Whose.
         session: SessionId,
     },
+    /// A signal of a bank fired alone in too many streams: from now on it counts as disputed.
+    SignalQuarantined {
+        /// The bank.
+        bank: Arc<str>,
+        /// The signal's number within it.
+        signal: u64,
+        /// Where the signal comes from.
+        provenance: Arc<str>,
+        /// The whole names of the streams.
+        streams: Vec<String>,
+        /// Within how many seconds.
+        within_seconds: f64,
+    },
 }
 
 /// How far an action is.
@@ -102,6 +117,7 @@ impl Happening {
             Self::Action { .. } => "action",
             Self::Admission { .. } => "admission",
             Self::StreamEnded { .. } => "stream_ended",
+            Self::SignalQuarantined { .. } => "signal_quarantined",
         }
     }
 }
@@ -121,10 +137,20 @@ mod tests {
             Happening::Action { decision: Uuid::nil(), action: "kick", progress: Progress::ObservedGone },
             Happening::Admission { answer: Admission::Refuse },
             Happening::StreamEnded { session: session() },
+            Happening::SignalQuarantined {
+                bank: "demo".into(),
+                signal: 7,
+                provenance: "clip".into(),
+                streams: Vec::new(),
+                within_seconds: 600.0,
+            },
         ];
         for happening in happenings {
-            let event =
-                Event { at: Timestamp::from_micros(5), stream: "main/live/a".into(), happening: happening.clone() };
+            let event = Event {
+                at: Timestamp::from_micros(5),
+                stream: Some("main/live/a".into()),
+                happening: happening.clone(),
+            };
             let json = serde_json::to_value(&event).unwrap();
             assert_eq!(json["type"], happening.word());
             assert_eq!((&json["at"], &json["stream"]), (&5.into(), &"main/live/a".into()));

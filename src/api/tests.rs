@@ -38,6 +38,7 @@ fn the_decision() -> Decision {
         session: session(),
         verdict: Verdict::Cut,
         rule: "known".into(),
+        capped_by: None,
         policy: "00".into(),
         decided: Timestamp::from_millis(9),
         evidence: Vec::new(),
@@ -160,7 +161,7 @@ impl Served {
     }
 
     fn happens(&self, happening: Happening) {
-        let event = Event { at: Timestamp::from_millis(3), stream: "main/live/key".into(), happening };
+        let event = Event { at: Timestamp::from_millis(3), stream: Some("main/live/key".into()), happening };
         self.backend.events.send(event).unwrap();
     }
 }

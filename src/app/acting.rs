@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::error;
+use uuid::Uuid;
 
 use super::attached::Attached;
 use super::deciding::Notice;
@@ -44,7 +45,9 @@ impl Acting {
             let Some(far) = far(&progress.job.action, &progress.step) else { return };
             let (acting, job, at) = (self.clone(), progress.job.clone(), progress.at);
             if let Action::Kick { session } = &job.action {
-                acting.telling.tell(at, &session.stream, happening(&job, far));
+                if let Some(decision) = job.decision {
+                    acting.telling.tell(at, &session.stream, happening(decision, &job, far));
+                }
                 if far == api::Progress::ObservedGone
                     && let Some(stream) = acting.streams.get(session)
                 {
@@ -72,13 +75,14 @@ impl Acting {
     }
 
     fn account(&self, job: &Job, far: api::Progress, at: Timestamp) {
-        let decision = match self.ledger.decision(job.decision) {
+        let Some(of) = job.decision else { return };
+        let decision = match self.ledger.decision(of) {
             Ok(Some(decision)) => decision,
             Ok(None) => return,
             Err(error) => return self.telling.metrics.error(Stage::Ledger, error.kind()),
         };
         match &job.action {
-            Action::Notify { .. } => self.telling.tell(at, &decision.session.stream, happening(job, far)),
+            Action::Notify { .. } => self.telling.tell(at, &decision.session.stream, happening(of, job, far)),
             Action::Kick { .. } => self.measure(job, &decision, far, at),
         }
     }
@@ -98,8 +102,8 @@ impl Acting {
     }
 }
 
-fn happening(job: &Job, progress: api::Progress) -> Happening {
-    Happening::Action { decision: job.decision, action: job.action.word(), progress }
+fn happening(decision: Uuid, job: &Job, progress: api::Progress) -> Happening {
+    Happening::Action { decision, action: job.action.word(), progress }
 }
 
 /// What listeners are told of a step. That a kick is done they know already: the publisher was observed gone.

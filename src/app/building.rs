@@ -78,6 +78,7 @@ fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<InForce>, Watch), Er
         warn!(%problem, "an index was built in memory");
     }
     for bank in &seen.changed {
+        metrics.expect_bank(&bank.name().shared());
         metrics.set_bank_signals(&bank.name().shared(), bank.len());
         info!(bank = %bank.name(), signals = bank.len(), revision = bank.revision(), "bank loaded");
     }

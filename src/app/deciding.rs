@@ -12,15 +12,17 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::quarantining::Alarms;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
 use crate::act::outbox::Bell;
-use crate::act::webhook::{self, Webhook};
+use crate::act::webhook::{self, Topic, Webhook};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, Decision, Deny, Verdict};
 use crate::finding::{Finding, Observation};
+use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Judgement, Policy};
 use crate::ledger::Ledger;
 use crate::media_server::Admission;
@@ -58,6 +60,15 @@ pub(super) enum Notice {
         /// When.
         at: Timestamp,
     },
+    /// The file of a bank has it that these signals are set aside.
+    SetAside {
+        /// The bank.
+        bank: Arc<str>,
+        /// The signals.
+        signals: Vec<u64>,
+        /// The bank's revision with that.
+        revision: u64,
+    },
     /// Everything before this was said; end.
     Close,
 }
@@ -65,6 +76,8 @@ pub(super) enum Notice {
 /// What the judge's thread owns and what it hands on to.
 pub(super) struct Deciding {
     pub(super) judge: Judge,
+    pub(super) ward: Ward,
+    pub(super) alarms: Alarms,
     pub(super) policy: Arc<Policy>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) gate: Arc<Gate>,
@@ -102,6 +115,7 @@ impl Deciding {
             let now = self.clock.now();
             if ended || now.since(ticked) >= TICK {
                 self.judge.expire(now);
+                self.set_aside(now);
                 self.closed.retain(|_, ended| ended.is_none_or(|ended| now.since(ended) < REMEMBERED));
                 self.catch_up(&mut unrecorded);
                 // Asked only now: a ledger that is locked takes seconds to say so, and notices must be heard in between.
@@ -128,13 +142,19 @@ impl Deciding {
 
     fn weigh(&mut self, notice: Notice) -> Option<Unrecorded> {
         match notice {
-            Notice::Found(finding) => {
+            Notice::Found(mut finding) => {
+                self.ward.admit(&mut finding);
                 self.tell_of(&finding);
                 let judgement = self.judge.observe(finding)?;
                 Some(self.decide(judgement))
             }
             Notice::Ended(session, at) => {
                 self.judge.end(&session, at);
+                self.ward.end(&session, at);
+                None
+            }
+            Notice::SetAside { bank, signals, revision } => {
+                self.ward.kept(&bank, &signals, revision);
                 None
             }
             Notice::Close => None,
@@ -156,7 +176,8 @@ impl Deciding {
             return None;
         }
         let rule = STANDING_DENY.into();
-        let judgement = Judgement { session, verdict: Verdict::Cut, rule, decided, evidence: Vec::new() };
+        let judgement =
+            Judgement { session, verdict: Verdict::Cut, rule, capped_by: None, decided, evidence: Vec::new() };
         // A deny of its own would go on for ever while somebody keeps trying, and outlive the one that is lifted.
         Some(Unrecorded { deny: None, ..self.decide(judgement) })
     }
@@ -178,20 +199,31 @@ impl Deciding {
     }
 
     fn decide(&mut self, judgement: Judgement) -> Unrecorded {
-        let Judgement { session, verdict, rule, decided, evidence } = judgement;
+        let Judgement { session, verdict, rule, capped_by, decided, evidence } = judgement;
         let policy = self.policy.digest();
-        let decision = Decision { id: Uuid::now_v7(), session, verdict, rule, policy, decided, evidence };
+        let decision = Decision { id: Uuid::now_v7(), session, verdict, rule, capped_by, policy, decided, evidence };
         let deny = verdict.closes().then(|| self.deny(&decision));
         let mut actions = Vec::new();
         if verdict.closes() && self.closed.insert(decision.session.clone(), None) != Some(None) {
             actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
         }
         let body = webhook::body(&decision, &self.source);
-        for webhook in self.webhooks.iter().filter(|webhook| webhook.wants(verdict)) {
+        for webhook in
+            self.webhooks.iter().filter(|webhook| Topic::of(verdict).is_some_and(|topic| webhook.wants(topic)))
+        {
             let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.clone() };
             actions.push((Uuid::now_v7(), action));
         }
         Unrecorded { decision, deny, actions }
+    }
+
+    /// Sets aside what fires alone in too many streams, and says so everywhere.
+    fn set_aside(&mut self, now: Timestamp) {
+        let fresh = self.ward.tick(now);
+        self.alarms.raise(fresh, now, &self.telling, &self.webhooks, &self.source);
+        if self.alarms.announce(&self.ledger, &self.telling) {
+            self.bell.ring();
+        }
     }
 
     fn deny(&self, decision: &Decision) -> Deny {
@@ -222,13 +254,14 @@ impl Deciding {
     }
 
     fn announce(&self, decision: &Decision) {
-        let Decision { id, session, verdict, rule, decided, evidence, .. } = decision;
+        let Decision { id, session, verdict, rule, capped_by, decided, evidence, .. } = decision;
         self.telling.metrics.verdict(verdict.word(), rule);
         let findings = evidence.len();
+        let capped = capped_by.as_ref().map(|bank| format!("by bank {bank}"));
         if verdict.closes() {
-            warn!(%session, %verdict, %rule, findings, decision = %id, "verdict");
+            warn!(%session, %verdict, %rule, findings, capped, decision = %id, "verdict");
         } else {
-            info!(%session, %verdict, %rule, findings, decision = %id, "verdict");
+            info!(%session, %verdict, %rule, findings, capped, decision = %id, "verdict");
         }
         let happening = Happening::Verdict { decision: *id, verdict: *verdict, rule: Arc::clone(rule) };
         self.telling.tell(*decided, &session.stream, happening);

@@ -117,8 +117,8 @@ impl Detecting {
             arrived: picture.arrived,
         };
         let began = self.clock.now();
-        let observations = match self.known.inspect(picture) {
-            Ok(observations) => observations,
+        let look = match self.known.inspect(picture) {
+            Ok(look) => look,
             Err(error) => {
                 self.metrics.error(Stage::Known, error.kind());
                 warn!(session = %stream.session, %error, "a picture could not be matched");
@@ -127,7 +127,10 @@ impl Detecting {
         };
         let found = self.clock.now();
         self.metrics.stage(Stage::Known, found.since(began));
-        for observation in observations {
+        if let Some(bank) = look.vetoed_by {
+            self.metrics.veto(&bank);
+        }
+        for observation in look.observations {
             // Waits when the judge is behind: evidence is never dropped. Fails only when the judge has ended.
             drop(self.notices.send(Notice::Found(ticket.finding(observation, found))));
         }

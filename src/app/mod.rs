@@ -10,6 +10,7 @@ mod building;
 mod deciding;
 mod error;
 mod inspecting;
+mod quarantining;
 mod reconciling;
 mod refreshing;
 mod showing;
@@ -35,6 +36,7 @@ use self::acting::Acting;
 use self::backend::Backend;
 use self::deciding::{Deciding, Notice};
 use self::inspecting::{Detecting, Ticket, Worker};
+use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
 use self::refreshing::Refreshing;
 use self::showing::Showing;
@@ -50,6 +52,7 @@ use crate::config::Config;
 use crate::decode::Decoder;
 use crate::detect::classify::Classify;
 use crate::detect::known::Known;
+use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Policy};
 use crate::ledger::Ledger;
 use crate::source::Sources;
@@ -58,6 +61,9 @@ use crate::{api, model};
 
 /// Findings on their way to the judge; when they are this many, detectors wait.
 const NOTICES: usize = 1024;
+
+/// Signals that were set aside on their way into their banks; when they are more, the others wait their turn.
+const ALARMS: usize = 64;
 
 /// How long a shutdown waits for requests to media servers and webhooks that are under way.
 const GRACE: Duration = Duration::from_secs(5);
@@ -111,7 +117,15 @@ impl House {
         let (notices, inbox) = bounded(NOTICES);
         let Parts { models, decoders, sources, watch, closed } = parts;
         let inspection = self.inspect(config, models, decoders, sources, &notices)?;
-        let deciding = self.deciding(config, &inspection.streams, closed);
+        let (to_keep, asked) = bounded(ALARMS);
+        let quarantining = Quarantining {
+            banks: config.banks.dir.clone(),
+            notices: notices.clone(),
+            metrics: Arc::clone(&self.telling.metrics),
+            clock: self.clock,
+        };
+        let keeper = start("quarantine", move || quarantining.run(&asked))?;
+        let deciding = self.deciding(config, &inspection.streams, Alarms::new(to_keep), closed);
         let (alive, mut fallen) = watch::channel(());
         let judge = start("judge", move || {
             let _alive = alive;
@@ -139,6 +153,9 @@ impl House {
         // Fails only when the judge is gone already.
         drop(notices.send(Notice::Close));
         let judged = tokio::task::spawn_blocking(move || judge.join()).await;
+        if tokio::time::timeout(GRACE, join(keeper)).await.is_err() {
+            warn!("a bank that is to say which signals are set aside is left as it is: something has it locked");
+        }
         stop.send_replace(true);
         if tokio::time::timeout(GRACE, outbox).await.is_err() {
             warn!("actions under way are left to the next start");
@@ -200,10 +217,13 @@ impl House {
         &self,
         config: &Config,
         streams: &Arc<Streams>,
+        alarms: Alarms,
         closed: HashMap<Session, Option<Timestamp>>,
     ) -> Deciding {
         Deciding {
             judge: Judge::new(Arc::clone(&self.policy)),
+            ward: Ward::new(config.banks.quarantine.clone()),
+            alarms,
             policy: Arc::clone(&self.policy),
             ledger: Arc::clone(&self.ledger),
             gate: Arc::clone(&self.gate),

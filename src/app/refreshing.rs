@@ -73,6 +73,7 @@ impl Refreshing {
             info!(bank = %name, "bank removed");
         }
         for bank in &seen.changed {
+            self.metrics.expect_bank(&bank.name().shared());
             self.metrics.set_bank_signals(&bank.name().shared(), bank.len());
             info!(bank = %bank.name(), signals = bank.len(), revision = bank.revision(), "bank loaded");
         }

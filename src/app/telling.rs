@@ -26,10 +26,14 @@ impl Telling {
 
     /// Tells whoever listens; nobody does most of the time, and that is fine.
     pub(super) fn tell(&self, at: Timestamp, stream: &StreamId, happening: Happening) {
-        if self.events.receiver_count() == 0 {
-            return;
+        if self.events.receiver_count() > 0 {
+            drop(self.events.send(Event { at, stream: Some(stream.full().into()), happening }));
         }
-        drop(self.events.send(Event { at, stream: stream.full().into(), happening }));
+    }
+
+    /// Tells of something that is about no stream, or several.
+    pub(super) fn tell_at_large(&self, at: Timestamp, happening: Happening) {
+        drop(self.events.send(Event { at, stream: None, happening }));
     }
 
     /// What happens from now on.

@@ -37,6 +37,14 @@ pub enum IndexError {
         /// The file.
         path: PathBuf,
     },
+    /// The file was written by an earlier release.
+    #[error("index file {} is of format version {version}, older than this release reads: {REBUILD}", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The version it says.
+        version: u32,
+    },
     /// The file was written by a later release.
     #[error("index file {} is of format version {version}, newer than this release reads: update, or {REBUILD}", path.display())]
     Newer {
@@ -76,6 +84,7 @@ impl IndexError {
             Self::CutShort { .. } => "cut_short",
             Self::Altered { .. } => "altered",
             Self::Foreign { .. } => "foreign",
+            Self::Older { .. } => "older",
             Self::Newer { .. } => "newer",
             Self::Other { .. } => "other",
             Self::Missing { .. } => "missing",
@@ -107,6 +116,7 @@ pub fn open(path: &Path) -> Result<(Index, Built), IndexError> {
         Fault::CutShort => IndexError::CutShort { path: path_of() },
         Fault::Altered => IndexError::Altered { path: path_of() },
         Fault::Foreign => IndexError::Foreign { path: path_of() },
+        Fault::Older(version) => IndexError::Older { path: path_of(), version },
         Fault::Newer(version) => IndexError::Newer { path: path_of(), version },
     })
 }

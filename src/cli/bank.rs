@@ -5,6 +5,8 @@ mod bench;
 pub(super) mod content;
 mod edit;
 mod exchange;
+mod progress;
+mod reader;
 mod settings;
 mod show;
 
@@ -155,47 +157,44 @@ pub(super) struct Answer {
 /// When a file or a bank is not what it should be, each named with what to do next; or when `out` cannot be written to.
 /// What could be done has been done and told by then.
 pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&args.folder.banks)?;
-    let (answers, mut failures) = match &args.command {
-        Command::Create(create) => one(edit::create(&store, create)),
-        Command::Set(set) => one(edit::set(&store, set)),
-        Command::Add(add_args) => add::add(&store, add_args),
-        Command::Import(import) => exchange::import(&store, import),
-        Command::Export(export) if export.to.is_none() => {
-            if args.json {
-                bail!("standard output cannot hold both a bank and an answer: name a file with --to");
-            }
-            exchange::write(&store, export, out)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Export(export) => one(exchange::export(&store, export)),
-        Command::List => each_bank(&store, &store.names()?, show::listed),
-        Command::Show { name, signals: false } => each_bank(&store, std::slice::from_ref(name), show::shown),
-        Command::Show { name, signals: true } => each_bank(&store, std::slice::from_ref(name), show::with_signals),
-        Command::Remove(remove) => one(edit::remove(&store, remove)),
-        Command::Release(release) => one(edit::release(&store, release)),
-        Command::Enable { name } => one(edit::enable(&store, name, true)),
-        Command::Disable { name } => one(edit::enable(&store, name, false)),
-        Command::Test(test) => bench::test(&store, test),
-        Command::Verify { name: Some(name) } => checked(&store, std::slice::from_ref(name)),
-        Command::Verify { name: None } => checked(&store, &store.names()?),
-        Command::Compact { name: Some(name) } => compact(&store, std::slice::from_ref(name)),
-        Command::Compact { name: None } => compact(&store, &store.names()?),
-    };
-    if let Some(name) = args.command.changes() {
-        match store.compact_if_due(name) {
-            // One that could not be made, or read, was told already.
-            Ok(_) | Err(BankError::NoBank { .. }) => {}
-            Err(_) if !failures.is_empty() => {}
-            Err(error) => {
-                failures.push(anyhow::Error::new(error).context("the bank is changed, but was not compacted"));
-            }
-        }
+    if let Command::Export(export) = &args.command
+        && export.to.is_none()
+        && !args.json
+    {
+        let store = Store::open(&args.folder.banks)?;
+        exchange::write(&store, export, out)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let (answers, failures) = match Store::open(&args.folder.banks) {
+        Ok(store) => compacted(&store, &args.command, results(&store, &args.command)),
+        Err(error) => (Vec::new(), vec![error.into()]),
+    };
     if answers.is_empty() && failures.is_empty() && !args.json {
         writeln!(out, "no banks in {}: `sluicegate bank add` makes one", args.folder.banks.display())?;
     }
     tell(&answers, &failures, args.json, out)
+}
+
+fn results(store: &Store, command: &Command) -> Results {
+    match command {
+        Command::Create(create) => one(edit::create(store, create)),
+        Command::Set(set) => one(edit::set(store, set)),
+        Command::Add(add_args) => add::add(store, add_args),
+        Command::Import(import) => exchange::import(store, import),
+        Command::Export(export) => one(exchange::export(store, export)),
+        Command::List => each_bank(store, store.names(), show::listed),
+        Command::Show { name, signals: false } => each_bank(store, Ok(vec![name.clone()]), show::shown),
+        Command::Show { name, signals: true } => each_bank(store, Ok(vec![name.clone()]), show::with_signals),
+        Command::Remove(remove) => one(edit::remove(store, remove)),
+        Command::Release(release) => one(edit::release(store, release)),
+        Command::Enable { name } => one(edit::enable(store, name, true)),
+        Command::Disable { name } => one(edit::enable(store, name, false)),
+        Command::Test(test) => bench::test(store, test),
+        Command::Verify { name: Some(name) } => checked(store, Ok(vec![name.clone()])),
+        Command::Verify { name: None } => checked(store, store.names()),
+        Command::Compact { name: Some(name) } => compact(store, Ok(vec![name.clone()])),
+        Command::Compact { name: None } => compact(store, store.names()),
+    }
 }
 
 /// Writes the answers, and makes one failure of the failures.
@@ -241,12 +240,12 @@ fn one(result: anyhow::Result<Answer>) -> Results {
     parted([result])
 }
 
-fn checked(store: &Store, names: &[BankName]) -> Results {
-    parted(names.iter().map(|name| show::verified(&store.load(name)?)))
+fn checked(store: &Store, names: Result<Vec<BankName>, BankError>) -> Results {
+    each_name(names, |name| show::verified(&store.load(name)?))
 }
 
-fn compact(store: &Store, names: &[BankName]) -> Results {
-    parted(names.iter().map(|name| {
+fn compact(store: &Store, names: Result<Vec<BankName>, BankError>) -> Results {
+    each_name(names, |name| {
         let compaction = store.compact(name)?;
         let (word, text) = match compaction {
             Compaction::Done { in_base: 0 } => ("done", "small enough to do without a base".to_owned()),
@@ -256,11 +255,31 @@ fn compact(store: &Store, names: &[BankName]) -> Results {
             Compaction::Overtaken => ("overtaken", "somebody else has made a new base of it meanwhile".to_owned()),
         };
         Ok(Answer { text: format!("{name}: {text}"), json: json!({ "bank": name, "compaction": word }) })
-    }))
+    })
 }
 
-fn each_bank(store: &Store, names: &[BankName], answer: fn(&Bank) -> Answer) -> Results {
-    parted(names.iter().map(|name| Ok(answer(&store.load(name)?))))
+/// Compacts a bank that a command has left with much that is not in its base.
+fn compacted(store: &Store, command: &Command, (answers, mut failures): Results) -> Results {
+    match command.changes().map(|name| store.compact_if_due(name)) {
+        // One that could not be made, or read, was told already.
+        None | Some(Ok(_) | Err(BankError::NoBank { .. })) => {}
+        Some(Err(_)) if !failures.is_empty() => {}
+        Some(Err(error)) => {
+            failures.push(anyhow::Error::new(error).context("the bank is changed, but was not compacted"));
+        }
+    }
+    (answers, failures)
+}
+
+fn each_bank(store: &Store, names: Result<Vec<BankName>, BankError>, answer: fn(&Bank) -> Answer) -> Results {
+    each_name(names, |name| Ok(answer(&store.load(name)?)))
+}
+
+fn each_name(names: Result<Vec<BankName>, BankError>, answer: impl Fn(&BankName) -> anyhow::Result<Answer>) -> Results {
+    match names {
+        Ok(names) => parted(names.iter().map(answer)),
+        Err(error) => one(Err(error.into())),
+    }
 }
 
 #[cfg(test)]

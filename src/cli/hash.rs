@@ -39,13 +39,15 @@ pub(super) struct HashArgs {
 /// # Errors
 /// When a file is neither a picture nor a video, or `out` cannot be written to.
 pub(super) fn run(args: &HashArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let files = content::files(&args.files)?;
+    let (answers, failures) = match content::files(&args.files) {
+        Ok(files) => parted(content::read_each(&files, |_, provenance, frames| {
+            answer(&provenance, &kept(frames, args.every_bits))
+        })),
+        Err(error) => (Vec::new(), vec![error]),
+    };
     if !args.json {
         writeln!(out, "hash,quality,timestamp,file,sha256")?;
     }
-    let results =
-        content::read_each(&files, |_, provenance, frames| answer(&provenance, &kept(frames, args.every_bits)));
-    let (answers, failures) = parted(results);
     tell(&answers, &failures, args.json, out)
 }
 

@@ -24,7 +24,7 @@ Examples:
 pub(super) struct MatchArgs {
     /// Pictures, videos, folders of them, or hashes of 64 hexadecimal digits.
     #[arg(required = true, value_name = "FILE|HASH")]
-    queries: Vec<String>,
+    queries: Vec<PathBuf>,
     /// The bank; may be repeated; all of them when left out.
     #[arg(long = "bank", value_name = "NAME")]
     only: Vec<BankName>,
@@ -43,38 +43,66 @@ pub(super) struct MatchArgs {
 /// # Errors
 /// When a query is neither a file nor a hash, a bank cannot be read, or `out` cannot be written to.
 pub(super) fn run(args: &MatchArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&args.folder.banks)?;
-    let names = if args.only.is_empty() { store.names()? } else { args.only.clone() };
-    let banks: Vec<Bank> = names.iter().map(|name| store.load(name)).collect::<Result<_, _>>()?;
-    if banks.is_empty() {
-        bail!("there is no bank in {}: `sluicegate bank add` makes one", args.folder.banks.display());
-    }
-    let (answers, failures) = look(args, &banks);
+    let (answers, failures) = match banks(args) {
+        Ok(banks) => look(args, &banks),
+        Err(error) => (Vec::new(), vec![error]),
+    };
     tell(&answers, &failures, args.json, out)
 }
 
+fn banks(args: &MatchArgs) -> anyhow::Result<Vec<Bank>> {
+    let store = Store::open(&args.folder.banks)?;
+    let names = if args.only.is_empty() { store.names()? } else { args.only.clone() };
+    if names.is_empty() {
+        bail!("there is no bank in {}: `sluicegate bank add` makes one", args.folder.banks.display());
+    }
+    Ok(names.iter().map(|name| store.load(name)).collect::<Result<_, _>>()?)
+}
+
+/// What is to be answered of a query, in the order of the queries.
+enum Part {
+    /// This.
+    Told(anyhow::Result<Answer>),
+    /// The next so many files.
+    Files(usize),
+}
+
 fn look(args: &MatchArgs, banks: &[Bank]) -> Results {
+    let mut files = Vec::new();
+    let parts: Vec<_> = args.queries.iter().map(|query| part(args, banks, query, &mut files)).collect();
+    let read = content::read_each(&files, |_, provenance, frames| Ok(answer(args, banks, &provenance.file, &frames)));
+    let mut read = read.into_iter();
     let mut results = Vec::new();
-    for query in &args.queries {
-        let path = PathBuf::from(query);
-        match query.parse::<PdqHash>() {
-            Ok(hash) => {
-                let frame = Frame { pdq: Pdq { hash, quality: 100 }, at: None };
-                results.push(Ok(answer(args, banks, "the hash", &[frame])));
-            }
-            Err(not_a_hash) if !path.exists() && !query.contains("://") => {
-                let error = anyhow::Error::new(not_a_hash);
-                results.push(Err(error.context(format!("{query} is neither a file nor a hash"))));
-            }
-            Err(_) => match content::files(&[path]) {
-                Ok(files) => results.extend(content::read_each(&files, |_, provenance, frames| {
-                    Ok(answer(args, banks, &provenance.file, &frames))
-                })),
-                Err(error) => results.push(Err(error)),
-            },
+    for part in parts {
+        match part {
+            Part::Told(result) => results.push(result),
+            Part::Files(count) => results.extend(read.by_ref().take(count)),
         }
     }
     parted(results)
+}
+
+/// Answers a hash, and puts what else is to be read to `files`.
+fn part(args: &MatchArgs, banks: &[Bank], query: &PathBuf, files: &mut Vec<PathBuf>) -> Part {
+    let text = query.to_string_lossy();
+    match text.parse::<PdqHash>() {
+        Ok(hash) => {
+            let frame = Frame { pdq: Pdq { hash, quality: 100 }, at: None };
+            Part::Told(Ok(answer(args, banks, "the hash", &[frame])))
+        }
+        Err(not_a_hash) if !query.exists() && !text.contains("://") => {
+            let error = anyhow::Error::new(not_a_hash);
+            Part::Told(Err(error.context(format!("{text} is neither a file nor a hash"))))
+        }
+        Err(_) => match content::files(std::slice::from_ref(query)) {
+            Ok(found) => {
+                let count = found.len();
+                files.extend(found);
+                Part::Files(count)
+            }
+            Err(error) => Part::Told(Err(error)),
+        },
+    }
 }
 
 fn answer(args: &MatchArgs, banks: &[Bank], query: &str, frames: &[Frame]) -> Answer {

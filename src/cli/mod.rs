@@ -6,6 +6,9 @@
 
 mod bank;
 mod check_config;
+mod core;
+mod decisions;
+mod denies;
 mod doctor;
 mod failure;
 mod hash;
@@ -13,6 +16,8 @@ mod init;
 mod r#match;
 mod model;
 mod run;
+mod streams;
+mod table;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -49,6 +54,8 @@ Examples:
   sluicegate check-config sluicegate.toml      what is wrong with it, and what would run
   sluicegate doctor --config sluicegate.toml   what this machine lacks, and how to get it
   sluicegate run --config sluicegate.toml      watch
+  sluicegate streams                           what is being watched
+  sluicegate decisions list                    what was decided, and what it rests on
 
 Environment:
   SLUICEGATE_LOG   what is logged, for example `info` or `warn,sluicegate::source=debug`
@@ -63,6 +70,9 @@ enum Command {
     Init(init::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
+    Streams(streams::Args),
+    Decisions(decisions::Args),
+    Denies(denies::Args),
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
@@ -99,6 +109,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Init(args) => init::run(args),
         Command::CheckConfig(args) => check_config::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Streams(args) => return answered(streams::run(args, &mut io::stdout().lock())),
+        Command::Decisions(args) => return answered(decisions::run(args, &mut io::stdout().lock())),
+        Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),
@@ -114,6 +127,7 @@ fn answered(outcome: anyhow::Result<ExitCode>) -> Result<ExitCode, Failure> {
     };
     match outcome {
         Err(error) if gone(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.is::<core::Unreachable>() => Err(error).or_exit(Exit::Missing),
         outcome => outcome.or_exit(Exit::Usage),
     }
 }

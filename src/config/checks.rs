@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::document::Step;
-use super::{Config, judge, webhook};
-use crate::bank::Store;
+use super::{Config, judge, rules, webhook};
 
 /// A place in the document and what is wrong there.
 type Placed = (Vec<Step>, String);
@@ -20,6 +19,10 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
     problems.extend(repeated("webhook", config.webhook.iter().map(|webhook| &*webhook.name)));
     problems.extend(config.webhook.iter().enumerate().filter_map(|(number, webhook)| secret(number, webhook)));
     problems.extend(policy(&config.policy));
+    let quarantine = config.banks.quarantine.problems().into_iter();
+    problems.extend(quarantine.map(|(key, message)| {
+        (["banks", "quarantine", key].map(Step::from).into(), format!("`banks.quarantine.{key}`: {message}"))
+    }));
     let api = config.api.problems().into_iter();
     problems.extend(api.map(|(key, message)| (vec![Step::from("api"), Step::from(key)], message)));
     problems
@@ -71,7 +74,7 @@ fn policy(policy: &judge::Config) -> Vec<Placed> {
 /// What is allowed but deserves a second look.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = config.api.warnings();
-    warnings.extend(banks(config));
+    warnings.extend(rules::of_banks(config));
     let loaded = &config.model.load;
     for rule in &config.policy.rule {
         let name = &rule.name;
@@ -86,22 +89,4 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
         }
     }
     warnings
-}
-
-fn banks(config: &Config) -> Vec<String> {
-    let folder = config.banks.dir.display();
-    let known = match Store::open(&config.banks.dir).and_then(|store| store.names()) {
-        Ok(names) => names.iter().map(ToString::to_string).collect::<BTreeSet<_>>(),
-        Err(error) => return vec![format!("banks.dir: {error}")],
-    };
-    if known.is_empty() {
-        return vec![format!("there is no bank in {folder}: add one with `sluicegate bank add`")];
-    }
-    let rules = config.policy.rule.iter();
-    let named = rules.filter_map(|rule| Some((&rule.name, rule.bank.as_deref().filter(|bank| *bank != "*")?)));
-    let missing = named.filter(|(_, bank)| !known.contains(*bank));
-    let missing = missing.map(|(rule, bank)| {
-        format!("rule `{rule}` is about the bank `{bank}`, and there is none in {folder}: it can never hold")
-    });
-    missing.collect()
 }

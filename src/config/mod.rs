@@ -9,6 +9,7 @@ pub mod duration;
 mod checks;
 mod document;
 mod keys;
+mod rules;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -63,13 +64,15 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Banks {
-    /// The folder that holds them, one file each.
+    /// The folder that holds them.
     pub dir: PathBuf,
+    /// When a signal that fires where it should not is set aside.
+    pub quarantine: judge::quarantine::Config,
 }
 
 impl Default for Banks {
     fn default() -> Self {
-        Self { dir: "/var/lib/sluicegate/banks".into() }
+        Self { dir: "/var/lib/sluicegate/banks".into(), quarantine: judge::quarantine::Config::default() }
     }
 }
 

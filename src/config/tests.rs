@@ -5,6 +5,9 @@ use serde::Deserialize;
 use super::document::Document;
 use super::{Config, TEMPLATE};
 use crate::act::servers;
+use crate::bank::{Changes, Store};
+use crate::clock::Timestamp;
+use crate::decision::Verdict;
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -156,7 +159,7 @@ fn each_default_that_init_shows_is_the_default() {
     let kept = kept.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| examples.contains(&key)));
     let shown = Config::parse(&kept.collect::<Vec<_>>().join("\n"), "template").unwrap();
     assert_eq!(shown.webhook.len(), 1);
-    assert_eq!(shown.webhook[0].events.len(), 3);
+    assert_eq!(shown.webhook[0].events.len(), 4);
     let server = vec![servers::Config::local("main", servers::Kind::NginxRtmp)];
     let defaults = Config { server, webhook: shown.webhook.clone(), ..Config::default() };
     assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
@@ -186,6 +189,10 @@ fn what_no_section_can_check_alone_is_checked() {
             "4:1: [[webhook]] `w`: more than one secret is set",
         ),
         ("[api]\nlisten = '0.0.0.0:8410'", "5:10: `0.0.0.0:8410` can be reached from other machines; listen on"),
+        (
+            "[banks.quarantine]\nstreams = 1",
+            "5:11: `banks.quarantine.streams`: one stream is not many: write 2 or more",
+        ),
         ("[policy]\ndeny_for = '0s'", "4:1: [policy]: `deny_for` is zero"),
         (
             "[[policy.rule]]\nname = 'a'\nwithin = '4s'\nverdict = 'cut'",
@@ -221,7 +228,71 @@ fn a_rule_that_can_never_hold_is_a_warning() {
     assert!(warnings().contains("there is no bank in"), "{}", warnings());
     assert!(warnings().contains("rule `b` needs a model"), "{}", warnings());
     std::fs::write(folder.path().join("other.bank"), "").unwrap();
+    assert!(warnings().contains("other.bank is cut short"), "{}", warnings());
     assert!(warnings().contains("rule `a` is about the bank `none`"), "{}", warnings());
+}
+
+/// The warnings about a rule `r` that asks for two pictures of `demo` and cuts, where `demo` is as `change` makes it.
+fn warned_of(change: &Changes, rule: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    store.create(&"demo".parse().unwrap(), change, Timestamp::ZERO).unwrap();
+    let text = format!(
+        "{SERVER}[banks]\ndir = {:?}\n[model]\nload = []\n[[policy.rule]]\nname = 'r'\nbank = 'demo'\npictures = 2\n\
+         within = '4s'\nverdict = 'cut'",
+        folder.path()
+    );
+    Config::parse(&text.replace("bank = 'demo'", rule), "x.toml").unwrap().warnings().join("\n")
+}
+
+#[test]
+fn a_rule_that_its_bank_does_not_let_hold_is_a_warning_with_the_way_out() {
+    let long_ago = Some(Some(Timestamp::from_millis(1_552_616_400_123)));
+    for (change, said) in [
+        (Changes::default(), ""),
+        (Changes { at_most: Some(Verdict::Cut), quorum: Some(2), ..Changes::default() }, ""),
+        (
+            Changes { enabled: Some(false), ..Changes::default() },
+            "rule `r` is about the bank `demo`, which is disabled: it cannot hold until `sluicegate bank enable demo`",
+        ),
+        (
+            Changes { until: long_ago, ..Changes::default() },
+            "rule `r` is about the bank `demo`, which ended at 2019-03-15T02:20:00.123Z: it cannot hold. Remove the rule, \
+             or `sluicegate bank set demo --until never`",
+        ),
+        (
+            Changes { kind: Some(crate::bank::Kind::Benign), ..Changes::default() },
+            "rule `r` is about the bank `demo`, which is benign: its matches veto and are never evidence. Name another \
+             bank, or `sluicegate bank set demo --kind harmful`",
+        ),
+        (
+            Changes { at_most: Some(Verdict::Hold), ..Changes::default() },
+            "rule `r` is about the bank `demo`, which leads to hold at most: it can never cut. Write `verdict = \"hold\"`, \
+             or `sluicegate bank set demo --at-most cut`",
+        ),
+        (
+            Changes { quorum: Some(3), ..Changes::default() },
+            "rule `r` is about the bank `demo`, whose quorum of 3 pictures is more than the rule's 2, and counts: write \
+             `pictures = 3`, or `sluicegate bank set demo --quorum 2`",
+        ),
+    ] {
+        assert_eq!(warned_of(&change, "bank = 'demo'"), said, "{change:?}");
+        let any = warned_of(&change, "bank = '*'");
+        let holds = change.quorum.is_some() || change == Changes::default();
+        assert_eq!(any.contains("`r` is about any one bank, and none that is harmful"), !holds, "{any}");
+    }
+}
+
+#[test]
+fn a_bank_that_is_never_set_aside_must_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(folder.path()).unwrap().create(&"demo".parse().unwrap(), &Changes::default(), Timestamp::ZERO).unwrap();
+    let text = format!(
+        "{SERVER}[banks]\ndir = {:?}\n[banks.quarantine]\nexcept = ['demo', 'dmeo']\n[model]\nload = []\n[policy]\nrule = []",
+        folder.path()
+    );
+    let warnings = Config::parse(&text, "x.toml").unwrap().warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("names the bank `dmeo`"), "{warnings:?}");
 }
 
 #[test]

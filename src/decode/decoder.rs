@@ -11,7 +11,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::planes::planes;
-use super::{Config, DecodeError, element, start_gstreamer, tear_down};
+use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
 use crate::picture::Picture;
 use crate::stream::AccessUnit;
 
@@ -250,12 +250,6 @@ fn refuse_large(pad: &gst::Pad, max_pixels: u64, sender: Sender<Output>) {
         }
         _ => gst::PadProbeReturn::Ok,
     });
-}
-
-fn size(caps: &gst::CapsRef) -> Option<(u32, u32)> {
-    let structure = caps.structure(0)?;
-    let side = |name| u32::try_from(structure.get::<i32>(name).ok()?).ok();
-    Some((side("width")?, side("height")?))
 }
 
 fn report_errors(bus: &gst::Bus, sender: Sender<Output>) {

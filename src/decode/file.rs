@@ -1,20 +1,24 @@
 //! Every frame of a local video file, for building and checking banks.
 //!
-//! Any container and codec that GStreamer knows. The file comes from strangers: a "video" that is in truth a playlist
-//! is refused, so that reading a file never opens a connection.
+//! Any container and codec that GStreamer knows, decoded on as many threads as asked, with the same pictures whatever their
+//! number. Frames are handed on as they were decoded, and only a few are in memory at a time. The file comes
+//! from strangers: a "video" that is in truth a playlist is refused, so that reading a file never opens a connection; so are
+//! pipes and devices, which may never end, and frames of absurd size, before memory is taken for them.
 
-use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::Arc;
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::planes::planes;
-use super::{DecodeError, element, start_gstreamer, tear_down};
+use super::container::is_cut_short;
+use super::planes::luma;
+use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
 use crate::clock::Timestamp;
 use crate::picture::Picture;
 
@@ -25,67 +29,26 @@ const SLICE: Duration = Duration::from_millis(50);
 /// Decoded frames that wait for whoever reads the file: decoding is the slower side.
 const IN_FLIGHT: u32 = 4;
 
-/// Decodes the first video track of the file at `path` as fast as possible and gives every frame to `each`, in the
-/// order of presentation, until it breaks off.
+/// More threads gain nothing: each holds a frame, and they wait for one another's rows.
+const MOST_THREADS: usize = 16;
+
+/// Formats whose first plane is luma in 8 bits. What has more bits or is RGB is converted to one of them.
+const FORMATS: [&str; 6] = ["I420", "YV12", "NV12", "NV21", "Y42B", "Y444"];
+
+/// The first video track of a file: an iterator over its frames, in the order of presentation, decoded as fast as
+/// possible.
 ///
-/// A picture's `sequence` counts frames from 0, `pts` its time since the first frame, and `arrived` is that time after
-/// the epoch.
-///
-/// # Errors
-/// When the file cannot be read, is empty, is no video, has no video track, or does not decode to its end.
-pub fn frames(path: &Path, each: &mut dyn FnMut(Picture) -> ControlFlow<()>) -> Result<(), DecodeError> {
-    let unreadable = |source| DecodeError::File { path: path.to_owned(), source };
-    let facts = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(unreadable)?;
-    if facts.is_dir() {
-        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
-    }
-    if facts.len() == 0 {
-        return Err(not_video(path, "is empty: copy it again"));
-    }
-    start_gstreamer()?;
-    let reading = Reading::start(path)?;
-    let mut sequence = 0;
-    let mut first = None;
-    while let Some(sample) = reading.next()? {
-        let planes = planes(&sample)?;
-        let time = time(&sample);
-        first = first.or(time);
-        let pts = time.map(|time| time.saturating_sub(first.unwrap_or_default()));
-        let picture = Picture {
-            sequence,
-            pts,
-            arrived: Timestamp::ZERO + pts.unwrap_or_default(),
-            luma: planes.luma,
-            chroma: Some(planes.chroma),
-            range: planes.range,
-        };
-        sequence += 1;
-        if each(picture).is_break() {
-            return Ok(());
-        }
-    }
-    if sequence == 0 { Err(not_video(path, NO_TRACK)) } else { Ok(()) }
-}
-
-const NO_TRACK: &str = "has no video track: give a file with moving pictures";
-const NO_VIDEO: &str = "is no video that GStreamer knows: check what it is with `file`";
-const PLAYLIST: &str = "is a playlist, not a video: download what it names, and give that";
-
-fn not_video(path: &Path, reason: &'static str) -> DecodeError {
-    DecodeError::NotVideo { path: path.to_owned(), reason }
-}
-
-/// A frame's time in the file. Where it starts depends on the container: an MPEG transport stream starts anywhere.
-fn time(sample: &gst::Sample) -> Option<Duration> {
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    Some(segment.to_stream_time(sample.buffer()?.pts())?.into())
-}
-
-struct Reading<'a> {
-    path: &'a Path,
+/// A picture has its luma only. Its `sequence` counts frames from 0, `pts` is its time since the first frame, and
+/// `arrived` that time after the epoch. After an error there is nothing more.
+#[derive(Debug)]
+pub struct Video {
+    path: PathBuf,
     pipeline: gst::Pipeline,
     exit: gst_app::AppSink,
     found: Arc<Found>,
+    sequence: u64,
+    first: Option<Duration>,
+    ended: bool,
 }
 
 /// What the file turned out to hold.
@@ -95,23 +58,57 @@ struct Found {
     /// Every track is known.
     settled: AtomicBool,
     playlist: AtomicBool,
+    /// Width and height of frames that are too large.
+    large: OnceLock<(u32, u32)>,
 }
 
-impl Found {
-    fn is_without_video(&self) -> bool {
-        self.settled.load(Ordering::Acquire) && !self.video.load(Ordering::Acquire)
+const NO_TRACK: &str = "has no video track: give a file with moving pictures";
+const NO_VIDEO: &str = "is no video that GStreamer knows: check what it is with `file`";
+const PLAYLIST: &str = "is a playlist, not a video: download what it names, and give that";
+const NO_FILE: &str = "is a pipe or a device: copy what it gives to a file first";
+const STUCK: &str = "no picture came for a while: convert it first";
+const CUT_SHORT: &str = "it is cut short: copy it again, or convert what there is of it";
+
+impl Video {
+    /// Opens the file at `path`, to be decoded by `threads` threads.
+    ///
+    /// # Errors
+    /// When it cannot be read, is empty, is no regular file or says itself that its end is missing. What else may be wrong
+    /// with it is told in the place of a picture: that it is no video, has no video track, or does not decode to its end.
+    pub fn open(path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
+        let unreadable = |source| DecodeError::File { path: path.to_owned(), source };
+        // Before it is opened: that alone would wait for whoever writes into a pipe.
+        let facts = std::fs::metadata(path).map_err(unreadable)?;
+        if facts.is_dir() {
+            return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+        }
+        if !facts.is_file() {
+            return Err(not_video(path, NO_FILE));
+        }
+        if facts.len() == 0 {
+            return Err(not_video(path, "is empty: copy it again"));
+        }
+        let mut file = File::open(path).map_err(unreadable)?;
+        if is_cut_short(&mut file, facts.len()).map_err(unreadable)? {
+            return Err(DecodeError::Damaged { path: path.to_owned(), reason: CUT_SHORT.to_owned() });
+        }
+        start_gstreamer()?;
+        Self::start(path, threads)
     }
-}
 
-impl<'a> Reading<'a> {
-    fn start(path: &'a Path) -> Result<Self, DecodeError> {
+    /// How long the file says it is; none before the first picture, or where it does not say.
+    pub fn duration(&self) -> Option<Duration> {
+        Some(self.pipeline.query_duration::<gst::ClockTime>()?.into())
+    }
+
+    fn start(path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
         let failed = |error: gst::glib::BoolError| DecodeError::Start(error.to_string());
         let source = element("filesrc")?;
         source.set_property("location", path);
         let decoder = element("decodebin")?;
         let converter = element("videoconvert")?;
         let exit = gst_app::AppSink::builder()
-            .caps(&gst::Caps::builder("video/x-raw").field("format", "I420").build())
+            .caps(&gst::Caps::builder("video/x-raw").field("format", gst::List::new(FORMATS)).build())
             .sync(false)
             .max_buffers(IN_FLIGHT)
             .enable_last_sample(false)
@@ -120,6 +117,7 @@ impl<'a> Reading<'a> {
         pipeline.add_many([&source, &decoder, &converter, exit.upcast_ref()]).map_err(failed)?;
         source.link(&decoder).map_err(failed)?;
         converter.link(&exit).map_err(failed)?;
+        use_threads(&pipeline, threads.get().min(MOST_THREADS));
 
         let found = Arc::new(Found::default());
         let seen = Arc::clone(&found);
@@ -131,9 +129,13 @@ impl<'a> Reading<'a> {
                 seen.playlist.store(true, Ordering::Relaxed);
             }
             let audio = caps.as_ref().is_some_and(|caps| names(caps).any(|name| name.starts_with("audio/")));
-            Some((!playlist && !audio).to_value())
+            let large = caps.as_ref().is_some_and(|caps| seen.is_too_large(caps));
+            Some((!playlist && !audio && !large).to_value())
         });
         let entry = converter.static_pad("sink");
+        if let Some(pad) = &entry {
+            refuse_large(pad, Arc::clone(&found));
+        }
         let seen = Arc::clone(&found);
         decoder.connect_pad_added(move |_decoder, pad| {
             let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
@@ -148,16 +150,17 @@ impl<'a> Reading<'a> {
         });
         let seen = Arc::clone(&found);
         decoder.connect_no_more_pads(move |_decoder| seen.settled.store(true, Ordering::Release));
-        let reading = Self { path, pipeline, exit, found };
+        let path = path.to_owned();
+        let video = Self { path, pipeline, exit, found, sequence: 0, first: None, ended: false };
         // A failure to start is told on the bus, with its reason.
-        if reading.pipeline.set_state(gst::State::Playing).is_err() {
+        if video.pipeline.set_state(gst::State::Playing).is_err() {
             tracing::debug!("a file does not start");
         }
-        Ok(reading)
+        Ok(video)
     }
 
     /// The next frame; none at the end of the file.
-    fn next(&self) -> Result<Option<gst::Sample>, DecodeError> {
+    fn sample(&self) -> Result<Option<gst::Sample>, DecodeError> {
         // An error shows on the bus only, so a wait for a frame is cut into slices.
         for _ in 0..PATIENCE.as_millis() / SLICE.as_millis() {
             let slice = gst::ClockTime::from_mseconds(SLICE.as_millis() as u64);
@@ -171,34 +174,133 @@ impl<'a> Reading<'a> {
                 Some(gst::MessageView::Eos(_)) => return Ok(None),
                 _ if self.exit.is_eos() => return Ok(None),
                 // A short file of sound alone may come to its end without a word: nothing is linked that could say so.
-                _ if self.found.is_without_video() => return Err(not_video(self.path, NO_TRACK)),
+                _ if self.found.is_without_video() => return Err(self.without_video()),
+                // Nor does every demuxer say that its frames were refused.
+                _ if self.found.large.get().is_some() => return Err(self.without_video()),
                 _ => {}
             }
         }
-        Err(DecodeError::TimedOut(PATIENCE))
+        Err(DecodeError::Damaged { path: self.path.clone(), reason: STUCK.to_owned() })
+    }
+
+    fn picture(&mut self) -> Result<Option<Picture>, DecodeError> {
+        let Some(sample) = self.sample()? else {
+            return if self.sequence == 0 { Err(self.without_video()) } else { Ok(None) };
+        };
+        let (luma, range) = luma(&sample)?;
+        let time = time(&sample);
+        self.first = self.first.or(time);
+        let pts = time.map(|time| time.saturating_sub(self.first.unwrap_or_default()));
+        let (sequence, arrived) = (self.sequence, Timestamp::ZERO + pts.unwrap_or_default());
+        self.sequence += 1;
+        Ok(Some(Picture { sequence, pts, arrived, luma, chroma: None, range }))
+    }
+
+    fn without_video(&self) -> DecodeError {
+        self.found.too_large(&self.path).unwrap_or_else(|| not_video(&self.path, NO_TRACK))
     }
 
     fn reason(&self, error: &gst::glib::Error) -> DecodeError {
+        if let Some(too_large) = self.found.too_large(&self.path) {
+            return too_large;
+        }
         if self.found.playlist.load(Ordering::Relaxed) {
-            return not_video(self.path, PLAYLIST);
+            return not_video(&self.path, PLAYLIST);
         }
         match error.kind::<gst::StreamError>() {
-            Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType) => not_video(self.path, NO_VIDEO),
+            Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType) => not_video(&self.path, NO_VIDEO),
             Some(gst::StreamError::Failed) if !self.found.video.load(Ordering::Relaxed) => {
-                not_video(self.path, NO_TRACK)
+                not_video(&self.path, NO_TRACK)
             }
-            _ => DecodeError::Damaged { path: self.path.to_owned(), reason: error.to_string() },
+            _ => DecodeError::Damaged { path: self.path.clone(), reason: error.to_string() },
         }
     }
 }
 
-impl Drop for Reading<'_> {
+impl Iterator for Video {
+    type Item = Result<Picture, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.picture().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+impl Drop for Video {
     fn drop(&mut self) {
         tear_down(self.pipeline.clone());
     }
 }
 
-fn names(caps: &gst::Caps) -> impl Iterator<Item = &str> {
+impl Found {
+    fn is_without_video(&self) -> bool {
+        self.settled.load(Ordering::Acquire) && !self.video.load(Ordering::Acquire)
+    }
+
+    /// Whether frames of `caps` are too large, which is remembered.
+    fn is_too_large(&self, caps: &gst::CapsRef) -> bool {
+        let Some((width, height)) = size(caps) else { return false };
+        let large = u64::from(width) * u64::from(height) > Config::default().max_pixels;
+        if large {
+            self.large.get_or_init(|| (width, height));
+        }
+        large
+    }
+
+    fn too_large(&self, path: &Path) -> Option<DecodeError> {
+        let &(width, height) = self.large.get()?;
+        Some(DecodeError::LargeFile { path: path.to_owned(), width, height })
+    }
+}
+
+fn not_video(path: &Path, reason: &'static str) -> DecodeError {
+    DecodeError::NotVideo { path: path.to_owned(), reason }
+}
+
+/// A frame's time in the file. Where it starts depends on the container: an MPEG transport stream starts anywhere.
+fn time(sample: &gst::Sample) -> Option<Duration> {
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+    Some(segment.to_stream_time(sample.buffer()?.pts())?.into())
+}
+
+/// Sets the number of threads of every element of `pipeline` that has such a setting, when it comes.
+fn use_threads(pipeline: &gst::Pipeline, threads: usize) {
+    let threads = threads as i64;
+    pipeline.connect_deep_element_added(move |_pipeline, _bin, element| {
+        // libav's decoders, libvpx's and dav1d's call it each by another name, and libvpx takes 16 at most, as we do.
+        for name in ["max-threads", "threads", "n-threads"] {
+            let Some(property) = element.find_property(name) else { continue };
+            let number = property.value_type();
+            if number == i32::static_type() {
+                element.set_property(name, threads as i32);
+            } else if number == u32::static_type() {
+                element.set_property(name, threads as u32);
+            }
+        }
+    });
+}
+
+/// Ends a file whose frames turn out too large only in the decoder, before it takes memory for them.
+fn refuse_large(entry: &gst::Pad, found: Arc<Found>) {
+    entry.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &info.data
+            && let gst::EventView::Caps(caps) = event.view()
+            && found.is_too_large(caps.caps())
+        {
+            // What is refused here, the decoder reports as an error of its own.
+            info.flow_res = Err(gst::FlowError::NotSupported);
+            tracing::debug!(pad = %pad.name(), "frames too large");
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn names(caps: &gst::CapsRef) -> impl Iterator<Item = &str> {
     caps.iter().map(|structure| structure.name().as_str())
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A [`Decoder`] serves every stream in turn, one run at a time. It promises that a run costs bounded time and bounded
 //! memory, that nothing of one run shows in the next, that every picture is attributed to the access unit that it came
-//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::frames`] reads
-//! a local video file for the banks. No GStreamer type leaves this room.
+//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::Video`] reads a
+//! local file for the banks. No GStreamer type leaves this room.
 
+mod container;
 mod decoder;
 pub mod file;
 mod planes;
@@ -85,6 +86,19 @@ pub enum DecodeError {
         /// What is wrong with it, and what to do.
         reason: &'static str,
     },
+    /// A file announces frames larger than any codec's highest level allows.
+    #[error(
+        "`{path}` has frames of {width}x{height}, more than {} pixels: scale it down first",
+        Config::default().max_pixels
+    )]
+    LargeFile {
+        /// The file.
+        path: PathBuf,
+        /// Width announced, in pixels.
+        width: u32,
+        /// Height announced, in pixels.
+        height: u32,
+    },
     /// A file is a video, and broken or in a codec that nothing here decodes.
     #[error("`{path}` cannot be decoded: {reason}")]
     Damaged {
@@ -101,7 +115,7 @@ impl DecodeError {
         match self {
             Self::MissingElement { .. } => "missing_element",
             Self::Start(_) => "start",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::LargeFile { .. } => "too_large",
             Self::TimedOut(_) => "timed_out",
             Self::Undecodable(_) => "undecodable",
             Self::Failed(_) => "failed",
@@ -120,6 +134,7 @@ impl DecodeError {
             | Self::TooLarge { .. }
             | Self::File { .. }
             | Self::NotVideo { .. }
+            | Self::LargeFile { .. }
             | Self::Damaged { .. } => false,
         }
     }
@@ -158,6 +173,13 @@ fn element(name: &'static str) -> Result<gst::Element, DecodeError> {
 fn missing(name: &str) -> DecodeError {
     let package = ELEMENTS.iter().find(|(element, _)| *element == name).map_or("that holds it", |(_, package)| package);
     DecodeError::MissingElement { element: name.to_owned(), package }
+}
+
+/// Width and height that `caps` announce.
+fn size(caps: &gst::CapsRef) -> Option<(u32, u32)> {
+    let structure = caps.structure(0)?;
+    let side = |name| u32::try_from(structure.get::<i32>(name).ok()?).ok();
+    Some((side("width")?, side("height")?))
 }
 
 /// Takes `pipeline` down on a thread of its own: a decoder that hangs would otherwise take the caller with it.

@@ -21,17 +21,29 @@ pub(super) struct Planes {
 
 /// Maps `sample`, which holds one I420 frame.
 pub(super) fn planes(sample: &gst::Sample) -> Result<Planes, DecodeError> {
-    let failed = |what: &str| DecodeError::Failed(format!("a decoded frame {what}"));
+    let (frame, range) = map(sample)?;
+    if frame.n_planes() != 3 {
+        return Err(failed("does not have three planes"));
+    }
+    Ok(Planes { luma: plane(&frame, 0), chroma: [plane(&frame, 1), plane(&frame, 2)], range })
+}
+
+/// The luma of `sample`, which holds one frame whose first plane is luma in 8 bits.
+pub(super) fn luma(sample: &gst::Sample) -> Result<(Plane, ColourRange), DecodeError> {
+    let (frame, range) = map(sample)?;
+    Ok((plane(&frame, 0), range))
+}
+
+fn map(sample: &gst::Sample) -> Result<(Arc<VideoFrame<Readable>>, ColourRange), DecodeError> {
     let caps = sample.caps().ok_or_else(|| failed("has no format"))?;
     let info = VideoInfo::from_caps(caps).map_err(|_error| failed("has an unknown format"))?;
     let buffer = sample.buffer_owned().ok_or_else(|| failed("is empty"))?;
     let frame = VideoFrame::from_buffer_readable(buffer, &info).map_err(|_buffer| failed("cannot be mapped"))?;
-    if frame.n_planes() != 3 {
-        return Err(failed("does not have three planes"));
-    }
-    let range = range(caps);
-    let frame = Arc::new(frame);
-    Ok(Planes { luma: plane(&frame, 0), chroma: [plane(&frame, 1), plane(&frame, 2)], range })
+    Ok((Arc::new(frame), range(caps)))
+}
+
+fn failed(what: &str) -> DecodeError {
+    DecodeError::Failed(format!("a decoded frame {what}"))
 }
 
 fn plane(frame: &Arc<VideoFrame<Readable>>, index: u32) -> Plane {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{DetectError, Detector};
+use super::{DetectError, Detector, Look};
 use crate::bank::{Bank, InForce, Kind};
 use crate::finding::{Match, Observation};
 use crate::hash::{Hasher, Pdq};
@@ -32,7 +32,7 @@ impl Detector for Known {
 
     /// For each harmful bank in force when the picture arrived the nearest signal within the bank's distance, unless the
     /// picture shows less than the bank asks for, or matches a benign bank.
-    fn inspect(&mut self, picture: &Picture) -> Result<Vec<Observation>, DetectError> {
+    fn inspect(&mut self, picture: &Picture) -> Result<Look, DetectError> {
         let sequence = picture.sequence;
         let pdq = self.hasher.picture(picture).map_err(|source| DetectError::Picture { sequence, source })?;
         let banks = self.banks.current();
@@ -40,10 +40,13 @@ impl Detector for Known {
             let banks = banks.iter().map(AsRef::as_ref).filter(move |bank: &&Bank| bank.settings().kind == kind);
             banks.filter(|bank| bank.settings().in_force(picture.arrived)).filter_map(|bank| matched(bank, &pdq))
         };
-        let found: Vec<_> = matches(Kind::Harmful).map(Observation::Match).collect();
+        let observations: Vec<_> = matches(Kind::Harmful).map(Observation::Match).collect();
         // Few pictures match anything, so few are compared with the benign banks.
-        let vetoed = !found.is_empty() && matches(Kind::Benign).next().is_some();
-        Ok(if vetoed { Vec::new() } else { found })
+        let veto = if observations.is_empty() { None } else { matches(Kind::Benign).next() };
+        Ok(match veto {
+            Some(veto) => Look { observations: Vec::new(), vetoed_by: Some(veto.bank) },
+            None => Look { observations, vetoed_by: None },
+        })
     }
 }
 
@@ -61,6 +64,9 @@ fn matched(bank: &Bank, pdq: &Pdq) -> Option<Match> {
         opinion: signal.opinion,
         provenance: signal.provenance.to_string().into(),
         banked_at: signal.banked_at,
+        quorum: bank.settings().quorum,
+        at_most: bank.settings().at_most,
+        quarantined: bank.quarantined(signal.id).is_some(),
     })
 }
 
@@ -73,6 +79,7 @@ mod tests {
     use super::*;
     use crate::bank::{Settings, Signal};
     use crate::clock::Timestamp;
+    use crate::decision::Verdict;
     use crate::finding::Opinion;
     use crate::hash::PdqHash;
     use crate::picture::{ColourRange, Plane};
@@ -120,7 +127,7 @@ mod tests {
     }
 
     fn seen(banks: &[Arc<Bank>], seed: u64) -> Vec<Match> {
-        let observations = known(banks).inspect(&picture(seed)).unwrap();
+        let observations = known(banks).inspect(&picture(seed)).unwrap().observations;
         let matches = observations.into_iter().map(|observation| match observation {
             Observation::Match(found) => found,
             Observation::Scores(scores) => panic!("{scores:?}"),
@@ -143,6 +150,9 @@ mod tests {
                 opinion: Opinion::Disputed,
                 provenance: format!("clip.mp4 sha256:{}", "ab".repeat(32)).into(),
                 banked_at: Some(Duration::from_secs(3)),
+                quorum: 1,
+                at_most: Verdict::Ban,
+                quarantined: false,
             }]
         );
     }
@@ -177,6 +187,13 @@ mod tests {
             let found = seen(&[bank("cards", settings.clone(), &card), harmful()], 2);
             assert_eq!(found.len(), expected, "{settings:?}");
             assert!(found.iter().all(|found| &*found.bank == "demo"));
+            let veto = |seed| {
+                let banks = [bank("cards", settings.clone(), &card), harmful()];
+                known(&banks).inspect(&picture(seed)).unwrap().vetoed_by
+            };
+            assert_eq!(veto(2).as_deref(), (expected == 0).then_some("cards"), "and says so");
+            assert_eq!(veto(1), None, "{settings:?}");
+            assert_eq!(veto(3), None, "nothing matched, so nothing was vetoed");
             assert_eq!(seen(&[harmful(), bank("cards", settings, &card)], 1).len(), 1);
         }
     }
@@ -187,7 +204,7 @@ mod tests {
             let settings = Settings { until: Some(Timestamp::from_millis(50)), ..Settings::default() };
             let banks = [bank("demo", settings, &[hash_of(2)])];
             let picture = Picture { arrived: Timestamp::from_millis(millis), ..picture(2) };
-            known(&banks).inspect(&picture).unwrap().len()
+            known(&banks).inspect(&picture).unwrap().observations.len()
         };
         assert_eq!((at(49), at(50), at(51)), (1, 0, 0));
         let disabled = Settings { enabled: false, ..Settings::default() };
@@ -201,7 +218,7 @@ mod tests {
         let hash = Hasher::new().picture(&flat).unwrap().hash;
         let inspect = |min_quality| {
             let settings = Settings { min_quality, ..Settings::default() };
-            known(&[bank("demo", settings, &[hash])]).inspect(&flat).unwrap().len()
+            known(&[bank("demo", settings, &[hash])]).inspect(&flat).unwrap().observations.len()
         };
         assert_eq!((inspect(1), inspect(0)), (0, 1));
     }

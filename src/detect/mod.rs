@@ -6,6 +6,8 @@
 pub mod classify;
 pub mod known;
 
+use std::sync::Arc;
+
 use crate::finding::Observation;
 use crate::hash::HashError;
 use crate::picture::Picture;
@@ -15,11 +17,20 @@ pub trait Detector {
     /// A bounded word for metrics and logs.
     fn name(&self) -> &'static str;
 
-    /// What there is to see in the picture: nothing, one thing or several.
+    /// What there is to see in the picture.
     ///
     /// # Errors
     /// When the picture cannot be looked at. The next one may be.
-    fn inspect(&mut self, picture: &Picture) -> Result<Vec<Observation>, DetectError>;
+    fn inspect(&mut self, picture: &Picture) -> Result<Look, DetectError>;
+}
+
+/// What came of looking at one picture.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Look {
+    /// What there is to see: nothing, one thing or several.
+    pub observations: Vec<Observation>,
+    /// The benign bank for whose sake what matched is no observation.
+    pub vetoed_by: Option<Arc<str>>,
 }
 
 /// A picture could not be looked at.

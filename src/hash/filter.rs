@@ -48,6 +48,7 @@ impl Filter {
             lines.resize(len, Line::default());
         }
         self.narrow.reset(self.down.size);
+        self.blurred.reset(self.across.size);
     }
 
     /// Shrinks the picture that it was made ready for.

@@ -64,6 +64,14 @@ pub(super) struct Rings {
     floats: Trail<Line>,
 }
 
+impl Rings {
+    /// Makes room for boxes of `size`.
+    pub(super) fn fit(&mut self, size: usize) {
+        self.shorts.reset(size);
+        self.floats.reset(size);
+    }
+}
+
 /// The sixteen values of a row from `left`, where they are; beyond the row's end, in `padded` after zeros are added.
 #[inline(always)]
 fn sixteen<'r, T: Copy + Default>(row: &'r [T], left: usize, padded: &'r mut [T; LANES]) -> &'r [T; LANES] {

@@ -16,7 +16,9 @@
 mod aligned;
 mod error;
 mod policy;
+pub mod quarantine;
 mod rule;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +50,8 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The name of the rule that decided.
     pub rule: Arc<str>,
+    /// The bank without whose cap the rule would have been severer.
+    pub capped_by: Option<Arc<str>>,
     /// When: the time at which the finding that tipped the balance was found.
     pub decided: Timestamp,
     /// All findings that the rule counted, and no others, oldest first.
@@ -93,8 +97,8 @@ impl Judge {
         self.cases.len()
     }
 
-    /// Weighs one more finding. A judgement follows only if the session's verdict rises; the severest rule that holds
-    /// decides, and among equals the one that the policy names first.
+    /// Weighs one more finding. A judgement follows only if the session's verdict rises; the rule that leads to the
+    /// severest verdict decides, and among equals the severest rule, of several the one that the policy names first.
     pub fn observe(&mut self, finding: Finding) -> Option<Judgement> {
         let case = self.cases.entry(finding.session.clone()).or_default();
         if let Some(ended) = case.ended.filter(|ended| finding.arrived > *ended) {
@@ -108,17 +112,25 @@ impl Judge {
         case.newest = case.newest.max(finding.arrived);
         let horizon = case.newest.minus(self.policy.widest());
 
-        let above = |rule: &&Rule| rule.verdict > case.reached && rule.subject(&finding).is_some();
+        let above = |rule: &&Rule| rule.severest_with(&finding) > case.reached && rule.subject(&finding).is_some();
         let rules: Vec<&Rule> = self.policy.rules().iter().filter(above).collect();
         if rules.is_empty() || finding.arrived < horizon {
             return None;
         }
         case.keep(finding.clone(), horizon);
 
-        let (rule, evidence) = rules.into_iter().find_map(|rule| Some((rule, case.weigh(rule, &finding, horizon)?)))?;
-        case.reached = rule.verdict;
+        let mut severest: Option<(&Rule, Verdict, Vec<Finding>)> = None;
+        for rule in rules {
+            let reached = severest.as_ref().map_or(case.reached, |(_, verdict, _)| *verdict);
+            if let Some((verdict, evidence)) = case.weigh(rule, &finding, horizon, reached) {
+                severest = Some((rule, verdict, evidence));
+            }
+        }
+        let (rule, verdict, evidence) = severest?;
+        case.reached = verdict;
+        let capped_by = rule.subject(&finding).filter(|_| verdict < rule.verdict).map(Arc::clone);
         let Finding { session, found, .. } = finding;
-        Some(Judgement { session, verdict: rule.verdict, rule: Arc::clone(&rule.name), decided: found, evidence })
+        Some(Judgement { session, verdict, rule: Arc::clone(&rule.name), capped_by, decided: found, evidence })
     }
 
     /// How closely the stream is to be looked at because of `finding`, and for how long.
@@ -173,13 +185,21 @@ impl Case {
         self.evidence.drain(..old.max(surplus));
     }
 
-    /// What `rule` rests on, if it holds in a window that has the newest finding, `latest`, in it.
+    /// The severest verdict above `reached` that `rule` leads to in a window that has the newest finding, `latest`, in it,
+    /// and what that rests on.
     ///
     /// Mostly `latest` is also the last to arrive, and there is one window, which ends with it. Where it comes late, a
     /// window may end with each of those that arrived after it. None begins before `horizon`: what came earlier is
     /// forgotten, and what is left of such a window could look worse than it was.
-    fn weigh(&self, rule: &Rule, latest: &Finding, horizon: Timestamp) -> Option<Vec<Finding>> {
-        let subject = rule.subject(latest)?;
+    fn weigh(
+        &self,
+        rule: &Rule,
+        latest: &Finding,
+        horizon: Timestamp,
+        reached: Verdict,
+    ) -> Option<(Verdict, Vec<Finding>)> {
+        let severest = rule.severest_with(latest);
+        let subject = rule.subject(latest).filter(|_| severest > reached)?;
         let counted: Vec<&Finding> = self.evidence.iter().filter(|kept| rule.subject(kept) == Some(subject)).collect();
         let first_end = horizon + rule.within;
         let mut ends: Vec<Timestamp> = counted
@@ -189,11 +209,17 @@ impl Case {
             .map(|end| end.max(first_end))
             .collect();
         ends.dedup();
-        ends.into_iter().find_map(|end| {
+        let mut best: Option<(Verdict, Vec<&Finding>)> = None;
+        for end in ends {
+            let reached = best.as_ref().map_or(reached, |(verdict, _)| *verdict);
+            if reached >= severest {
+                break;
+            }
             let start = counted.partition_point(|kept| kept.arrived < end.minus(rule.within));
             let after = counted.partition_point(|kept| kept.arrived <= end);
-            let window = counted.get(start..after)?;
-            Some(rule.rests_on(window)?.into_iter().cloned().collect())
-        })
+            let window = counted.get(start..after).unwrap_or_default();
+            best = rule.leads_to(window, reached).or(best);
+        }
+        best.map(|(verdict, evidence)| (verdict, evidence.into_iter().cloned().collect()))
     }
 }

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use crate::decision::Verdict;
 use crate::finding::{Finding, Match, Observation, Opinion, Scores};
 use crate::judge::aligned::aligned;
+use crate::judge::terms;
 
 /// A rule that makes sense.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +55,7 @@ impl Rule {
         match (&self.test, &finding.observation) {
             (Test::Bank(test), Observation::Match(seen)) => {
                 let meant = test.bank.as_ref().is_none_or(|bank| *bank == seen.bank);
-                (meant && self.credits(seen.opinion)).then_some(&seen.bank)
+                (meant && self.credits(seen.counts_as())).then_some(&seen.bank)
             }
             (Test::Label(test), Observation::Scores(seen)) => test.score(seen).map(|_| &seen.model),
             _ => None,
@@ -70,12 +71,22 @@ impl Rule {
         }
     }
 
-    /// What the rule rests on, if `counted`, findings of one subject within the time that it allows, are enough.
-    pub(super) fn rests_on<'finding>(&self, counted: &[&'finding Finding]) -> Option<Vec<&'finding Finding>> {
+    /// The severest verdict above `reached` that the rule leads to, and what that rests on, if `counted`, findings of one
+    /// subject within the time that it allows, are enough.
+    pub(super) fn leads_to<'finding>(
+        &self,
+        counted: &[&'finding Finding],
+        reached: Verdict,
+    ) -> Option<(Verdict, Vec<&'finding Finding>)> {
         match &self.test {
-            Test::Bank(test) => test.rests_on(counted),
-            Test::Label(test) => test.holds(counted).then(|| counted.to_vec()),
+            Test::Bank(test) => terms::severest(test, counted, self.verdict, reached),
+            Test::Label(test) => test.holds(counted).then(|| (self.verdict, counted.to_vec())),
         }
+    }
+
+    /// The severest verdict that the rule can lead to when `finding` is part of what it rests on.
+    pub(super) fn severest_with(&self, finding: &Finding) -> Verdict {
+        matched(finding).map_or(self.verdict, |seen| self.verdict.min(seen.at_most))
     }
 
     /// The rule in English.
@@ -111,18 +122,24 @@ impl Rule {
 }
 
 impl BankTest {
-    /// Where `aligned` alone decides, what lies beside the line is no evidence.
-    fn rests_on<'finding>(&self, counted: &[&'finding Finding]) -> Option<Vec<&'finding Finding>> {
+    /// What the rule rests on where the bank asks for `quorum` distinct pictures, if `counted` is enough. Where `aligned`
+    /// alone decides, what lies beside the line is no evidence.
+    pub(super) fn rests_on<'finding>(
+        &self,
+        counted: &[&'finding Finding],
+        quorum: usize,
+    ) -> Option<Vec<&'finding Finding>> {
+        let needed = self.pictures.max(quorum);
         let pictures = distinct_pictures(counted);
-        let Some(asked) = self.aligned else { return (pictures >= self.pictures).then(|| counted.to_vec()) };
-        if pictures < self.pictures.max(asked) {
+        let Some(asked) = self.aligned else { return (pictures >= needed).then(|| counted.to_vec()) };
+        if pictures < needed.max(asked) {
             return None;
         }
         let in_step = aligned(counted);
         if distinct_pictures(&in_step) < asked {
             return None;
         }
-        Some(if self.pictures > asked { counted.to_vec() } else { in_step })
+        Some(if needed > asked { counted.to_vec() } else { in_step })
     }
 }
 

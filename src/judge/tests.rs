@@ -1,7 +1,9 @@
 //! The judge's behaviour as text timelines, and against a slow and obvious twin.
 
 mod aligned;
+mod quarantine;
 mod slow;
+mod terms;
 
 use std::fmt::Write as _;
 
@@ -43,6 +45,9 @@ fn matched(bank: &str, signal: u64, opinion: Opinion) -> Observation {
         opinion,
         provenance: "test".into(),
         banked_at: None,
+        quorum: 1,
+        at_most: Verdict::Ban,
+        quarantined: false,
     })
 }
 
@@ -53,6 +58,12 @@ fn filmed(bank: &str, video: &str, seconds: f64) -> Observation {
     Observation::Match(Match { provenance: video.into(), banked_at: Some(at), ..seen })
 }
 
+/// Of a bank with terms of its own.
+fn bound(bank: &str, signal: u64, quorum: u32, at_most: Verdict) -> Observation {
+    let Observation::Match(seen) = matched(bank, signal, Opinion::Positive) else { unreachable!() };
+    Observation::Match(Match { quorum, at_most, ..seen })
+}
+
 fn scored(model: &str, label: &str, score: f32) -> Observation {
     let scores = vec![("safe".into(), 1.0 - score), (label.into(), score)];
     Observation::Scores(Scores { model: model.into(), digest: "00".into(), scores })
@@ -60,6 +71,8 @@ fn scored(model: &str, label: &str, score: f32) -> Observation {
 
 /// `m3`: signal 3 of the bank `demo`; `o3`: of the bank `other`; `s3`, `d3`, `x3`: as `m3`, but a seed, disputed, or
 /// known to be a mistake. `a7.5` and `b7.5`: banked in `demo`, of the videos a and b, at 7.5 s; `A7.5`: of a in `other`.
+/// `q3`: of the bank `strict`, which asks for three pictures; `h3`: of the bank `held`, which leads to a hold at most;
+/// `Q3`, `H3`: of `demo` after it was changed to that; `r3`: as `m3`, but the signal is set aside.
 /// `n0.9`: the label `nsfl` scored by one model; `N0.9`: by another.
 fn observed(token: &str) -> Observation {
     let (kind, value) = token.split_at(1);
@@ -73,6 +86,14 @@ fn observed(token: &str) -> Observation {
         "a" => filmed("demo", "a", value.parse().unwrap()),
         "b" => filmed("demo", "b", value.parse().unwrap()),
         "A" => filmed("other", "a", value.parse().unwrap()),
+        "q" => bound("strict", signal(), 3, Verdict::Ban),
+        "h" => bound("held", signal(), 1, Verdict::Hold),
+        "Q" => bound("demo", signal(), 3, Verdict::Ban),
+        "H" => bound("demo", signal(), 1, Verdict::Hold),
+        "r" => {
+            let Observation::Match(seen) = matched("demo", signal(), Opinion::Positive) else { unreachable!() };
+            Observation::Match(Match { quarantined: true, ..seen })
+        }
         "n" => scored("one", "nsfl", value.parse().unwrap()),
         "N" => scored("two", "nsfl", value.parse().unwrap()),
         _ => panic!("{token}"),
@@ -346,7 +367,8 @@ fn rules(label_rules: usize) -> impl Strategy<Value = Arc<Policy>> {
 /// Findings of pictures one to a quarter second, in order of arrival.
 fn findings(pictures: u64) -> impl Strategy<Value = Vec<Finding>> {
     let token = prop::sample::select(vec![
-        "m1", "m2", "m3", "m4", "o1", "o2", "o3", "s1", "s5", "d2", "x1", "n0.9", "n0.1", "n0.6", "N0.9", "N0.1",
+        "m1", "m2", "m3", "m4", "o1", "o2", "o3", "s1", "s5", "d2", "x1", "n0.9", "n0.1", "n0.6", "N0.9", "N0.1", "q1",
+        "q2", "q3", "h1", "h2", "h3", "Q1", "Q5", "H2", "H6", "r1", "r4",
     ]);
     let film = (prop::sample::select(vec!["a", "a", "b", "A"]), 0..100_u32);
     let token = prop_oneof![

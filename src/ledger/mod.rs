@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -100,8 +100,8 @@ impl Ledger {
         let Session { stream, id } = &decision.session;
         let added = transaction
             .prepare_cached(
-                "INSERT INTO decisions (id, server, app, name, session, verdict, rule, policy, decided, evidence)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO decisions (id, server, app, name, session, verdict, rule, policy, decided, evidence,
+                 capped_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING",
             )
             .and_then(|mut insert| {
                 insert.execute(params![
@@ -115,6 +115,7 @@ impl Ledger {
                     decision.policy,
                     Time(decision.decided),
                     Json(&decision.evidence),
+                    decision.capped_by,
                 ])
             })
             .map_err(failed)?;
@@ -139,23 +140,16 @@ impl Ledger {
                 })
                 .map_err(failed)?;
         }
-        for (id, action) in actions {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO actions (id, decision, kind, payload, state, attempts, due)
-                     VALUES (?1, ?2, ?3, ?4, 'pending', 0, ?5)",
-                )
-                .and_then(|mut insert| {
-                    insert.execute(params![
-                        Key(*id),
-                        Key(decision.id),
-                        action.word(),
-                        Json(action),
-                        Time(decision.decided)
-                    ])
-                })
-                .map_err(failed)?;
-        }
+        insert(&transaction, Some(decision.id), actions, decision.decided).map_err(failed)?;
+        transaction.commit().map_err(failed)
+    }
+
+    /// Writes actions that no decision asks for, all or nothing. They are due at `now`.
+    pub fn announce(&self, actions: &[(Uuid, Action)], now: Timestamp) -> Result<(), LedgerError> {
+        let failed = |error| self.failed(error);
+        let mut inner = self.lock();
+        let transaction = inner.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        insert(&transaction, None, actions, now).map_err(failed)?;
         transaction.commit().map_err(failed)
     }
 
@@ -194,7 +188,7 @@ impl Ledger {
     /// The newest `limit` decisions, newest first.
     pub fn decisions(&self, limit: usize) -> Result<Vec<Decision>, LedgerError> {
         self.rows(
-            "SELECT id, server, app, name, session, verdict, rule, policy, decided, evidence FROM decisions
+            "SELECT id, server, app, name, session, verdict, rule, policy, decided, evidence, capped_by FROM decisions
              ORDER BY decided DESC, id DESC LIMIT ?1",
             params![i64::try_from(limit).unwrap_or(i64::MAX)],
             rows::decision,
@@ -206,7 +200,7 @@ impl Ledger {
         self.lock()
             .connection
             .prepare_cached(
-                "SELECT id, server, app, name, session, verdict, rule, policy, decided, evidence FROM decisions
+                "SELECT id, server, app, name, session, verdict, rule, policy, decided, evidence, capped_by FROM decisions
                  WHERE id = ?1",
             )
             .and_then(|mut select| select.query_row(params![Key(id)], rows::decision).optional())
@@ -265,6 +259,23 @@ impl Ledger {
     fn failed(&self, error: rusqlite::Error) -> LedgerError {
         LedgerError::of(&self.path, error)
     }
+}
+
+/// Puts actions into the outbox.
+fn insert(
+    transaction: &Transaction<'_>,
+    decision: Option<Uuid>,
+    actions: &[(Uuid, Action)],
+    due: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO actions (id, decision, kind, payload, state, attempts, due)
+         VALUES (?1, ?2, ?3, ?4, 'pending', 0, ?5)",
+    )?;
+    for (id, action) in actions {
+        insert.execute(params![Key(*id), decision.map(Key), action.word(), Json(action), Time(due)])?;
+    }
+    Ok(())
 }
 
 /// Takes the lock that says which process has the ledger. Two would carry out the same action twice.

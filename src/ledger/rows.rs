@@ -74,7 +74,7 @@ pub(super) fn deny(row: &Row<'_>) -> rusqlite::Result<Deny> {
     })
 }
 
-/// `id, server, app, name, session, verdict, rule, policy, decided, evidence`.
+/// `id, server, app, name, session, verdict, rule, policy, decided, evidence, capped_by`.
 pub(super) fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {
     Ok(Decision {
         id: key(row, 0)?,
@@ -84,6 +84,7 @@ pub(super) fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {
         policy: row.get(7)?,
         decided: time(row, 8)?,
         evidence: json(row, 9)?,
+        capped_by: row.get(10)?,
     })
 }
 
@@ -113,7 +114,11 @@ pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
 /// `id, decision, payload, attempts`.
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     let action: Action = json(row, 2)?;
-    Ok(Job { id: key(row, 0)?, decision: key(row, 1)?, action, attempts: row.get(3)? })
+    Ok(Job { id: key(row, 0)?, decision: optional_key(row, 1)?, action, attempts: row.get(3)? })
+}
+
+fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
+    if row.get_ref(column)? == ValueRef::Null { Ok(None) } else { key(row, column).map(Some) }
 }
 
 pub(super) fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

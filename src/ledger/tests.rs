@@ -41,6 +41,9 @@ fn decision(name: &str, decided: Timestamp) -> Decision {
             opinion: Opinion::Positive,
             provenance: "added by hand".into(),
             banked_at: None,
+            quorum: 2,
+            at_most: Verdict::Hold,
+            quarantined: true,
         }),
     };
     Decision {
@@ -48,6 +51,7 @@ fn decision(name: &str, decided: Timestamp) -> Decision {
         session: session(name),
         verdict: Verdict::Cut,
         rule: "known content".into(),
+        capped_by: None,
         policy: "0123".into(),
         decided,
         evidence: vec![evidence],
@@ -146,7 +150,7 @@ fn a_claimed_job_is_given_out_once_and_again_after_a_restart() {
         assert_eq!(ledger.next_due(Lane::Kick, at(900)).unwrap(), Some(Duration::from_millis(100)));
         assert_eq!(ledger.claim(Lane::Notify, at(1000), 10).unwrap(), [], "another lane");
         let jobs = ledger.claim(Lane::Kick, at(1000), 10).unwrap();
-        assert_eq!(jobs, [Job { id: kick.0, decision: decision.id, action: kick.1.clone(), attempts: 0 }]);
+        assert_eq!(jobs, [Job { id: kick.0, decision: Some(decision.id), action: kick.1.clone(), attempts: 0 }]);
         assert_eq!(ledger.claim(Lane::Kick, at(1000), 10).unwrap(), []);
         assert_eq!(ledger.next_due(Lane::Kick, at(1000)).unwrap(), None);
     }
@@ -271,7 +275,7 @@ fn an_older_file_is_brought_up_to_date_and_keeps_what_it_holds() {
     let kept = decision("a", at(1000));
     open(&dir).record(&kept, None, &[]).unwrap();
 
-    let steps = [schema::STEPS[0], "ALTER TABLE decisions ADD COLUMN reviewer TEXT"];
+    let steps = [schema::STEPS, &["ALTER TABLE decisions ADD COLUMN reviewer TEXT"]].concat();
     let mut connection = Connection::open(&path).unwrap();
     for _ in 0..2 {
         schema::migrate(&mut connection, &path, &steps).unwrap();
@@ -280,13 +284,66 @@ fn an_older_file_is_brought_up_to_date_and_keeps_what_it_holds() {
         connection.query_row("SELECT reviewer FROM decisions", [], |row| row.get(0)).unwrap();
     assert_eq!(reviewer, None);
 
-    let broken = [steps[0], steps[1], "CREATE TABLE half (a); SELECT nonsense"];
+    let broken = [steps, vec!["CREATE TABLE half (a); SELECT nonsense"]].concat();
     schema::migrate(&mut connection, &path, &broken).unwrap_err();
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2, "a step that fails leaves nothing behind");
+    assert_eq!(version, 3, "a step that fails leaves nothing behind");
     assert!(!connection.table_exists(None, "half").unwrap());
     drop(connection);
     assert_eq!(open_fails_and_says(&path), "newer");
+}
+
+#[test]
+fn what_the_first_version_held_is_all_there_and_its_outbox_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    let mut connection = Connection::open(&path).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    schema::migrate(&mut connection, &path, &schema::STEPS[..1]).unwrap();
+    let (mut kept, waiting, tried) = (decision("a", at(1000)), notify(), notify());
+    kept.capped_by = None;
+    let put = |table: &str, row: &[&dyn rusqlite::ToSql]| {
+        let marks = vec!["?"; row.len()].join(", ");
+        connection.execute(&format!("INSERT INTO {table} VALUES ({marks})"), row).unwrap();
+    };
+    let (evidence, id) = (serde_json::to_string(&kept.evidence).unwrap(), kept.id.to_string());
+    put("decisions", &[&id, &"main", &"live", &"a", &"17", &"cut", &"known content", &"0123", &1_000_000, &evidence]);
+    for ((action, payload), state, attempts) in [(&waiting, "pending", 0), (&tried, "done", 1)] {
+        let payload = serde_json::to_string(payload).unwrap();
+        put("actions", &[&action.to_string(), &id, &"notify", &payload, &state, &attempts, &1_000_000]);
+    }
+    put("outcomes", &[&1, &tried.0.to_string(), &1, &1_000_000, &2_000_000, &"done", &"HTTP 204", &None::<i64>]);
+    drop(connection);
+
+    let ledger = open(&dir);
+    assert_eq!(ledger.decision(kept.id).unwrap(), Some(kept.clone()));
+    assert_eq!(ledger.outcomes(kept.id).unwrap().len(), 1);
+    let jobs = ledger.claim(Lane::Notify, at(2000), 9).unwrap();
+    assert_eq!(jobs.iter().map(|job| (job.id, job.decision)).collect::<Vec<_>>(), [(waiting.0, Some(kept.id))]);
+}
+
+#[test]
+fn somebody_can_be_told_without_a_decision() {
+    let dir = TempDir::new().unwrap();
+    let told = notify();
+    let ledger = open(&dir);
+    ledger.announce(std::slice::from_ref(&told), at(1000)).unwrap();
+    let jobs = ledger.claim(Lane::Notify, at(1000), 9).unwrap();
+    assert_eq!(jobs, [Job { id: told.0, decision: None, action: told.1, attempts: 0 }]);
+    let done = Outcome::Done { detail: "HTTP 204".to_owned() };
+    ledger.finish(told.0, at(1000), at(1100), &done).unwrap();
+    drop(ledger);
+    assert_eq!(open(&dir).pending().unwrap(), 0);
+}
+
+#[test]
+fn a_decision_says_which_bank_capped_it() {
+    let dir = TempDir::new().unwrap();
+    let capped = Decision { capped_by: Some("propaganda".into()), ..decision("a", at(1000)) };
+    let ledger = open(&dir);
+    ledger.record(&capped, None, &[]).unwrap();
+    assert_eq!(ledger.decision(capped.id).unwrap(), Some(capped.clone()));
+    assert_eq!(ledger.decisions(9).unwrap(), [capped]);
 }
 
 #[test]

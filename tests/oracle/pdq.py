@@ -1,12 +1,13 @@
-"""Asks PyPI's pdqhash about real photographs of many sizes.
+"""Asks PyPI's pdqhash about real photographs of many sizes, and about frames of the clips.
 
-Usage: pdq.py FOLDER
+Usage: pdq.py FOLDER CLIPS
 
 Writes FOLDER/cases.tsv, one line a case: file, kind, width, height, hash, quality. Each file holds raw pixels, 8 bits a
 channel, without gaps. Kinds: rgb; grey; limited, which is luma squeezed into 16-235, and the oracle was asked about what
 it stands for in full range. What is grey is given to the oracle as three equal channels.
 """
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,11 @@ SIZES = [
 ]
 HUGE = [(1280, 720), (1920, 1080), (1080, 1920), (1919, 1079), (2560, 1440), (3840, 2160), (4001, 301)]
 CROPS = 1200
+# Clip, every which frame, width and height.
+FRAMES = [
+    ("bigbuckbunny", 12, 1280, 720), ("bigbuckbunny", 24, 1920, 1080), ("bikes", 5, 640, 272), ("bikes", 40, 1920, 1080),
+    ("bikes", 10, 854, 480), ("carphone", 12, 176, 144), ("carphone", 6, 719, 575),
+]
 TINY = [(1, 1), (4, 4), (4, 300), (300, 4), (3, 64)]
 
 
@@ -45,6 +51,18 @@ def crops(found):
         width, height = (int(random.integers(5, side + 1)) for side in photograph.size)
         left, top = (int(random.integers(0, whole - part + 1)) for whole, part in zip(photograph.size, (width, height)))
         yield f"crop-{name}", photograph.crop((left, top, left + width, top + height))
+
+
+def frames(clips):
+    """Luma planes of video as a decoder gives them, in limited range."""
+    for clip, every, width, height in FRAMES:
+        keep = f"select=not(mod(n\\,{every})),scale={width}:{height}"
+        command = ["ffmpeg", "-v", "error", "-i", clips / f"{clip}.mp4", "-vf", keep, "-vsync", "0"]
+        command += ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
+        raw = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+        chroma = 2 * ((width + 1) // 2) * ((height + 1) // 2)
+        for frame in np.frombuffer(raw, dtype=np.uint8).reshape(-1, width * height + chroma):
+            yield clip, frame[: width * height].reshape(height, width)
 
 
 def plain():
@@ -81,6 +99,10 @@ def cases():
     yield from crops(found)
 
 
+def full_range(limited):
+    return np.clip(np.round((limited.astype(np.float64) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+
+
 def three(grey):
     return np.ascontiguousarray(np.dstack([grey] * 3))
 
@@ -96,21 +118,27 @@ def views(name, image):
         yield "grey", grey, three(grey)
     if not once and grey.size < 300_000:
         limited = np.round(grey * (219 / 255) + 16).astype(np.uint8)
-        full = np.clip(np.round((limited.astype(np.float64) - 16) * 255 / 219), 0, 255).astype(np.uint8)
-        yield "limited", limited, three(full)
+        yield "limited", limited, three(full_range(limited))
 
 
-def main(folder):
-    lines = []
+def everything(clips):
     for name, image in cases():
         for kind, pixels, channels in views(name, image):
-            bits, quality = pdqhash.compute(channels)
-            text = np.packbits(bits.astype(np.uint8)).tobytes().hex()
-            height, width = pixels.shape[:2]
-            file = f"{len(lines):04}-{name}-{width}x{height}.{kind}"
-            (folder / file).write_bytes(pixels.tobytes())
-            lines.append("\t".join([file, kind, str(width), str(height), text, str(quality)]))
+            yield name, kind, pixels, channels
+    for name, limited in frames(clips):
+        yield name, "limited", limited, three(full_range(limited))
+
+
+def main(folder, clips):
+    lines = []
+    for name, kind, pixels, channels in everything(clips):
+        bits, quality = pdqhash.compute(channels)
+        text = np.packbits(bits.astype(np.uint8)).tobytes().hex()
+        height, width = pixels.shape[:2]
+        file = f"{len(lines):04}-{name}-{width}x{height}.{kind}"
+        (folder / file).write_bytes(pixels.tobytes())
+        lines.append("\t".join([file, kind, str(width), str(height), text, str(quality)]))
     (folder / "cases.tsv").write_text("\n".join(lines) + "\n")
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_the_receiver_asks_for_is_honoured() {
-        let job = |attempts| Job { id: Uuid::nil(), decision: Uuid::nil(), action: notify(), attempts };
+        let job = |attempts| Job { id: Uuid::nil(), decision: None, action: notify(), attempts };
         let busy = |wait: Option<u64>| ActError::NotDelivered {
             webhook: "ops".into(),
             reason: "HTTP 503".into(),

@@ -25,7 +25,7 @@ struct Memory {
 
 impl Memory {
     fn put(&self, action: Action, due: Timestamp) -> Uuid {
-        let job = Job { id: Uuid::now_v7(), decision: Uuid::nil(), action, attempts: 0 };
+        let job = Job { id: Uuid::now_v7(), decision: None, action, attempts: 0 };
         let id = job.id;
         self.waiting.lock().unwrap().push_back((due, job));
         id

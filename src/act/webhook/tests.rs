@@ -22,6 +22,7 @@ fn decision() -> Decision {
         session: Session { stream: StreamId::new("main", "live", "a&\"b"), id: "17".into() },
         verdict: Verdict::Cut,
         rule: "known".into(),
+        capped_by: None,
         policy: "0123".into(),
         decided: Timestamp::from_millis(1_552_616_400_123),
         evidence: Vec::new(),
@@ -107,6 +108,26 @@ fn the_event_is_a_cloud_event_and_always_the_same_bytes() {
     assert_eq!(decided, decision());
 }
 
+#[test]
+fn the_event_of_a_signal_set_aside_says_which_why_and_in_which_streams() {
+    let set_aside = SetAside {
+        bank: "demo".into(),
+        signal: 17,
+        provenance: "clip.mp4".into(),
+        streams: vec![StreamId::new("main", "live", "a"), StreamId::new("main", "live", "b")],
+        within: Duration::from_mins(10),
+    };
+    let text = quarantined(Uuid::from_u128(7), &set_aside, Timestamp::from_millis(1_552_616_400_123), "/sluicegate");
+    let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(event["type"], "org.sluicegate.signal.quarantined");
+    assert_eq!((&event["subject"], &event["time"]), (&"demo/17".into(), &"2019-03-15T02:20:00.123Z".into()));
+    let data = serde_json::json!({
+        "bank": "demo", "signal": 17, "provenance": "clip.mp4", "streams": ["main/live/a", "main/live/b"],
+        "within_seconds": 600.0,
+    });
+    assert_eq!(event["data"], data);
+}
+
 #[tokio::test]
 async fn what_the_answer_means() {
     for (answer, kind, retryable, wait) in [
@@ -172,8 +193,8 @@ fn a_secret_is_found_where_it_is_said_to_be_and_never_shown() {
     assert_eq!(webhook.key, key(SECRET).unwrap());
     assert_eq!(format!("{webhook:?}"), "Webhook { name: \"ops\", at: \"http://h\", .. }");
     assert_eq!(
-        [Verdict::Watch, Verdict::Hold, Verdict::Cut].map(|verdict| webhook.wants(verdict)),
-        [false, true, true]
+        [Topic::Watch, Topic::Hold, Topic::Cut, Topic::SignalQuarantined].map(|topic| webhook.wants(topic)),
+        [false, true, true, true]
     );
 
     for (lines, said) in [

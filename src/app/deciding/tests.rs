@@ -6,6 +6,7 @@ use crossbeam_channel::bounded;
 use tempfile::TempDir;
 
 use super::*;
+use crate::decision::Outbox as _;
 use crate::finding::{Match, Opinion};
 use crate::metrics::Metrics;
 use crate::sample::queue::Queue;
@@ -31,6 +32,8 @@ fn deciding() -> (Deciding, TempDir) {
     };
     let deciding = Deciding {
         judge: Judge::new(Arc::clone(&policy)),
+        ward: Ward::new(quarantine()),
+        alarms: Alarms::new(bounded(2).0),
         policy,
         ledger: Arc::new(Ledger::open(&ledger::Config { path: folder.path().join("ledger.sqlite") }).unwrap()),
         gate: Arc::new(Gate::default()),
@@ -43,6 +46,11 @@ fn deciding() -> (Deciding, TempDir) {
         closed: HashMap::new(),
     };
     (deciding, folder)
+}
+
+/// Two streams, at once.
+fn quarantine() -> judge::quarantine::Config {
+    judge::quarantine::Config { streams: 2, alone_for: Duration::ZERO, ..judge::quarantine::Config::default() }
 }
 
 fn session(id: &str) -> Session {
@@ -60,6 +68,9 @@ fn found(session: Session, signal: u64, at: Timestamp) -> Notice {
         opinion: Opinion::Positive,
         provenance: "clip".into(),
         banked_at: None,
+        quorum: 1,
+        at_most: Verdict::Ban,
+        quarantined: false,
     });
     Notice::Found(Finding { session, sequence: signal, pts: None, arrived: at, found: at, observation })
 }
@@ -120,11 +131,70 @@ fn enforcing_a_deny_neither_prolongs_it_nor_outlives_its_lifting() {
     assert!(deciding.listed(&session("10"), deciding.clock.now()).is_none(), "nothing stands against it any more");
 }
 
+/// The same banked picture, alone in another stream.
+fn alone(stream: &str, at: Timestamp) -> Notice {
+    let Notice::Found(finding) = found(session("1"), 7, at) else { unreachable!() };
+    Notice::Found(Finding {
+        session: Session { stream: StreamId::new("main", "live", stream), ..session("1") },
+        ..finding
+    })
+}
+
+#[test]
+fn a_capped_bank_hides_nobody_from_the_record_and_cuts_nobody() {
+    let (mut deciding, _folder) = deciding();
+    let now = deciding.clock.now();
+    let said = (1..=4).find_map(|signal| {
+        let Notice::Found(mut finding) = found(session("7"), signal, now) else { unreachable!() };
+        let Observation::Match(seen) = &mut finding.observation else { unreachable!() };
+        seen.at_most = Verdict::Hold;
+        deciding.settle(Notice::Found(finding))
+    });
+    let Unrecorded { decision, deny, actions } = said.unwrap();
+    assert_eq!((decision.verdict, decision.capped_by.as_deref()), (Verdict::Hold, Some("demo")));
+    assert!(deny.is_none() && actions.is_empty(), "{actions:?}");
+    assert_eq!(deciding.ledger.decisions(9).unwrap(), [decision]);
+}
+
+#[test]
+fn a_signal_set_aside_is_told_everywhere_and_handed_on_to_its_bank() {
+    let (mut deciding, _folder) = deciding();
+    let (to_keep, kept) = bounded(1);
+    deciding.alarms = Alarms::new(to_keep);
+    let webhook = "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nsecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
+    let quiet = webhook.replace("ops", "quiet") + "events = ['cut']";
+    deciding.webhooks = [webhook, &quiet]
+        .map(|text| Webhook::new(&toml::from_str(text).unwrap(), &crate::act::Config::default()).unwrap())
+        .into();
+    let mut told = deciding.telling.listen();
+    let now = deciding.clock.now();
+    for stream in ["a", "b"] {
+        deciding.settle(alone(stream, now));
+    }
+    deciding.set_aside(now);
+    assert_eq!(kept.try_recv().unwrap().signal, 7);
+    assert!(
+        deciding.telling.metrics.render().unwrap().contains("sluicegate_signals_quarantined_total{bank=\"demo\"} 1")
+    );
+    let said: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).map(|event| event.happening.word()).collect();
+    assert_eq!(said, ["finding", "finding", "signal_quarantined"]);
+    let jobs = deciding.ledger.claim(crate::decision::Lane::Notify, deciding.clock.now(), 9).unwrap();
+    let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+    let Action::Notify { webhook, body } = &job.action else { panic!("{job:?}") };
+    assert!(&**webhook == "ops" && body.contains("signal.quarantined"), "{body}");
+    deciding.settle(alone("c", now));
+    let marked = told.try_recv().unwrap().happening;
+    let Happening::Finding { observation: Observation::Match(seen), .. } = marked else { panic!("{marked:?}") };
+    assert!(seen.quarantined);
+    deciding.set_aside(now);
+    assert!(kept.try_recv().is_err(), "once");
+}
+
 #[test]
 fn a_severer_verdict_does_not_kick_a_second_time_while_the_first_kick_is_under_way() {
     let (mut deciding, _folder) = deciding();
     let Unrecorded { decision, .. } = deciding.cut(&session("7"));
-    let Decision { session, rule, decided, evidence, .. } = decision;
-    let ban = deciding.decide(Judgement { session, verdict: Verdict::Ban, rule, decided, evidence });
+    let Decision { session, rule, capped_by, decided, evidence, .. } = decision;
+    let ban = deciding.decide(Judgement { session, verdict: Verdict::Ban, rule, capped_by, decided, evidence });
     assert!(ban.actions.is_empty() && ban.deny.unwrap().until.is_none());
 }

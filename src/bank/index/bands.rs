@@ -70,6 +70,33 @@ pub(super) fn band(hash: &Banded, band: usize) -> u16 {
     (hash[band / 4 % 4] >> (16 * (band % 4))) as u16
 }
 
+/// What to change in a band's value to get those that differ in less than `limit` bits, the nearest first.
+pub(super) fn changes(limit: u32) -> &'static [u16] {
+    COUNTS.get(limit as usize).and_then(|&count| CHANGES.get(..count)).unwrap_or_default()
+}
+
+/// How many values differ in less than so many bits.
+const COUNTS: [usize; 5] = [0, 1, 17, 137, 697];
+
+static CHANGES: [u16; COUNTS[4]] = all_changes();
+
+const fn all_changes() -> [u16; COUNTS[4]] {
+    let mut changes = [0; COUNTS[4]];
+    let (mut at, mut ones) = (0, 0);
+    while ones < 4 {
+        let mut change = 0;
+        while change < KEYS {
+            if change.count_ones() == ones {
+                changes[at] = change as u16;
+                at += 1;
+            }
+            change += 1;
+        }
+        ones += 1;
+    }
+    changes
+}
+
 /// The Hamming distance.
 #[inline]
 pub(super) fn distance(a: &Banded, b: &Banded) -> u32 {

@@ -4,8 +4,6 @@
 //! tail has grown, has [`Live::compact`] make a new index of it in the background. Changes made meanwhile are applied to
 //! the new one before it is put in place.
 
-use std::collections::BTreeSet;
-
 use super::Index;
 use crate::bank::Scan;
 use crate::hash::PdqHash;
@@ -17,7 +15,35 @@ use crate::hash::PdqHash;
 pub struct Live {
     index: Index,
     tail: Scan,
-    removed: BTreeSet<u32>,
+    removed: Places,
+}
+
+/// Some places, a bit each: in a crowd of near-duplicates every one that is met is looked up.
+#[derive(Debug, Clone, Default)]
+struct Places {
+    bits: Vec<u64>,
+    count: usize,
+}
+
+impl Places {
+    const fn new() -> Self {
+        Self { bits: Vec::new(), count: 0 }
+    }
+
+    fn insert(&mut self, place: u32) {
+        let word = place as usize / 64;
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        if let Some(bits) = self.bits.get_mut(word) {
+            self.count += usize::from(*bits >> (place % 64) & 1 == 0);
+            *bits |= 1 << (place % 64);
+        }
+    }
+
+    fn contains(&self, place: u32) -> bool {
+        self.bits.get(place as usize / 64).is_some_and(|bits| bits >> (place % 64) & 1 == 1)
+    }
 }
 
 /// A compacted [`Live`].
@@ -32,7 +58,7 @@ pub struct Compacted {
 impl Live {
     /// An index that nothing has changed in yet.
     pub const fn new(index: Index) -> Self {
-        Self { index, tail: Scan::new(), removed: BTreeSet::new() }
+        Self { index, tail: Scan::new(), removed: Places::new() }
     }
 
     /// How many places there are, removed ones among them.
@@ -42,7 +68,7 @@ impl Live {
 
     /// How many changes a search has to take into account: what to judge by whether compaction is due.
     pub fn changes(&self) -> usize {
-        self.tail.len() + self.removed.len()
+        self.tail.len() + self.removed.count
     }
 
     /// With these hashes behind all others, in this order.
@@ -56,7 +82,7 @@ impl Live {
     #[must_use]
     pub fn without(&self, places: impl IntoIterator<Item = u32>) -> Self {
         let mut removed = self.removed.clone();
-        removed.extend(places.into_iter().filter(|place| (*place as usize) < self.places()));
+        places.into_iter().filter(|place| (*place as usize) < self.places()).for_each(|place| removed.insert(place));
         Self { index: self.index.clone(), tail: self.tail.clone(), removed }
     }
 
@@ -98,7 +124,7 @@ impl Live {
     }
 
     fn has(&self, place: u32) -> bool {
-        !self.removed.contains(&place)
+        !self.removed.contains(place)
     }
 
     /// The place of the entry that is at `tail` of the tail.

@@ -6,10 +6,13 @@
 
 mod bands;
 mod build;
+mod cluster;
+mod gather;
 mod image;
 mod live;
 mod query;
 mod simd;
+mod steps;
 
 use std::fmt;
 use std::ops::Range;
@@ -17,7 +20,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::hash::PdqHash;
-use bands::{BANDS, Banded};
+use bands::Banded;
 use image::Shape;
 
 pub use image::{Built, Fault};
@@ -100,7 +103,7 @@ impl Index {
 
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Index({} entries in {BANDS} bands)", self.len())
+        write!(f, "Index({} entries)", self.len())
     }
 }
 

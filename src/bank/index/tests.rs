@@ -1,9 +1,12 @@
 //! The index against a scan, on what is usual, what is real and what would break it.
 
+mod file;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::bands::{BANDS, Limits, banded, distance, unbanded};
+use super::gather::Gathering;
 use super::*;
 use crate::bank::Scan;
 use crate::hash::Hasher;
@@ -52,35 +55,62 @@ impl Bits {
     }
 }
 
+/// Pulls together whatever is only a little crowded, so that few entries make many clusters.
+const EAGER: Gathering = Gathering { every: 1, sample: 1 << 14, crowd: 3, comparisons: 1 << 30 };
+
+/// Leaves everything in the bands.
+const NONE: Gathering = Gathering { every: 1, sample: 0, crowd: usize::MAX, comparisons: 0 };
+
+fn sorted<T: Ord>(mut found: Vec<T>) -> Vec<T> {
+    found.sort_unstable();
+    found
+}
+
 /// Both ways through the index, its own and through its scan, against [`Scan`]; few entries are not worth an index, so the choice
-/// is left out.
+/// is left out. With all kinds of clusters.
 fn check(hashes: &[PdqHash], queries: &[PdqHash], distances: &[u32]) {
+    for gathering in [Gathering::USUAL, EAGER, NONE] {
+        check_index(&Index::arrange(hashes.iter().copied(), gathering).unwrap(), hashes, queries, distances);
+    }
+}
+
+fn check_index(index: &Index, hashes: &[PdqHash], queries: &[PdqHash], distances: &[u32]) {
     let scan: Scan = hashes.iter().copied().collect();
-    let index = Index::build(hashes.iter().copied()).unwrap();
     assert!(index.iter().eq(hashes.iter().copied()));
     for &distance in distances {
-        let sorted = |mut found: Vec<(usize, u32, u32)>| {
-            found.sort_unstable();
-            found
-        };
-        let (mut expected, mut chosen, mut banded) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut expected, mut chosen, mut in_parts) = (Vec::new(), Vec::new(), Vec::new());
         for (n, query) in queries.iter().enumerate() {
             scan.within(query, distance, |place, apart| expected.push((n, place as u32, apart)));
-            let nearest = scan.nearest(query, distance).map(|(place, apart)| (place as u32, apart));
-            assert_eq!(index.nearest(query, distance), nearest, "at {distance}");
+            let nearest = |kept: fn(u32) -> bool| {
+                let place_first = |(place, apart)| (place as u32, apart);
+                scan.nearest_where(query, distance, |place| kept(place as u32)).map(place_first)
+            };
+            let odd = |place: u32| place % 2 == 1;
+            assert_eq!(index.nearest(query, distance), nearest(|_| true), "at {distance}");
+            assert_eq!(index.nearest_where(query, distance, odd), nearest(odd), "of the odd at {distance}");
             if distance <= 63 {
-                assert_eq!(index.nearest_in_bands(query, distance, &|_| true), nearest, "in bands at {distance}");
+                assert_eq!(
+                    index.nearest_in_parts(query, distance, &|_| true),
+                    nearest(|_| true),
+                    "in parts at {distance}"
+                );
+                assert_eq!(
+                    index.nearest_in_parts(query, distance, &odd),
+                    nearest(odd),
+                    "of the odd in parts at {distance}"
+                );
             }
         }
         index.within_all(queries, distance, |n, place, apart| chosen.push((n, place, apart)));
         assert_eq!(sorted(chosen), expected, "at {distance}");
         if distance <= 63 {
-            index.within_all_in_bands(queries, distance, |n, place, apart| banded.push((n, place, apart)));
-            assert_eq!(sorted(banded), expected, "in bands at {distance}");
+            index.within_all_in_parts(queries, distance, |n, place, apart| in_parts.push((n, place, apart)));
+            assert_eq!(sorted(in_parts), expected, "in parts at {distance}");
         }
     }
 }
 
+/// Around every place where the way of searching changes.
 const DISTANCES: [u32; 12] = [0, 1, 2, 15, 16, 30, 31, 32, 47, 63, 64, 256];
 
 /// What breaks a search by bands, if anything does.
@@ -92,11 +122,34 @@ enum Content {
     OneBandAlike,
     Degenerate,
     Odd,
+    /// Several clusters, loose and dense, among strangers.
+    Clusters,
+    /// A dense cluster inside a loose one, and many entries that are one and the same.
+    Nested,
+    Identical,
+    /// Each near the one before it, and nothing near all of them: a video from somebody's hand.
+    Chain,
 }
+
+const CONTENTS: [Content; 10] = [
+    Content::Chance,
+    Content::Healthy,
+    Content::Cluster,
+    Content::OneBandAlike,
+    Content::Degenerate,
+    Content::Odd,
+    Content::Clusters,
+    Content::Nested,
+    Content::Identical,
+    Content::Chain,
+];
 
 fn entries(content: Content, count: u64, bits: &mut Bits) -> Vec<PdqHash> {
     let centre = bits.healthy();
     let alike = banded(&centre);
+    let centres: [PdqHash; 5] = std::array::from_fn(|_| bits.healthy());
+    let off_centre = bits.near(&centre, 20);
+    let mut last = centre;
     let mut entry = |n: u64| match content {
         Content::Chance => bits.hash(),
         Content::Healthy => bits.healthy(),
@@ -112,6 +165,18 @@ fn entries(content: Content, count: u64, bits: &mut Bits) -> Vec<PdqHash> {
             let hash = bits.some_near(&centre, 40);
             if hash.ones() % 2 == 1 { hash } else { bits.near(&hash, 1) }
         }
+        Content::Clusters if n.is_multiple_of(4) => bits.healthy(),
+        Content::Clusters => bits.some_near(&centres[n as usize % 5], 12 * (1 + n % 5)),
+        Content::Nested => match n % 3 {
+            0 => bits.some_near(&centre, 60),
+            1 => bits.some_near(&off_centre, 6),
+            _ => off_centre,
+        },
+        Content::Identical => centre,
+        Content::Chain => {
+            last = bits.some_near(&last, 24);
+            last
+        }
     };
     (0..count).map(&mut entry).collect()
 }
@@ -123,10 +188,7 @@ proptest! {
     fn finds_what_a_scan_finds(
         seed: u64,
         count in 0u64..400,
-        content in prop_oneof![
-            Just(Content::Chance), Just(Content::Healthy), Just(Content::Cluster),
-            Just(Content::OneBandAlike), Just(Content::Degenerate), Just(Content::Odd),
-        ],
+        content in proptest::sample::select(&CONTENTS[..]),
         away in vec(0u64..70, 1..4),
         distance in 0u32..=64,
     ) {
@@ -157,8 +219,8 @@ proptest! {
 #[test]
 fn a_crowd_is_found_whole() {
     let mut bits = Bits(1);
-    for content in [Content::Cluster, Content::Degenerate, Content::OneBandAlike, Content::Odd] {
-        let hashes = entries(content, 3000, &mut bits);
+    for content in CONTENTS {
+        let hashes = entries(content, 2000, &mut bits);
         let queries = [hashes[0], bits.near(&hashes[1], 9), bits.near(&hashes[2], 25)];
         check(&hashes, &queries, &DISTANCES);
     }
@@ -171,6 +233,25 @@ fn a_bank_large_enough_for_the_choice_to_fall_on_the_bands_is_searched_exactly()
     hashes.extend(entries(Content::Cluster, 600, &mut bits));
     let queries: Vec<_> = [5, 700, 60_001, 60_400].iter().map(|at| bits.some_near(&hashes[*at], 40)).collect();
     check(&hashes, &queries, &[0, 15, 31, 40]);
+}
+
+#[test]
+fn what_is_dense_is_pulled_out_of_the_bands_and_nothing_else() {
+    let mut bits = Bits(6);
+    let pulled = |hashes: Vec<PdqHash>| {
+        let index = Index::build(hashes.into_iter()).unwrap();
+        (index.shape.clusters(), index.len() - index.shape.banded())
+    };
+    assert_eq!(pulled(entries(Content::Healthy, 30_000, &mut bits)), (0, 0));
+    assert_eq!(pulled(entries(Content::Identical, 3000, &mut bits)), (1, 3000));
+    let mut hashes = entries(Content::Healthy, 30_000, &mut bits);
+    let crowd = entries(Content::Cluster, 600, &mut bits);
+    for (n, hash) in crowd.into_iter().enumerate() {
+        hashes.insert(n * 50, hash);
+    }
+    assert_eq!(pulled(hashes), (1, 600));
+    let (clusters, members) = pulled(entries(Content::Clusters, 20_000, &mut bits));
+    assert!(clusters >= 5 && members > 12_000, "{members} in {clusters} clusters");
 }
 
 /// Blotches that drift, as successive pictures of a video do, and now and then a cut.
@@ -221,46 +302,21 @@ fn the_kernels_agree() {
         let slow = buckets.iter().flat_map(|bucket| (bucket.start..bucket.end).map(move |at| (at, bucket.limit)));
         let slow: Vec<u32> =
             slow.filter(|(at, limit)| (next[*at as usize] ^ word).count_ones() <= *limit).map(|(at, _)| at).collect();
-        for kernel in simd::kernels() {
+        for (sift, _) in simd::kernels() {
             let mut near = Vec::new();
-            kernel(&next, &buckets, word, &mut near);
+            sift(&next, &buckets, word, &mut near);
+            assert_eq!(near, slow);
+        }
+        let hashes: Vec<Banded> = (0..8 * (bits.next() % 9)).map(|_| banded(&bits.hash())).collect();
+        let (query, distance) = (banded(&bits.hash()), 96 + (bits.next() % 64) as u32);
+        let apart = (0..).zip(&hashes).map(|(at, hash)| simd::Near { at, apart: bands::distance(hash, &query) });
+        let slow: Vec<_> = apart.filter(|near| near.apart <= distance).collect();
+        for (_, compare) in simd::kernels() {
+            let mut near = Vec::new();
+            compare(&gather::blocks(hashes.iter().copied()), &query, distance, &mut near);
             assert_eq!(near, slow);
         }
     }
-}
-
-#[test]
-fn an_index_reads_back_and_anything_else_is_refused() {
-    let mut bits = Bits(5);
-    let hashes = entries(Content::Healthy, 100, &mut bits);
-    let index = Index::build(hashes.iter().copied()).unwrap();
-    let file = |index: &Index| {
-        let parts = index.file([7; 32]).concat();
-        // As a map would be: aligned.
-        let mut aligned = image::Aligned::zeroed(parts.len());
-        aligned.as_mut()[..parts.len()].copy_from_slice(&parts);
-        Bytes::from_owner(aligned).slice(..parts.len())
-    };
-    let whole = file(&index);
-    let (read, built) = Index::read(&whole).unwrap();
-    assert_eq!((read.len(), built), (100, [7; 32]));
-    assert_eq!(read.nearest(&hashes[40], 31), Some((40, 0)));
-    for end in [0, 1, 7, 8, 100, image::HEADER - 1, image::HEADER, image::HEADER + 1, whole.len() - 1] {
-        assert_eq!(Index::read(&whole.slice(..end)).err(), Some(Fault::CutShort), "at {end} of {}", whole.len());
-    }
-    let changed = |at: usize, change: u8| {
-        let mut bytes = whole.to_vec();
-        bytes[at] ^= change;
-        Index::read(&bytes.into()).err()
-    };
-    for at in (8..whole.len()).step_by(40_009).chain([8, 12, 16, 24, 60, 200, image::HEADER, whole.len() - 1]) {
-        assert_eq!(changed(at, 4), Some(Fault::Altered), "at {at}");
-    }
-    assert_eq!(changed(0, 1), Some(Fault::Foreign));
-    assert_eq!(Index::read(&Bytes::from_static(b"\x7fELF")).err(), Some(Fault::Foreign));
-    let longer = [&whole[..], &[0]].concat();
-    assert_eq!(Index::read(&longer.into()).err(), Some(Fault::Altered));
-    assert_eq!(Index::read(&image::of_version(&whole, 2)).err(), Some(Fault::Newer(2)));
 }
 
 #[test]
@@ -291,13 +347,14 @@ proptest! {
             ],
             0..25,
         ),
+        content in proptest::sample::select(&CONTENTS[..]),
         distance in 0u32..=63,
     ) {
         let mut bits = Bits(seed);
-        let first = entries(Content::Cluster, 200, &mut bits);
+        let first = entries(content, 200, &mut bits);
         let centre = first[0];
         let mut left: Vec<Option<PdqHash>> = first.iter().copied().map(Some).collect();
-        let mut live = Live::new(Index::build(first.into_iter()).unwrap());
+        let mut live = Live::new(Index::arrange(first.into_iter(), EAGER).unwrap());
         for change in changes {
             live = match change {
                 Change::Add(away) => {
@@ -320,6 +377,8 @@ proptest! {
                 }
             };
             prop_assert_eq!(live.places(), left.len());
+            let removed = left.iter().filter(|entry| entry.is_none()).count();
+            prop_assert!(live.changes() >= removed);
         }
         for query in [centre, bits.near(&centre, 20)] {
             let mut expected: Vec<(u32, u32)> = (0..)

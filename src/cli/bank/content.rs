@@ -1,19 +1,24 @@
-//! From files and folders to the hashes of their pictures, with a bar for whoever waits.
+//! From files and folders to the hashes of their pictures, on all cores, with the same answer whatever their number.
+//!
+//! Pictures are read side by side, one a thread. A video has all threads to itself: some decode, others hash what is decoded,
+//! and few of its pictures are in memory at a time. Answers come in the order of the files.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
-use std::ops::ControlFlow;
+use std::collections::VecDeque;
+use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context, bail};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
-use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
+use anyhow::{Context, anyhow, bail};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::progress::Progress;
+use super::reader::Reader;
 use crate::bank::Provenance;
 use crate::bank::dense::Frame;
-use crate::decode;
-use crate::hash::{HashError, Hasher, Luma, Pdq, Rgb};
+
+/// What a file gave.
+pub(super) type Read = anyhow::Result<(Provenance, Vec<Frame>)>;
 
 /// The files that `paths` name, and those in the folders that they name, sorted; hidden ones are left out.
 ///
@@ -50,117 +55,182 @@ fn put_files(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads files one after the other and hands each to `each`; a bar on standard error, if that is a terminal, shows how
-/// far it has come.
-pub(in crate::cli) fn read_each<T>(
-    files: &[PathBuf],
-    mut each: impl FnMut(&Path, Provenance, Vec<Frame>) -> anyhow::Result<T>,
-) -> Vec<anyhow::Result<T>> {
-    let bar = ProgressBar::new(files.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {elapsed}, {msg}") {
-        bar.set_style(style);
-    }
-    let results = files.iter().map(|file| {
-        let mut pictures = 0u64;
-        let result = read(file, &mut || {
-            pictures += 1;
-            bar.set_message(format!("{}: {pictures} pictures", file.display()));
-        });
-        let result = result.and_then(|(provenance, frames)| each(file, provenance, frames));
-        bar.inc(1);
-        result
-    });
-    let results = results.collect();
-    bar.finish_and_clear();
-    results
-}
-
-/// Reads a picture or a video; calls `each` for every picture in it.
+/// Refuses what is not a file of bytes with an end, before it is opened: a pipe would wait for whoever writes into it.
 ///
 /// # Errors
-/// When the file is missing, empty, or neither; the message names it and what to do.
-pub(in crate::cli) fn read(path: &Path, each: &mut dyn FnMut()) -> anyhow::Result<(Provenance, Vec<Frame>)> {
+/// When it is not there, or is a folder, a pipe, a device or empty; the message says what to do.
+pub(super) fn expect_file(path: &Path) -> anyhow::Result<fs::Metadata> {
     let shown = path.display();
-    if path.to_string_lossy().contains("://") {
-        bail!("{shown} is an address, not a file: download it first");
-    }
     let facts = match fs::metadata(path) {
         Ok(facts) => facts,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("there is no file {shown}: check the path"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("there is no file {shown}: check the path"),
         Err(error) => return Err(error).with_context(|| format!("cannot look at {shown}: check its permissions")),
     };
     if facts.is_dir() {
         bail!("{shown} is a folder: name the files in it");
     }
+    if !facts.is_file() {
+        bail!("{shown} is a pipe or a device: copy what it gives to a file first");
+    }
     if facts.len() == 0 {
         bail!("{shown} is empty: copy it again");
     }
-    let unreadable = || format!("cannot read {shown}: check its permissions");
-    let sha256 = digest(path).with_context(unreadable)?;
-    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-
-    // By its first bytes: names lie.
-    let reader = ImageReader::new(BufReader::new(File::open(path).with_context(unreadable)?));
-    let reader = reader.with_guessed_format().with_context(unreadable)?;
-    let frames = if reader.format().is_some_and(|format| format.reading_enabled()) {
-        let broken = || format!("{shown} is not a whole picture: copy it again");
-        if reader.format() == Some(ImageFormat::Jpeg) && !scan_ends(&fs::read(path).with_context(unreadable)?) {
-            bail!(broken());
-        }
-        let pdq = picture(reader).with_context(broken)?;
-        each();
-        vec![Frame { pdq, at: None }]
-    } else {
-        video(path, each)?
-    };
-    Ok((Provenance { file, sha256 }, frames))
+    Ok(facts)
 }
 
-fn digest(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut sha256 = Sha256::new();
-    let mut part = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut part)? {
-            0 => return Ok(hex::encode(sha256.finalize())),
-            count => sha256.update(part.get(..count).unwrap_or_default()),
+/// Reads files on all cores and hands each to `each`, in their order; bars on standard error, if that is a terminal, show
+/// how far it has come.
+pub(in crate::cli) fn read_each<T>(
+    files: &[PathBuf],
+    each: impl FnMut(&Path, Provenance, Vec<Frame>) -> anyhow::Result<T>,
+) -> Vec<anyhow::Result<T>> {
+    let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    read_on(cores, files, each)
+}
+
+/// [`read_each`] on so many threads.
+pub(super) fn read_on<T>(
+    threads: NonZeroUsize,
+    files: &[PathBuf],
+    mut each: impl FnMut(&Path, Provenance, Vec<Frame>) -> anyhow::Result<T>,
+) -> Vec<anyhow::Result<T>> {
+    let progress = Progress::of(files.len());
+    let reader = Reader::new(threads, &progress);
+    let workers = threads.get().min(files.len());
+    // So many files are read ahead of the one whose turn it is.
+    let ahead = 2 * workers;
+    thread::scope(|scope| {
+        let (jobs, work) = bounded(ahead);
+        for _ in 0..workers {
+            let (work, reader) = (work.clone(), &reader);
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, move || read_files(&work, reader)) {
+                tracing::warn!(%error, "a thread fewer reads files");
+            }
+        }
+        drop(work);
+        let mut results = Vec::new();
+        let mut waiting: VecDeque<(&Path, Receiver<Read>)> = VecDeque::new();
+        let mut files = files.iter();
+        loop {
+            for path in files.by_ref().take(ahead - waiting.len()) {
+                let (answer, answered) = bounded(1);
+                // Where nobody takes it, the answer is missing below.
+                jobs.send((path.as_path(), answer)).ok();
+                waiting.push_back((path, answered));
+            }
+            let Some((path, answered)) = waiting.pop_front() else { return results };
+            let read = answered.recv().unwrap_or_else(|_gone| {
+                Err(anyhow!("{} was not read: no thread could be started, so free some memory", path.display()))
+            });
+            results.push(read.and_then(|(provenance, frames)| each(path, provenance, frames)));
+            progress.file_done();
+        }
+    })
+}
+
+fn read_files(work: &Receiver<(&Path, Sender<Read>)>, reader: &Reader<'_>) {
+    for (path, answer) in work {
+        if answer.send(reader.read(path)).is_err() {
+            // Whoever asked has gone, and so will the queue.
+            return;
         }
     }
 }
 
-/// Whether the last scan of a JPEG is closed: the decoder fills up what is missing with grey and says nothing. Inside a
-/// scan no marker but a restart can occur, so an end after the last start of a scan is the scan's own.
-fn scan_ends(jpeg: &[u8]) -> bool {
-    let last = |marker: u8| jpeg.windows(2).rposition(|pair| pair == [0xff, marker]);
-    last(0xd9) > last(0xda)
-}
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
 
-/// Hashes a still the way up that viewers show it.
-fn picture(reader: ImageReader<BufReader<File>>) -> anyhow::Result<Pdq> {
-    let mut decoder = reader.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
-    image.apply_orientation(orientation);
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let mut hasher = Hasher::new();
-    Ok(match image {
-        DynamicImage::ImageLuma8(grey) => hasher.luma(Luma::new(grey.as_raw(), width, height, width)?),
-        other => hasher.rgb(Rgb::new(other.to_rgb8().as_raw(), width, height)?),
-    })
-}
+    use image::{GrayImage, Luma};
 
-fn video(path: &Path, each: &mut dyn FnMut()) -> anyhow::Result<Vec<Frame>> {
-    let mut hasher = Hasher::new();
-    let mut hashed: Result<Vec<Frame>, HashError> = Ok(Vec::new());
-    decode::file::frames(path, &mut |picture| {
-        match (hasher.picture(&picture), &mut hashed) {
-            (Ok(pdq), Ok(frames)) => frames.push(Frame { pdq, at: picture.pts }),
-            (Err(cut), _) => hashed = Err(cut),
-            (Ok(_), Err(_)) => {}
+    use super::*;
+
+    /// A folder of pictures and videos, some broken; the names say in which order they come.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for seed in 0..24_u32 {
+            let value = |x: u32, y: u32| ((x / 20 * 37 + seed * 11) ^ (y / 20 * 59)).to_le_bytes()[0];
+            let file = path(&format!("{seed:02}.png"));
+            GrayImage::from_fn(160 + seed, 120, |x, y| Luma([value(x, y)])).save(file).unwrap();
         }
-        each();
-        if hashed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })
-    .with_context(|| format!("cannot read {} as a picture (JPEG, PNG, WebP) or a video", path.display()))?;
-    hashed.with_context(|| format!("{} decodes to pictures cut short: convert it first", path.display()))
+        for (name, format, codec) in [
+            ("05-a.mp4", "yuv420p", "libx264 -bf 3"),
+            ("05-b.mkv", "yuv420p10le", "libx264"),
+            ("17-c.mp4", "yuv444p", "libx264 -x264-params slices=3"),
+            ("17-d.avi", "yuv420p", "mpeg4"),
+            ("17-e.webm", "yuv420p", "libvpx -deadline realtime"),
+        ] {
+            let made = Command::new("ffmpeg")
+                .args([
+                    "-v",
+                    "error",
+                    "-f",
+                    "lavfi",
+                    "-i",
+                    "mandelbrot=size=250x202:rate=25",
+                    "-t",
+                    "2",
+                    "-pix_fmt",
+                    format,
+                ])
+                .args(["-c:v"].into_iter().chain(codec.split(' ')))
+                .arg(path(name))
+                .status();
+            assert!(made.unwrap().success());
+        }
+        fs::write(path("10-empty.png"), "").unwrap();
+        fs::write(path("11-text.mp4"), "just text\n".repeat(40)).unwrap();
+        folder
+    }
+
+    type Told = Result<(PathBuf, String, Vec<Frame>), String>;
+
+    fn told(threads: usize, files: &[PathBuf]) -> Vec<Told> {
+        let each = |path: &Path, provenance: Provenance, frames| Ok((path.to_owned(), provenance.sha256, frames));
+        let results = read_on(NonZeroUsize::new(threads).unwrap(), files, each);
+        results.into_iter().map(|result| result.map_err(|error| format!("{error:#}"))).collect()
+    }
+
+    #[test]
+    fn the_answer_is_the_same_on_any_number_of_threads_and_in_the_order_of_the_files() {
+        let folder = folder();
+        let files = files(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(files.len(), 31);
+        let one = told(1, &files);
+        for (result, file) in one.iter().zip(&files) {
+            match result {
+                Ok((path, _, frames)) => {
+                    let video = path.extension().unwrap() != "png";
+                    assert_eq!((path, frames.len()), (file, if video { 50 } else { 1 }));
+                    assert!(frames.is_sorted_by_key(|frame| frame.at));
+                }
+                Err(error) => assert!(error.contains(file.to_str().unwrap()), "{error}"),
+            }
+        }
+        assert_eq!(one.iter().filter(|result| result.is_err()).count(), 2);
+        for threads in [2, 5, 40] {
+            assert_eq!(told(threads, &files), one, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_file_that_vanished_since_it_was_listed_costs_no_other() {
+        let folder = folder();
+        let files = files(&[folder.path().to_owned()]).unwrap();
+        let (png, mp4) = (&files[0], &files[6]);
+        fs::remove_file(png).unwrap();
+        fs::remove_file(mp4).unwrap();
+        let results = told(3, &files);
+        for gone in [0, 6] {
+            let error = results[gone].as_ref().unwrap_err();
+            assert!(error.starts_with("there is no file") && error.ends_with("check the path"), "{error}");
+        }
+        assert_eq!(results.iter().filter(|result| result.is_err()).count(), 4);
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        assert_eq!(told(2, &[]), []);
+    }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::content::expect_file;
 use super::settings::SettingsArgs;
 use super::{Answer, Results, Vouch};
 use crate::bank::formats::{self, Fault, Format, WriteError};
@@ -76,10 +77,8 @@ fn import_file(store: &Store, args: &ImportArgs, path: &Path) -> anyhow::Result<
         (true, provider) => provider,
         (false, _) => None,
     };
-    let bytes = fs::read(path).context("cannot read it: check the path and its permissions")?;
-    if bytes.is_empty() {
-        bail!("it is empty: copy it again");
-    }
+    expect_file(path)?;
+    let bytes = fs::read(path).context("cannot read it: check its permissions")?;
     let now = Clock::system().now();
     let list = formats::read(format, &bytes, now)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -157,11 +156,12 @@ pub(super) fn write(store: &Store, args: &ExportArgs, out: &mut dyn Write) -> an
 
 pub(super) fn export(store: &Store, args: &ExportArgs) -> anyhow::Result<Answer> {
     let ExportArgs { name, format, to } = args;
+    let to = to.as_deref();
+    let to = to.context("standard output cannot hold both a bank and an answer: name a file with --to")?;
     let bank = store.load(name)?;
     if !format.is_written() {
         return Err(WriteError::NotWritten { format: *format }.into());
     }
-    let to = to.as_deref().context("a file is needed")?;
     let file = OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -176,7 +176,7 @@ pub(super) fn export(store: &Store, args: &ExportArgs) -> anyhow::Result<Answer>
     let signals = bank.len();
     Ok(Answer {
         text: format!("{name}: {signals} signals written to {} as {format}", to.display()),
-        json: json!({ "bank": name, "revision": bank.revision(), "signals": signals, "file": to, "format": format.word() }),
+        json: json!({ "bank": name, "revision": bank.revision(), "signals": signals, "file": to.to_string_lossy(), "format": format.word() }),
     })
 }
 

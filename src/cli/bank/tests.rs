@@ -187,7 +187,7 @@ fn what_was_typed_wrong_is_said() {
         ("import demo a.png --format gif", "`gif` is no format: use one of hashes, csv"),
         ("import demo a.png", "say it with --format"),
         ("import demo a.png --format csv", "it is not UTF-8 text: is it `csv`?"),
-        ("import demo absent.csv", "absent.csv was not imported: cannot read it"),
+        ("import demo absent.csv", "absent.csv was not imported: there is no file"),
         ("export absent", "there is no bank `absent` in"),
         ("test absent a.png", "there is no bank `absent` in"),
     ] {

@@ -118,7 +118,7 @@ pub(super) enum Kernel {
 
 impl Kernel {
     /// Every way that this machine can work, the fastest first.
-    fn found() -> impl Iterator<Item = Self> {
+    pub(super) fn found() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let wide = [avx512::Avx512::found().map(Self::Avx512), avx2::Avx2::found().map(Self::Avx2)];
         #[cfg(not(target_arch = "x86_64"))]

@@ -16,8 +16,9 @@ impl Slow {
         self.seen.push(finding.clone());
         let newest = self.seen.iter().map(|seen| seen.arrived).max().unwrap();
         let horizon = newest.minus(policy.rules().iter().map(|rule| rule.within).max().unwrap_or_default());
+        let mut said: Option<(Verdict, Arc<str>)> = None;
         for rule in policy.rules() {
-            if self.reached.is_some_and(|reached| reached >= rule.verdict) || rule.subject(finding).is_none() {
+            if rule.subject(finding).is_none() {
                 continue;
             }
             // Every window of the rule's length that ends with something it counts, or starts at the horizon.
@@ -27,13 +28,40 @@ impl Slow {
                 let inside = |at: Timestamp| at <= end && at >= end.minus(rule.within);
                 let window: Vec<&Finding> =
                     self.seen.iter().filter(counted).filter(|seen| inside(seen.arrived)).collect();
-                if inside(finding.arrived) && Self::holds(rule, &window) {
-                    self.reached = Some(rule.verdict);
-                    return Some((rule.verdict, Arc::clone(&rule.name)));
+                if !inside(finding.arrived) {
+                    continue;
+                }
+                for verdict in [Verdict::Watch, Verdict::Hold, Verdict::Cut, Verdict::Ban] {
+                    let risen = self.reached.is_none_or(|reached| verdict > reached)
+                        && said.as_ref().is_none_or(|(best, _)| verdict > *best);
+                    if risen && Self::leads_to(rule, &window, verdict) {
+                        said = Some((verdict, Arc::clone(&rule.name)));
+                    }
                 }
             }
         }
-        None
+        self.reached = said.as_ref().map(|(verdict, _)| *verdict).or(self.reached);
+        said
+    }
+
+    /// Whether some of the window, all of which allow the verdict, are as many as each of them asks for, and enough.
+    fn leads_to(rule: &Rule, window: &[&Finding], verdict: Verdict) -> bool {
+        if matches!(rule.test, rule::Test::Label(_)) {
+            return verdict == rule.verdict && Self::holds(rule, window);
+        }
+        let terms = |seen: &Finding| match &seen.observation {
+            Observation::Match(seen) => (seen.at_most, seen.quorum),
+            Observation::Scores(_) => unreachable!(),
+        };
+        verdict <= rule.verdict
+            && (1..=3_u32).any(|quorum| {
+                let some: Vec<&Finding> =
+                    window.iter().copied().filter(|seen| terms(seen).0 >= verdict && terms(seen).1 <= quorum).collect();
+                let rule::Test::Bank(test) = &rule.test else { unreachable!() };
+                let pictures = test.pictures.max(quorum as usize);
+                let asked = rule::Test::Bank(rule::BankTest { pictures, ..test.clone() });
+                Self::holds(&Rule { test: asked, ..rule.clone() }, &some)
+            })
     }
 
     fn holds(rule: &Rule, window: &[&Finding]) -> bool {

@@ -1,0 +1,127 @@
+//! One decision in words: enough to answer whoever asks why they were cut off.
+
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::cli::bank::Answer;
+use crate::cli::table::Names;
+use crate::clock::Timestamp;
+use crate::decision::{Decision, Outcome};
+use crate::finding::{Finding, Match, Observation, Scores};
+
+#[derive(Deserialize)]
+struct Action {
+    id: Uuid,
+    #[serde(rename = "action")]
+    word: String,
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Deserialize)]
+struct Attempt {
+    began: Timestamp,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// The decision for people, its stream's name as `names` says.
+///
+/// # Errors
+/// When it is not of the form that this release knows.
+pub(super) fn shown(json: Value, names: Names) -> anyhow::Result<Answer> {
+    let decision = Decision::deserialize(&json)?;
+    let actions = Vec::<Action>::deserialize(&json["actions"])?;
+    let mut lines = vec![
+        format!("decision  {}", decision.id),
+        format!("stream    {}", names.of(&decision.session.stream)),
+        format!("session   {}", decision.session.id),
+        format!("verdict   {}, by the rule `{}`", decision.verdict, decision.rule),
+        format!("decided   {}", decision.decided),
+        format!("policy    {}", decision.policy),
+        format!("evidence  {} findings", decision.evidence.len()),
+    ];
+    lines.extend(decision.evidence.iter().map(finding));
+    for action in &actions {
+        lines.push(format!("action    {} {}", action.word, action.id));
+        lines.extend(action.attempts.iter().map(attempt));
+        if action.attempts.is_empty() {
+            lines.push("  not tried yet".to_owned());
+        }
+    }
+    Ok(Answer { text: lines.join("\n"), json })
+}
+
+fn finding(finding: &Finding) -> String {
+    let seen = match &finding.observation {
+        Observation::Match(found) => matched(found),
+        Observation::Scores(scores) => scored(scores),
+    };
+    format!("  {}  picture {}: {seen}", finding.arrived, finding.sequence)
+}
+
+fn matched(found: &Match) -> String {
+    let opinion = serde_json::json!(found.opinion);
+    let at = found.banked_at.map_or_else(String::new, |at| format!(" at {:.3} s", at.as_secs_f64()));
+    format!(
+        "bank `{}` revision {}, signal {}{at}, {} bits off, quality {}, {}, from {}",
+        found.bank,
+        found.bank_revision,
+        found.signal,
+        found.distance,
+        found.quality,
+        opinion.as_str().unwrap_or_default(),
+        found.provenance,
+    )
+}
+
+fn scored(Scores { model, scores, .. }: &Scores) -> String {
+    let scores: Vec<_> = scores.iter().map(|(label, score)| format!("{label} {score:.3}")).collect();
+    format!("model `{model}`: {}", scores.join(", "))
+}
+
+fn attempt(attempt: &Attempt) -> String {
+    let how = match &attempt.outcome {
+        Outcome::Done { detail } => format!("done: {detail}"),
+        Outcome::Retry { detail, due } => format!("did not work: {detail}; again at {due}"),
+        Outcome::GaveUp { detail } => format!("gave up: {detail}"),
+    };
+    format!("  {}  {how}", attempt.began)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_decision_says_what_it_rests_on_and_what_became_of_it() {
+        let session = json!({ "stream": { "server": "main", "app": "live", "name": "secret" }, "id": "7" });
+        let found = json!({
+            "session": session, "sequence": 42, "pts": null, "arrived": 1_000_000, "found": 1_020_000,
+            "observation": { "kind": "match", "bank": "demo", "bank_revision": 3, "signal": 9, "distance": 12, "quality": 88,
+                "opinion": "positive", "provenance": "clip.mp4 sha256:00", "banked_at": { "secs": 1, "nanos": 500_000_000 } },
+        });
+        let attempts = json!([
+            { "began": 2_000_000, "ended": 2_100_000, "outcome": "retry", "detail": "no answer", "due": 2_300_000 },
+            { "began": 2_300_000, "ended": 2_400_000, "outcome": "done", "detail": "no longer listed" },
+        ]);
+        let decision = json!({
+            "id": "019351a2-7c1e-7d3a-9f00-3b0a5c2d1e4f", "session": session, "verdict": "cut", "rule": "known-content",
+            "policy": "ab", "decided": 1_500_000, "evidence": [found],
+            "actions": [{ "id": "019351a2-7c1e-7d3a-9f00-3b0a5c2d1e50", "action": "kick", "attempts": attempts }],
+        });
+        let Answer { text, .. } = shown(decision.clone(), Names::Shortened).unwrap();
+        for part in [
+            "verdict   cut, by the rule `known-content`",
+            "picture 42: bank `demo` revision 3, signal 9 at 1.500 s, 12 bits off, quality 88, positive, from clip.mp4",
+            "did not work: no answer; again at 1970-01-01T00:00:02.300Z",
+            "done: no longer listed",
+        ] {
+            assert!(text.contains(part), "{part} is missing from\n{text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
+        assert!(shown(decision, Names::Whole).unwrap().text.contains("main/live/secret"));
+    }
+}

@@ -1,0 +1,37 @@
+//! `sluicegate denies`: who may not publish, and since when.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::bank::tell;
+use super::core::{Core, CoreArgs};
+use super::table::{Listing, Names};
+use crate::decision::Deny;
+
+/// List the denies in force: which streams may not be published to, until when, and after which decision.
+///
+/// `sluicegate decisions release ID` lifts those of a decision.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  sluicegate denies\n  sluicegate denies --names --json")]
+pub(super) struct Args {
+    /// Show names whole: on most servers a stream's name is its publisher's key.
+    #[arg(long)]
+    names: bool,
+    #[command(flatten)]
+    core: CoreArgs,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let denies = Core::new(&args.core)?.get("/v1/denies")?;
+    let listing = Listing { heading: ["STREAM", "SINCE", "UNTIL", "DECISION"], row, nothing: "no deny is in force" };
+    tell(&listing.answers(denies, Names::asked(args.names), args.core.json)?, &[], args.core.json, out)
+}
+
+fn row(deny: &Deny, names: Names) -> [String; 4] {
+    [
+        names.of(&deny.stream),
+        deny.since.to_string(),
+        deny.until.map_or_else(|| "lifted by somebody".to_owned(), |until| until.to_string()),
+        deny.decision.to_string(),
+    ]
+}

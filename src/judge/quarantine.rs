@@ -1,0 +1,293 @@
+//! Finds signals that fire where they should not, and sets them aside before they do harm.
+//!
+//! A title card, a test pattern or a game's display that slipped into a harmful bank matches in many unrelated streams. So
+//! does a video that many people upload again; but there *different* signals of the bank match in each stream, while a
+//! signal that has no business in the bank fires alone. So a stream is a witness against a signal when
+//!
+//! - the signal matched in it during the last [`Config::within`],
+//! - fewer than [`Config::signals`] different signals of the bank did, in that long a time before its latest match,
+//! - and it went on for [`Config::alone_for`] since: enough for others to follow, had there been any. A stream that ended
+//!   sooner, because it was cut for instance, says nothing.
+//!
+//! From [`Config::streams`] witnesses on the signal is set aside: its matches count as disputed, at once. Streams of one
+//! name on one server are one, in whatever application: they are somebody who comes back, or copies.
+//!
+//! What was released was found right by a person: the streams that spoke against it, and those in which it was seen when it was
+//! released, do not count against it again.
+//!
+//! Memory is bounded: [`SIGHTINGS`] pairs of bank and stream, [`CROWD`] signals each, [`HELD`] signals set aside.
+//!
+//! Pure: time is an argument.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::clock::Timestamp;
+use crate::config::duration;
+use crate::decision::SetAside;
+use crate::finding::{Finding, Match, Observation, Opinion};
+use crate::stream::{Session, StreamId};
+
+/// Pairs of bank and stream that are kept in mind; further streams are no witnesses.
+pub const SIGHTINGS: usize = 16_384;
+
+/// Different signals of one bank that are kept in mind of one stream: the latest.
+pub const CROWD: usize = 16;
+
+/// Signals that are set aside in memory at most; no further one is.
+pub const HELD: usize = 4096;
+
+/// The section `[banks.quarantine]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Whether signals are set aside by themselves.
+    pub enabled: bool,
+    /// In how many unrelated streams a signal must have fired alone.
+    pub streams: usize,
+    /// Fewer different signals of the bank than this in one stream are alone.
+    pub signals: usize,
+    /// How long a stream must have gone on with nothing else of the bank in it.
+    #[serde(with = "duration")]
+    pub alone_for: Duration,
+    /// The time within which all this is counted.
+    #[serde(with = "duration")]
+    pub within: Duration,
+    /// Banks whose signals are never set aside by themselves.
+    pub except: Vec<Arc<str>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            streams: 5,
+            signals: 2,
+            alone_for: Duration::from_secs(10),
+            within: Duration::from_mins(10),
+            except: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// What makes no sense: the key, and what to do.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if self.streams < 2 {
+            problems.push(("streams", "one stream is not many: write 2 or more, or `enabled = false`".to_owned()));
+        }
+        if !(2..=CROWD).contains(&self.signals) {
+            problems.push(("signals", format!("must be from 2 to {CROWD}")));
+        }
+        if self.alone_for >= self.within {
+            problems.push(("alone_for", "must be shorter than `within`: no stream could ever count".to_owned()));
+        }
+        problems
+    }
+}
+
+/// Streams of one name on one server are one: the server and the name.
+type Name = (Arc<str>, Arc<str>);
+
+/// A bank and a signal of it.
+type Key = (Arc<str>, u64);
+
+/// Keeps in mind which signals matched in which streams, and which of them are set aside.
+#[derive(Debug)]
+pub struct Ward {
+    config: Config,
+    sightings: BTreeMap<(Arc<str>, Name), Sighting>,
+    held: BTreeMap<Key, Held>,
+    /// Streams that do not count against a signal that was released.
+    spent: BTreeMap<Key, BTreeSet<Name>>,
+}
+
+/// What was seen of one bank in one stream.
+#[derive(Debug)]
+struct Sighting {
+    session: Session,
+    /// The latest match. Never goes back, in whatever order findings come.
+    last: Timestamp,
+    /// By first match.
+    signals: Vec<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    signal: u64,
+    provenance: Arc<str>,
+    /// Since when the stream has gone on with the signal in it; `None`: it ended too soon to tell.
+    since: Option<Timestamp>,
+    last: Timestamp,
+    /// Whether somebody vouches for it: otherwise it cuts nobody and nothing needs to be done.
+    vouched: bool,
+}
+
+/// A signal that is set aside.
+#[derive(Debug)]
+struct Held {
+    state: State,
+    provenance: Arc<str>,
+    witnesses: BTreeSet<Name>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In memory only, as far as is known.
+    Here,
+    /// The bank of this revision says so; matches may still be on their way from one before it.
+    Kept(u64),
+    /// The bank in force says so itself.
+    Confirmed,
+}
+
+impl Ward {
+    /// A ward that has seen nothing yet.
+    pub const fn new(config: Config) -> Self {
+        Self { config, sightings: BTreeMap::new(), held: BTreeMap::new(), spent: BTreeMap::new() }
+    }
+
+    /// Takes note of a finding before it is weighed, and marks it where its signal is set aside.
+    pub fn admit(&mut self, finding: &mut Finding) {
+        let Observation::Match(seen) = &mut finding.observation else { return };
+        if !self.config.enabled || self.config.except.contains(&seen.bank) {
+            return;
+        }
+        self.mark(seen);
+        let (stream, arrived) = (&finding.session.stream, finding.arrived);
+        let place = (Arc::clone(&seen.bank), name(stream));
+        let full = self.sightings.len() >= SIGHTINGS;
+        let sighting = match self.sightings.entry(place) {
+            std::collections::btree_map::Entry::Vacant(_) if full => return,
+            entry => entry.or_insert_with(|| Sighting {
+                session: finding.session.clone(),
+                last: arrived,
+                signals: Vec::new(),
+            }),
+        };
+        if sighting.session != finding.session {
+            sighting.session = finding.session.clone();
+        }
+        sighting.note(seen, arrived, self.config.within);
+    }
+
+    /// Says that a session was over at `at`.
+    pub fn end(&mut self, session: &Session, at: Timestamp) {
+        let alone_for = self.config.alone_for;
+        for sighting in self.sightings.values_mut().filter(|sighting| sighting.session == *session) {
+            for seen in &mut sighting.signals {
+                seen.since = seen.since.filter(|since| *since + alone_for <= at);
+            }
+        }
+    }
+
+    /// Forgets what is too long ago at `now`, and sets aside every signal against which enough streams speak. Call it about
+    /// every second.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<SetAside> {
+        let Config { streams, signals, alone_for, within, .. } = self.config;
+        self.sightings.retain(|_, sighting| now.since(sighting.last) <= within);
+        let mut against: BTreeMap<Key, (Arc<str>, BTreeMap<Name, StreamId>)> = BTreeMap::new();
+        for ((bank, name), sighting) in &self.sightings {
+            if sighting.signals.len() >= signals {
+                continue;
+            }
+            for seen in &sighting.signals {
+                let key = (Arc::clone(bank), seen.signal);
+                let long_enough = seen.since.is_some_and(|since| since + alone_for <= now);
+                let fresh = seen.vouched && now.since(seen.last) <= within && !self.held.contains_key(&key);
+                let spent = self.spent.get(&key).is_some_and(|spent| spent.contains(name));
+                if fresh && long_enough && !spent {
+                    let (_, streams) =
+                        against.entry(key).or_insert_with(|| (Arc::clone(&seen.provenance), BTreeMap::new()));
+                    streams.insert(name.clone(), sighting.session.stream.clone());
+                }
+            }
+        }
+        let mut set_aside = Vec::new();
+        for ((bank, signal), (provenance, witnesses)) in against {
+            if witnesses.len() < streams || self.held.len() >= HELD {
+                continue;
+            }
+            let (names, streams) = witnesses.into_iter().unzip();
+            let held = Held { state: State::Here, provenance: Arc::clone(&provenance), witnesses: names };
+            self.held.insert((Arc::clone(&bank), signal), held);
+            set_aside.push(SetAside { bank, signal, provenance, streams, within });
+        }
+        set_aside
+    }
+
+    /// Says that the bank's file has it: from `revision` on the bank itself marks matches of these signals.
+    pub fn kept(&mut self, bank: &Arc<str>, signals: &[u64], revision: u64) {
+        for signal in signals {
+            if let Some(held) = self.held.get_mut(&(Arc::clone(bank), *signal))
+                && held.state == State::Here
+            {
+                held.state = State::Kept(revision);
+            }
+        }
+    }
+
+    /// Marks a match whose signal is set aside in memory only, and notices when a person has released it.
+    fn mark(&mut self, seen: &mut Match) {
+        let key = (Arc::clone(&seen.bank), seen.signal);
+        let room = self.held.len() < HELD;
+        match self.held.get_mut(&key) {
+            Some(held) if seen.quarantined => held.state = State::Confirmed,
+            None if seen.quarantined && room => {
+                let provenance = Arc::clone(&seen.provenance);
+                self.held.insert(key, Held { state: State::Confirmed, provenance, witnesses: BTreeSet::new() });
+            }
+            // A bank made anew under the old name: its numbers mean something else.
+            Some(held) if held.provenance != seen.provenance => drop(self.held.remove(&key)),
+            Some(held) => match held.state {
+                State::Here => seen.quarantined = true,
+                State::Kept(revision) if seen.bank_revision < revision => seen.quarantined = true,
+                State::Kept(_) | State::Confirmed => self.release(&key),
+            },
+            None => {}
+        }
+    }
+
+    fn release(&mut self, key: &Key) {
+        let (bank, signal) = key;
+        let showing = self.sightings.iter().filter(|((of, _), sighting)| of == bank && sighting.shows(*signal));
+        let showing: Vec<Name> = showing.map(|((_, name), _)| name.clone()).collect();
+        let spent = self.spent.entry(key.clone()).or_default();
+        spent.extend(showing);
+        spent.extend(self.held.remove(key).map(|held| held.witnesses).unwrap_or_default());
+    }
+}
+
+impl Sighting {
+    fn note(&mut self, seen: &Match, arrived: Timestamp, within: Duration) {
+        let at = arrived.max(self.last);
+        self.last = at;
+        self.signals.retain(|other| at.since(other.last) <= within);
+        let vouched = seen.opinion == Opinion::Positive;
+        if let Some(known) = self.signals.iter_mut().find(|known| known.signal == seen.signal) {
+            known.last = at;
+            known.since.get_or_insert(at);
+            known.vouched = vouched;
+            return;
+        }
+        if self.signals.len() >= CROWD
+            && let Some(oldest) = (0..self.signals.len()).min_by_key(|at| self.signals.get(*at).map(|seen| seen.last))
+        {
+            self.signals.remove(oldest);
+        }
+        let provenance = Arc::clone(&seen.provenance);
+        self.signals.push(Seen { signal: seen.signal, provenance, since: Some(at), last: at, vouched });
+    }
+
+    fn shows(&self, signal: u64) -> bool {
+        self.signals.iter().any(|seen| seen.signal == signal)
+    }
+}
+
+fn name(stream: &StreamId) -> Name {
+    (Arc::clone(&stream.server), Arc::clone(&stream.name))
+}
