@@ -1,9 +1,7 @@
-//! Bytes that somebody put where a bank's file is.
+//! Bytes that somebody put where a bank's head is.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    // The digest refuses nearly all of them; what it lets through must be a bank that can be asked.
-    if let Ok(bank) = sluicegate::bank::decode(bytes) {
-        bank.nearest(&sluicegate::hash::PdqHash::ZERO, 31);
-    }
+    // The digest refuses nearly all of them; whatever it lets through must not bring anybody down.
+    drop(sluicegate::bank::decode(bytes));
 });

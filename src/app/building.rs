@@ -19,7 +19,7 @@ use crate::decision::Verdict;
 use crate::decode::Decoder;
 use crate::judge::Policy;
 use crate::ledger::Ledger;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stage};
 use crate::model;
 use crate::source::Sources;
 
@@ -73,10 +73,14 @@ fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<InForce>, Watch), Er
     if let Some(problem) = seen.problems.into_iter().next() {
         return Err(problem.into());
     }
+    for problem in &seen.unindexed {
+        metrics.error(Stage::Known, problem.kind());
+        warn!(%problem, "an index was built in memory");
+    }
     for bank in &seen.changed {
         metrics.expect_bank(&bank.name().shared());
-        metrics.set_bank_signals(&bank.name().shared(), bank.signals().len());
-        info!(bank = %bank.name(), signals = bank.signals().len(), revision = bank.revision(), "bank loaded");
+        metrics.set_bank_signals(&bank.name().shared(), bank.len());
+        info!(bank = %bank.name(), signals = bank.len(), revision = bank.revision(), "bank loaded");
     }
     Ok((Arc::new(InForce::new(seen.banks)), watch))
 }

@@ -257,7 +257,7 @@ impl House {
     fn keep(&self, config: &Config, streams: &Arc<Streams>, watch: Watch, notices: &Sender<Notice>) -> JoinSet<()> {
         let mut keeping = JoinSet::new();
         let (banks, metrics) = (Arc::clone(&self.banks), Arc::clone(&self.telling.metrics));
-        keeping.spawn(Refreshing { watch, banks, metrics }.run());
+        keeping.spawn(Refreshing::new(watch, banks, metrics).run());
         for server in &self.servers {
             let reconciling = Reconciling {
                 server: Arc::clone(server),

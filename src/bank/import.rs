@@ -47,22 +47,22 @@ impl Import {
         let (listed, renewed) = newest(list.items);
         let (fit, refused): (Vec<_>, Vec<_>) = listed
             .into_iter()
-            .map(|listed| (Refusal::of(&listed.hash, listed.quality, draft.settings.min_quality), listed))
+            .map(|listed| (Refusal::of(&listed.hash, listed.quality, draft.settings().min_quality), listed))
             .partition(|(refusal, _)| refusal.is_none());
         imported.refused = refused.into_iter().filter_map(|(refusal, listed)| Some((listed.place, refusal?))).collect();
         let fit: Vec<Listed> = fit.into_iter().map(|(_, listed)| listed).collect();
 
         let named: HashSet<(&Arc<str>, PdqHash)> =
             fit.iter().filter_map(|listed| Some((listed.record.as_ref()?, listed.hash))).collect();
-        imported.removed = draft.remove(|signal| {
-            let Some(record) = &signal.record else { return false };
-            let is_of_provider = whole.is_some_and(|provider| record.starts_with(provider));
-            (renewed.contains(record) || is_of_provider) && !named.contains(&(record, signal.hash))
-        });
+        let is_named = |record: &Arc<str>, hash: &PdqHash| named.contains(&(record, *hash));
+        imported.removed = draft.withdraw(&renewed, whole, is_named);
 
         let mut known: HashMap<PdqHash, HashSet<Option<Arc<str>>>> = HashMap::new();
-        for signal in &draft.signals {
+        for signal in draft.tail() {
             known.entry(signal.hash).or_default().insert(signal.record.clone());
+        }
+        for listed in &fit {
+            known.entry(listed.hash).or_default().extend(draft.records_in_base(&listed.hash));
         }
         let list_itself = Arc::new(provenance);
         let mut new = Vec::new();

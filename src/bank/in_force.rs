@@ -50,7 +50,7 @@ struct Seen {
     bank: Option<Arc<Bank>>,
 }
 
-/// What changes whenever a bank's file is replaced: its inode and its time of change, in nanoseconds.
+/// What changes whenever a bank's head is replaced: its inode and its time of change, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp(u64, i64, i64);
 
@@ -65,6 +65,8 @@ pub struct Refreshed {
     pub removed: Vec<BankName>,
     /// Files that are not what was written, each told once.
     pub problems: Vec<BankError>,
+    /// Indices that are not fit to be used, each told once: their banks are in force, with an index built in memory.
+    pub unindexed: Vec<BankError>,
 }
 
 impl Watch {
@@ -76,13 +78,19 @@ impl Watch {
         Ok(Self { store: Store::open(folder)?, folder: folder.to_owned(), seen: BTreeMap::new() })
     }
 
-    /// Looks at the folder, and reads the files that have changed since the last look; `None` when none has.
+    /// The folder's banks.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Looks at the folder, and reads the heads that have changed since the last look, and what they name that was not mapped
+    /// yet; `None` when none has.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn look(&mut self) -> Result<Option<Refreshed>, BankError> {
         let names = self.store.names()?;
-        let (mut changed, mut problems) = (Vec::new(), Vec::new());
+        let (mut changed, mut problems, mut unindexed) = (Vec::new(), Vec::new(), Vec::new());
         let gone: Vec<BankName> = self.seen.keys().filter(|name| !names.contains(name)).cloned().collect();
         for name in &gone {
             self.seen.remove(name);
@@ -93,8 +101,10 @@ impl Watch {
             if before.is_some_and(|seen| seen.stamp == stamp) {
                 continue;
             }
-            let bank = match self.store.load(&name) {
+            let known = before.and_then(|seen| seen.bank.as_ref()?.base());
+            let bank = match self.store.load_keeping(&name, known) {
                 Ok(bank) => {
+                    unindexed.extend(bank.problem());
                     let bank = Arc::new(bank);
                     changed.push(Arc::clone(&bank));
                     Some(bank)
@@ -110,7 +120,7 @@ impl Watch {
             return Ok(None);
         }
         let banks = self.seen.values().filter_map(|seen| seen.bank.clone()).collect();
-        Ok(Some(Refreshed { banks, changed, removed: gone, problems }))
+        Ok(Some(Refreshed { banks, changed, removed: gone, problems, unindexed }))
     }
 
     fn stamp(&self, name: &BankName) -> std::io::Result<Stamp> {
@@ -143,7 +153,7 @@ mod tests {
     }
 
     fn names(banks: &Banks) -> Vec<String> {
-        banks.iter().map(|bank| format!("{}:{}", bank.name(), bank.signals().len())).collect()
+        banks.iter().map(|bank| format!("{}:{}", bank.name(), bank.len())).collect()
     }
 
     #[test]

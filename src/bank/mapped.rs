@@ -1,7 +1,7 @@
 //! An index as a file that processes map and share.
 //!
 //! A file is replaced whole or not at all, whenever the writer is killed; one that is cut short, altered or not ours is refused by
-//! name. It holds nothing that the bank does not: whoever finds it unfit builds it again.
+//! name. It holds nothing that the bank's base does not: whoever finds it unfit builds it again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use super::mmap;
 /// As confidential as the banks: the owner and their group only.
 const MODE: u32 = 0o640;
 
-const REBUILD: &str = "remove it and build it again from its bank";
+const REBUILD: &str = "`sluicegate bank compact` builds it again from its bank";
 
 /// Why there is no index in a file, or it could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum IndexError {
         path: PathBuf,
     },
     /// The file is something else.
-    #[error("{} is not an index file: move it away and build the index again from its bank", path.display())]
+    #[error("{} is not an index file: {REBUILD}", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -52,6 +52,18 @@ pub enum IndexError {
         path: PathBuf,
         /// The version it says.
         version: u32,
+    },
+    /// The file is the index of other signals.
+    #[error("index file {} was built from other signals: {REBUILD}", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no such file.
+    #[error("index file {} is missing: {REBUILD}", path.display())]
+    Missing {
+        /// The file that should be there.
+        path: PathBuf,
     },
     /// The operating system refused.
     #[error("cannot {doing} index file {}: check the folder's permissions and free space", path.display())]
@@ -74,6 +86,8 @@ impl IndexError {
             Self::Foreign { .. } => "foreign",
             Self::Older { .. } => "older",
             Self::Newer { .. } => "newer",
+            Self::Other { .. } => "other",
+            Self::Missing { .. } => "missing",
             Self::Io { .. } => "io",
         }
     }
@@ -91,7 +105,10 @@ impl IndexError {
 pub fn open(path: &Path) -> Result<(Index, Built), IndexError> {
     let path_of = || path.to_owned();
     let file = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-    let read = |source| IndexError::Io { doing: "read", path: path_of(), source };
+    let read = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => IndexError::Missing { path: path_of() },
+        _ => IndexError::Io { doing: "read", path: path_of(), source },
+    };
     let (length, file) = file.map_err(read)?;
     // Nothing can be mapped of an empty file.
     let bytes = if length == 0 { bytes::Bytes::new() } else { mmap::map(&file).map_err(read)? };
@@ -202,21 +219,24 @@ mod tests {
         let good = fs::read(&path).unwrap();
         let mut altered = good.clone();
         altered[9000] ^= 1;
-        for (bytes, kind, next) in [
-            (&good[..good.len() - 1], "cut_short", "build it again"),
-            (&good[..100], "cut_short", "build it again"),
-            (&[], "cut_short", "build it again"),
-            (&altered, "altered", "build it again"),
-            (b"\x7fELF and so on", "foreign", "move it away"),
+        for (bytes, kind) in [
+            (&good[..good.len() - 1], "cut_short"),
+            (&good[..100], "cut_short"),
+            (&[], "cut_short"),
+            (&altered, "altered"),
+            (b"\x7fELF and so on", "foreign"),
         ] {
             fs::write(&path, bytes).unwrap();
             let refused = open(&path).unwrap_err();
             assert_eq!((refused.kind(), refused.is_retryable()), (kind, false));
             let message = refused.to_string();
-            assert!(message.contains("demo.index") && message.contains(next), "{message}");
+            assert!(
+                message.contains("demo.index") && message.contains("`sluicegate bank compact` builds it again"),
+                "{message}"
+            );
         }
         fs::remove_file(&path).unwrap();
-        assert_eq!(open(&path).unwrap_err().kind(), "io");
+        assert_eq!(open(&path).unwrap_err().kind(), "missing");
         assert_eq!(save(&path.join("x"), &index(1, 1), [0; 32]).unwrap_err().kind(), "io");
     }
 }

@@ -14,7 +14,7 @@ use crate::hash::PdqHash;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signal {
-    /// Identifies it within its bank at one revision: the highest is given anew once its signal was removed.
+    /// Identifies it within its bank, for good: it is not given anew once its signal was removed.
     pub id: u64,
     /// What the content looks like.
     pub hash: PdqHash,

@@ -1,37 +1,36 @@
-//! A folder with one file a bank.
+//! A folder of banks, and all that can be done to one.
 //!
-//! Whoever changes a bank holds the folder's lock, writes a new file beside the old one, has it reach the disk and then
+//! Whoever changes a bank holds the folder's lock, writes a new head beside the old one, has it reach the disk and then
 //! puts it in the old one's place; so a reader, who needs no lock, and a crash at any point, find the old bank or the new
-//! one.
+//! one. The files are told in `files`; how a new base is made in `compaction`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::mem;
-use std::os::unix::fs::OpenOptionsExt;
+mod compaction;
+mod draft;
+mod files;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::base::Indexed;
 use super::dense::{self, Chosen, Frame};
-use super::file::{self, Fault};
-use super::quarantine::{Quarantine, Quarantined};
+use super::index::Index;
+use super::quarantine::Quarantine;
 use super::{Bank, BankError, BankName, Import, Imported, Kind, Provenance, Settings, Signal};
 use crate::clock::Timestamp;
 use crate::decision::Verdict;
 use crate::finding::Opinion;
 
-/// The ending of a bank's file.
-const ENDING: &str = "bank";
-
-/// Held by whoever changes a bank of the folder.
-const LOCK: &str = ".lock";
-
-/// Banks may be confidential: the owner and their group only.
-const MODE: u32 = 0o640;
+pub use compaction::Compaction;
+pub(super) use draft::Draft;
+use files::ENDING;
 
 /// A folder of banks.
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
+    /// From how many signals on a bank has a base.
+    worthwhile: usize,
 }
 
 /// What to add to a bank: the pictures of one file.
@@ -97,47 +96,6 @@ pub struct Removed {
     pub revision: u64,
 }
 
-/// A bank while it is being changed.
-pub(super) struct Draft {
-    pub(super) settings: Settings,
-    pub(super) signals: Vec<Signal>,
-    quarantined: Quarantined,
-    /// 0: the bank is not there yet.
-    revision: u64,
-    changed: bool,
-    worth_making: bool,
-}
-
-impl Draft {
-    fn has(&self, id: u64) -> bool {
-        self.signals.binary_search_by_key(&id, |signal| signal.id).is_ok()
-    }
-
-    /// Puts signals to the others and gives them identifiers.
-    pub(super) fn extend(&mut self, signals: impl IntoIterator<Item = Signal>) {
-        let first = self.signals.last().map_or(1, |last| last.id + 1);
-        let before = self.signals.len();
-        self.signals.extend(signals.into_iter().zip(first..).map(|(signal, id)| Signal { id, ..signal }));
-        self.changed |= self.signals.len() > before;
-    }
-
-    /// Takes signals out; gives how many there were.
-    pub(super) fn remove(&mut self, is_gone: impl Fn(&Signal) -> bool) -> usize {
-        let before = self.signals.len();
-        let quarantined = &mut self.quarantined;
-        self.signals.retain(|signal| {
-            let gone = is_gone(signal);
-            if gone {
-                quarantined.remove(&signal.id);
-            }
-            !gone
-        });
-        let gone = before - self.signals.len();
-        self.changed |= gone > 0;
-        gone
-    }
-}
-
 impl Store {
     /// The banks in `folder`.
     ///
@@ -145,7 +103,7 @@ impl Store {
     /// When there is no such folder.
     pub fn open(folder: &Path) -> Result<Self, BankError> {
         if folder.is_dir() {
-            Ok(Self { folder: folder.to_owned() })
+            Ok(Self { folder: folder.to_owned(), worthwhile: Index::WORTHWHILE })
         } else {
             Err(BankError::NoFolder { folder: folder.to_owned() })
         }
@@ -174,7 +132,25 @@ impl Store {
     /// # Errors
     /// When there is none of that name, or its file is not exactly what was written.
     pub fn load(&self, name: &BankName) -> Result<Bank, BankError> {
-        self.find(name)?.ok_or_else(|| BankError::NoBank { name: name.clone(), folder: self.folder.clone() })
+        self.load_keeping(name, None)
+    }
+
+    /// [`Self::load`], which keeps the base that is `known` where the bank still builds on it.
+    pub(super) fn load_keeping(&self, name: &BankName, known: Option<&Arc<Indexed>>) -> Result<Bank, BankError> {
+        let head = || self.head(name)?.ok_or_else(|| self.no_bank(name));
+        let mut read = head()?;
+        loop {
+            let missing = match self.indexed(&read, known) {
+                Ok(base) => return Ok(Bank::of(read, base)),
+                Err(missing) => missing,
+            };
+            // A compaction may have put another base in the place of this one since the head was read.
+            let now = head()?;
+            if now.numbers == read.numbers && now.base == read.base {
+                return Err(missing);
+            }
+            read = now;
+        }
     }
 
     /// Makes a bank with nothing in it.
@@ -183,10 +159,10 @@ impl Store {
     /// When there is one of that name, or it cannot be written.
     pub fn create(&self, name: &BankName, changes: &Changes, now: Timestamp) -> Result<u64, BankError> {
         let made = self.alter(name, now, |draft| {
-            if draft.revision > 0 {
+            if draft.is_there() {
                 return Err(BankError::Exists { name: name.clone() });
             }
-            draft.settings = changes.clone().apply(mem::take(&mut draft.settings));
+            draft.set(changes);
             Ok(())
         });
         Ok(made?.1)
@@ -199,7 +175,7 @@ impl Store {
     pub fn set(&self, name: &BankName, changes: &Changes, now: Timestamp) -> Result<u64, BankError> {
         let set = self.alter(name, now, |draft| {
             self.must_be_there(name, draft)?;
-            draft.settings = changes.clone().apply(mem::take(&mut draft.settings));
+            draft.set(changes);
             Ok(())
         });
         Ok(set?.1)
@@ -219,11 +195,11 @@ impl Store {
     ) -> Result<Added, BankError> {
         let Content { provenance, opinion, frames, every_bits } = content;
         let (chosen, revision) = self.alter(name, now, |draft| {
-            draft.settings = changes.clone().apply(mem::take(&mut draft.settings));
-            if draft.signals.iter().any(|signal| signal.provenance.sha256 == provenance.sha256) {
+            draft.set(changes);
+            if draft.has_file(&provenance.sha256) {
                 return Ok(None);
             }
-            let chosen = dense::choose(&frames, draft.settings.min_quality, every_bits);
+            let chosen = dense::choose(&frames, draft.settings().min_quality, every_bits);
             if chosen.kept.is_empty() {
                 let (bank, reasons) = (name.clone(), chosen.reasons());
                 return Err(BankError::NothingUseful { bank, file: provenance.file, pictures: frames.len(), reasons });
@@ -257,9 +233,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Imported, u64), BankError> {
         self.alter(name, now, |draft| {
-            draft.settings = changes.clone().apply(mem::take(&mut draft.settings));
+            draft.set(changes);
             let imported = list.apply(draft, now)?;
-            draft.worth_making = imported.added > 0;
+            draft.is_worth_making(imported.added > 0);
             Ok(imported)
         })
     }
@@ -277,11 +253,9 @@ impl Store {
                     if let Some(id) = ids.iter().find(|id| !draft.has(**id)) {
                         return missing(format!("signal {id}"));
                     }
-                    draft.remove(|signal| ids.contains(&signal.id))
+                    draft.remove(ids)
                 }
-                Which::File(file) => {
-                    draft.remove(|signal| signal.provenance.file == *file || signal.provenance.sha256 == *file)
-                }
+                Which::File(file) => draft.remove_file(file),
             };
             match which {
                 Which::File(file) if signals == 0 => missing(format!("of the file {file}")),
@@ -301,10 +275,7 @@ impl Store {
         let set_aside = self.alter(name, now, |draft| {
             self.must_be_there(name, draft)?;
             for id in ids {
-                if draft.has(*id) && !draft.quarantined.contains_key(id) {
-                    draft.quarantined.insert(*id, Quarantine { since: now, reason: reason.to_owned() });
-                    draft.changed = true;
-                }
+                draft.quarantine(*id, || Quarantine { since: now, reason: reason.to_owned() });
             }
             Ok(())
         });
@@ -319,11 +290,10 @@ impl Store {
         let released = self.alter(name, now, |draft| {
             self.must_be_there(name, draft)?;
             for id in ids {
-                if draft.quarantined.remove(id).is_none() {
+                if !draft.release(*id) {
                     let what = format!("signal {id} in quarantine");
                     return Err(BankError::NotInBank { bank: name.clone(), what });
                 }
-                draft.changed = true;
             }
             Ok(())
         });
@@ -331,13 +301,14 @@ impl Store {
     }
 
     fn must_be_there(&self, name: &BankName, draft: &Draft) -> Result<(), BankError> {
-        if draft.revision == 0 {
-            return Err(BankError::NoBank { name: name.clone(), folder: self.folder.clone() });
-        }
-        Ok(())
+        if draft.is_there() { Ok(()) } else { Err(self.no_bank(name)) }
     }
 
-    /// Has `edit` change a bank, holding the lock, and replaces its file if anything changed. Gives the revision with it.
+    fn no_bank(&self, name: &BankName) -> BankError {
+        BankError::NoBank { name: name.clone(), folder: self.folder.clone() }
+    }
+
+    /// Has `edit` change a bank, holding the lock, and replaces its head if anything changed. Gives the revision with it.
     fn alter<T>(
         &self,
         name: &BankName,
@@ -345,77 +316,13 @@ impl Store {
         edit: impl FnOnce(&mut Draft) -> Result<T, BankError>,
     ) -> Result<(T, u64), BankError> {
         let _lock = self.lock()?;
-        let before = self.find(name)?;
-        let settings = before.as_ref().map(|bank| bank.settings().clone()).unwrap_or_default();
-        let revision = before.as_ref().map_or(0, Bank::revision);
-        let created = before.as_ref().map_or(now, Bank::created);
-        let (signals, quarantined) = before.map_or_else(Default::default, |bank| (bank.signals, bank.quarantined));
-        let mut draft = Draft { settings, signals, quarantined, revision, changed: false, worth_making: true };
-        let settings = draft.settings.clone();
+        let mut draft = match self.head(name)? {
+            Some(head) => Draft::of(self.base(&head)?, self.index_path(&head), head),
+            None => Draft::new(self.unborn(name, now)?),
+        };
         let answer = edit(&mut draft)?;
-        let as_it_was = if revision == 0 { !draft.worth_making } else { !draft.changed && draft.settings == settings };
-        if as_it_was {
-            return Ok((answer, revision));
-        }
-        let revision = revision + 1;
-        let Draft { settings, signals, quarantined, .. } = draft;
-        let bank = Bank::new(name.clone(), settings, revision, created, signals).with_quarantined(quarantined);
-        self.replace(&bank)?;
+        let revision = self.settle(draft)?;
         Ok((answer, revision))
-    }
-
-    fn path(&self, name: &BankName) -> PathBuf {
-        self.folder.join(format!("{name}.{ENDING}"))
-    }
-
-    fn find(&self, name: &BankName) -> Result<Option<Bank>, BankError> {
-        let path = self.path(name);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(BankError::Io { doing: "read", path, source }),
-        };
-        let bank = match file::decode(&bytes) {
-            Ok(bank) => bank,
-            Err(Fault::CutShort) => return Err(BankError::CutShort { path }),
-            Err(Fault::Altered) => return Err(BankError::Altered { path }),
-            Err(Fault::Foreign) => return Err(BankError::Foreign { path }),
-            Err(Fault::Newer(version)) => return Err(BankError::Newer { path, version }),
-        };
-        if bank.name() == name { Ok(Some(bank)) } else { Err(BankError::Misnamed { path, holds: bank.name }) }
-    }
-
-    /// Waits for the lock, which is free again when the file is dropped, or its process is gone.
-    fn lock(&self) -> Result<File, BankError> {
-        let path = self.folder.join(LOCK);
-        let locked =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(&path).and_then(|file| {
-                file.lock()?;
-                Ok(file)
-            });
-        locked.map_err(|source| BankError::Io { doing: "lock", path, source })
-    }
-
-    /// Puts the bank in the place of what was there before. The lock is held.
-    fn replace(&self, bank: &Bank) -> Result<(), BankError> {
-        let path = self.path(bank.name());
-        let written = file::encode(bank).map_err(io::Error::from).and_then(|bytes| self.write(&path, &bytes));
-        written.map_err(|source| BankError::Io { doing: "write", path, source })
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let beside = path.with_extension("new");
-        let put = || {
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, path)
-        };
-        put().inspect_err(|_| {
-            // On a full disk half a file is in the way; where even this fails, the next writer overwrites it.
-            fs::remove_file(&beside).ok();
-        })?;
-        File::open(&self.folder)?.sync_all()
     }
 }
 
@@ -437,3 +344,6 @@ impl Changes {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod twin;

@@ -18,7 +18,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::bank::{Bank, BankError, BankName, Store};
+use crate::bank::{Bank, BankError, BankName, Compaction, Store};
 use crate::finding::Opinion;
 
 /// Banks of known content: make, fill, exchange, list, show, try out and verify them.
@@ -94,12 +94,32 @@ enum Command {
         name: BankName,
     },
     Test(bench::TestArgs),
+    /// Make the search of a large bank quick again, or of every bank, after many changes.
+    ///
+    /// A running Sluicegate does so by itself, and so does whoever adds, imports or removes much.
+    #[command(after_help = "Example:\n  sluicegate bank compact demo")]
+    Compact {
+        /// The bank; all of them when left out.
+        name: Option<BankName>,
+    },
     /// Check that a bank, or every bank, is exactly what was written.
     #[command(after_help = "Example:\n  sluicegate bank verify demo")]
     Verify {
         /// The bank; all of them when left out.
         name: Option<BankName>,
     },
+}
+
+impl Command {
+    /// The bank that it may leave with much that is not in its base.
+    const fn changes(&self) -> Option<&BankName> {
+        match self {
+            Self::Add(add) => Some(&add.name),
+            Self::Import(import) => Some(&import.name),
+            Self::Remove(remove) => Some(&remove.name),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -142,11 +162,11 @@ pub(super) fn run(args: &BankArgs, out: &mut dyn Write) -> anyhow::Result<ExitCo
         && !args.json
     {
         let store = Store::open(&args.folder.banks)?;
-        out.write_all(exchange::text(&store, export)?.as_bytes())?;
+        exchange::write(&store, export, out)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (answers, failures) = match Store::open(&args.folder.banks) {
-        Ok(store) => results(&store, &args.command),
+        Ok(store) => compacted(&store, &args.command, results(&store, &args.command)),
         Err(error) => (Vec::new(), vec![error.into()]),
     };
     if answers.is_empty() && failures.is_empty() && !args.json {
@@ -170,8 +190,10 @@ fn results(store: &Store, command: &Command) -> Results {
         Command::Enable { name } => one(edit::enable(store, name, true)),
         Command::Disable { name } => one(edit::enable(store, name, false)),
         Command::Test(test) => bench::test(store, test),
-        Command::Verify { name: Some(name) } => each_bank(store, Ok(vec![name.clone()]), show::verified),
-        Command::Verify { name: None } => each_bank(store, store.names(), show::verified),
+        Command::Verify { name: Some(name) } => checked(store, Ok(vec![name.clone()])),
+        Command::Verify { name: None } => checked(store, store.names()),
+        Command::Compact { name: Some(name) } => compact(store, Ok(vec![name.clone()])),
+        Command::Compact { name: None } => compact(store, store.names()),
     }
 }
 
@@ -218,9 +240,44 @@ fn one(result: anyhow::Result<Answer>) -> Results {
     parted([result])
 }
 
+fn checked(store: &Store, names: Result<Vec<BankName>, BankError>) -> Results {
+    each_name(names, |name| show::verified(&store.load(name)?))
+}
+
+fn compact(store: &Store, names: Result<Vec<BankName>, BankError>) -> Results {
+    each_name(names, |name| {
+        let compaction = store.compact(name)?;
+        let (word, text) = match compaction {
+            Compaction::Done { in_base: 0 } => ("done", "small enough to do without a base".to_owned()),
+            Compaction::Done { in_base } => ("done", format!("a new base of {in_base} signals")),
+            Compaction::Indexed => ("indexed", "its index is written again".to_owned()),
+            Compaction::Idle => ("idle", "nothing to do".to_owned()),
+            Compaction::Overtaken => ("overtaken", "somebody else has made a new base of it meanwhile".to_owned()),
+        };
+        Ok(Answer { text: format!("{name}: {text}"), json: json!({ "bank": name, "compaction": word }) })
+    })
+}
+
+/// Compacts a bank that a command has left with much that is not in its base.
+fn compacted(store: &Store, command: &Command, (answers, mut failures): Results) -> Results {
+    match command.changes().map(|name| store.compact_if_due(name)) {
+        // One that could not be made, or read, was told already.
+        None | Some(Ok(_) | Err(BankError::NoBank { .. })) => {}
+        Some(Err(_)) if !failures.is_empty() => {}
+        Some(Err(error)) => {
+            failures.push(anyhow::Error::new(error).context("the bank is changed, but was not compacted"));
+        }
+    }
+    (answers, failures)
+}
+
 fn each_bank(store: &Store, names: Result<Vec<BankName>, BankError>, answer: fn(&Bank) -> Answer) -> Results {
+    each_name(names, |name| Ok(answer(&store.load(name)?)))
+}
+
+fn each_name(names: Result<Vec<BankName>, BankError>, answer: impl Fn(&BankName) -> anyhow::Result<Answer>) -> Results {
     match names {
-        Ok(names) => parted(names.iter().map(|name| Ok(answer(&store.load(name)?)))),
+        Ok(names) => parted(names.iter().map(answer)),
         Err(error) => one(Err(error.into())),
     }
 }

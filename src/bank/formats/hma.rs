@@ -6,9 +6,10 @@
 //! second since the epoch until which it is not; such content counts as withdrawn.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer as _};
 
 use super::{Item, Listed, Read, hash, json, vpdq};
 use crate::bank::Bank;
@@ -76,21 +77,18 @@ struct WrittenBank<'a> {
     matching_enabled_ratio: f64,
 }
 
-pub(super) fn write(bank: &Bank) -> Result<String, String> {
+pub(super) fn write(bank: &Bank, out: &mut dyn io::Write) -> io::Result<()> {
     // There, names of banks are in capitals.
     let name = bank.name().to_string().to_uppercase().replace('-', "_");
     let matching_enabled_ratio = if bank.settings().enabled { 1.0 } else { 0.0 };
-    let contents: Vec<_> = bank
-        .signals()
-        .iter()
-        .map(|signal| Written {
-            id: signal.id,
-            disable_until_ts: IN_FORCE,
-            collab_metadata: BTreeMap::new(),
-            original_media_uri: None,
-            bank: WrittenBank { name: &name, matching_enabled_ratio },
-            signals: BTreeMap::from([("pdq", signal.hash.to_string())]),
-        })
-        .collect();
-    serde_json::to_string_pretty(&contents).map(|json| json + "\n").map_err(|error| error.to_string())
+    let contents = bank.signals().map(|signal| Written {
+        id: signal.id,
+        disable_until_ts: IN_FORCE,
+        collab_metadata: BTreeMap::new(),
+        original_media_uri: None,
+        bank: WrittenBank { name: &name, matching_enabled_ratio },
+        signals: BTreeMap::from([("pdq", signal.hash.to_string())]),
+    });
+    serde_json::Serializer::pretty(&mut *out).collect_seq(contents)?;
+    writeln!(out)
 }

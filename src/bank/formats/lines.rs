@@ -7,7 +7,7 @@
 //! of the kind `vpdq` is a JSON text. The shape is that of `LocalFileSignalExchangeAPI` in
 //! `python-threatexchange/threatexchange/exchanges/impl/file_api.py` of github.com/facebook/ThreatExchange.
 
-use std::fmt::Write as _;
+use std::io;
 
 use super::{Item, Listed, Place, Read, hash, vpdq};
 use crate::bank::Signal;
@@ -31,11 +31,8 @@ pub(super) fn read_hashes(text: &str) -> Read {
     read
 }
 
-pub(super) fn write_hashes(signals: &[Signal]) -> String {
-    signals.iter().fold(String::new(), |mut text, signal| {
-        writeln!(text, "{}", signal.hash).ok();
-        text
-    })
+pub(super) fn write_hashes(mut signals: impl Iterator<Item = Signal>, out: &mut dyn io::Write) -> io::Result<()> {
+    signals.try_for_each(|signal| writeln!(out, "{}", signal.hash))
 }
 
 pub(super) fn read_signals(text: &str) -> Read {
@@ -54,9 +51,6 @@ pub(super) fn read_signals(text: &str) -> Read {
     read
 }
 
-pub(super) fn write_signals(signals: &[Signal]) -> String {
-    signals.iter().fold(String::new(), |mut text, signal| {
-        writeln!(text, "pdq {}", signal.hash).ok();
-        text
-    })
+pub(super) fn write_signals(mut signals: impl Iterator<Item = Signal>, out: &mut dyn io::Write) -> io::Result<()> {
+    signals.try_for_each(|signal| writeln!(out, "pdq {}", signal.hash))
 }

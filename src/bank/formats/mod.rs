@@ -2,7 +2,7 @@
 //!
 //! One file a form, each with where its shape is described. What they promise: a line or record that is not understood is
 //! told with its number and costs no other; what is of another kind than PDQ is counted, not mistaken; what is written in
-//! a form reads back from it. Pure: bytes in, bytes out, and time as an argument.
+//! a form reads back from it. Pure but for where it writes to: time is an argument.
 
 mod hma;
 mod json;
@@ -14,6 +14,7 @@ mod tat;
 mod vpdq;
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,7 +198,7 @@ impl Read {
     }
 }
 
-/// A file that is not in the form it was said to be in, or a form that cannot be written.
+/// A file that is not in the form it was said to be in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// The bytes are no text.
@@ -214,12 +215,20 @@ pub enum FormatError {
         /// How that shows.
         reason: String,
     },
+}
+
+/// Why a bank was not written in a form.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
     /// Banks are not written in it.
     #[error("`{format}` is only read: its provider takes reports through an interface of its own")]
     NotWritten {
         /// The form.
         format: Format,
     },
+    /// Nothing more can be written.
+    #[error("cannot write any further: check the free space")]
+    Io(#[from] io::Error),
 }
 
 /// Reads a file. `now` decides what is in force.
@@ -244,22 +253,22 @@ pub fn read(format: Format, bytes: &[u8], now: Timestamp) -> Result<Read, Format
     read.map_err(|reason| FormatError::Other { format, reason })
 }
 
-/// Writes a bank.
+/// Writes a bank, signal by signal.
 ///
 /// # Errors
-/// When banks are not written in that form.
-pub fn write(format: Format, bank: &Bank) -> Result<String, FormatError> {
+/// When banks are not written in that form, or `out` takes no more.
+pub fn write(format: Format, bank: &Bank, out: &mut dyn io::Write) -> Result<(), WriteError> {
     let signals = bank.signals();
-    let written = match format {
-        Format::Hashes => Ok(lines::write_hashes(signals)),
-        Format::Csv => table::write(signals),
-        Format::Vpdq => Ok(vpdq::write_lines(signals)),
-        Format::VpdqJson => vpdq::write_json(signals),
-        Format::ThreatExchange => Ok(lines::write_signals(signals)),
-        Format::Hma => hma::write(bank),
-        Format::Ncmec | Format::StopNcii | Format::Tat => return Err(FormatError::NotWritten { format }),
-    };
-    written.map_err(|reason| FormatError::Other { format, reason })
+    match format {
+        Format::Hashes => lines::write_hashes(signals, out)?,
+        Format::Csv => table::write(signals, out)?,
+        Format::Vpdq => vpdq::write_lines(signals, out)?,
+        Format::VpdqJson => vpdq::write_json(signals, out)?,
+        Format::ThreatExchange => lines::write_signals(signals, out)?,
+        Format::Hma => hma::write(bank, out)?,
+        Format::Ncmec | Format::StopNcii | Format::Tat => return Err(WriteError::NotWritten { format }),
+    }
+    Ok(())
 }
 
 /// Seconds as they stand in files.

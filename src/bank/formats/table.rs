@@ -6,6 +6,8 @@
 //! github.com/facebook/ThreatExchange): there the hash is called `signal_str`, its opinion `category`, and a row is left out
 //! whose `signal_type` is not `pdq`.
 
+use std::io;
+
 use csv::{ReaderBuilder, StringRecord, Trim};
 use serde::{Deserialize, Serialize};
 
@@ -96,9 +98,11 @@ fn opinion(text: &str) -> Result<Opinion, String> {
     }
 }
 
-pub(super) fn write(signals: &[Signal]) -> Result<String, String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+pub(super) fn write(signals: impl Iterator<Item = Signal>, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    let mut is_empty = true;
     for signal in signals {
+        is_empty = false;
         let row = Written {
             hash: signal.hash.to_string(),
             quality: signal.quality,
@@ -108,12 +112,11 @@ pub(super) fn write(signals: &[Signal]) -> Result<String, String> {
             sha256: &signal.provenance.sha256,
             record: signal.record.as_deref(),
         };
-        writer.serialize(row).map_err(|error| error.to_string())?;
+        writer.serialize(row)?;
     }
-    if signals.is_empty() {
+    if is_empty {
         let heading = ["hash", "quality", "timestamp", "opinion", "file", "sha256", "record"];
-        writer.write_record(heading).map_err(|error| error.to_string())?;
+        writer.write_record(heading)?;
     }
-    let bytes = writer.into_inner().map_err(|error| error.to_string())?;
-    String::from_utf8(bytes).map_err(|error| error.to_string())
+    writer.flush()
 }

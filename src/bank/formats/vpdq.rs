@@ -7,10 +7,11 @@
 //! *JSON*, the signal of python-threatexchange (`threatexchange/extensions/vpdq/vpdq_util.py`): a list of
 //! `"hash,quality,time"`, or the older object of frame numbers with `quality`, `hash` and `timestamp` each.
 
-use std::fmt::Write as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serializer as _;
 use serde_json::Value;
 
 use super::lines::lines;
@@ -46,11 +47,10 @@ fn frame(place: Place, hash_text: &str, quality_text: &str, time: &str) -> Resul
     Ok(Listed { quality: Some(quality(quality_text)?), at: Some(seconds(time)?), ..bare })
 }
 
-pub(super) fn write_lines(signals: &[Signal]) -> String {
-    signals.iter().zip(0u64..).fold(String::new(), |mut text, (signal, frame)| {
+pub(super) fn write_lines(signals: impl Iterator<Item = Signal>, out: &mut dyn io::Write) -> io::Result<()> {
+    (0u64..).zip(signals).try_for_each(|(frame, signal)| {
         let quality = signal.quality.unwrap_or(FULL_QUALITY);
-        writeln!(text, "{frame},{quality},{},{:.3}", signal.hash, time(signal)).ok();
-        text
+        writeln!(out, "{frame},{quality},{},{:.3}", signal.hash, time(&signal))
     })
 }
 
@@ -116,10 +116,9 @@ fn json_frame(value: &Value, place: Place) -> Result<Listed, String> {
     }
 }
 
-pub(super) fn write_json(signals: &[Signal]) -> Result<String, String> {
-    let frames: Vec<String> = signals
-        .iter()
-        .map(|signal| format!("{},{},{:.3}", signal.hash, signal.quality.unwrap_or(FULL_QUALITY), time(signal)))
-        .collect();
-    serde_json::to_string(&frames).map(|json| json + "\n").map_err(|error| error.to_string())
+pub(super) fn write_json(signals: impl Iterator<Item = Signal>, out: &mut dyn io::Write) -> io::Result<()> {
+    let frames = signals
+        .map(|signal| format!("{},{},{:.3}", signal.hash, signal.quality.unwrap_or(FULL_QUALITY), time(&signal)));
+    serde_json::Serializer::new(&mut *out).collect_seq(frames)?;
+    writeln!(out)
 }

@@ -35,7 +35,7 @@ impl Desk {
     /// Each signal's number and the record it came with.
     fn signals(&self) -> Vec<(PdqHash, Option<String>)> {
         let bank = self.store.load(&self.name).unwrap();
-        bank.signals().iter().map(|signal| (signal.hash, signal.record.as_deref().map(str::to_owned))).collect()
+        bank.signals().map(|signal| (signal.hash, signal.record.as_deref().map(str::to_owned))).collect()
     }
 }
 

@@ -30,8 +30,8 @@ fn content_is_there_after_it_was_added() {
     assert_eq!((first.revision, first.chosen.as_ref().unwrap().alike), (1, 1));
     assert_eq!(add(&store, "demo", content("b.mp4", vec![frame(3)])).unwrap().revision, 2);
     let bank = Store::open(folder.path()).unwrap().load(&name("demo")).unwrap();
-    let signals: Vec<_> = bank.signals().iter().map(|s| (s.id, s.provenance.file.as_str())).collect();
-    assert_eq!(signals, [(1, "a.mp4"), (2, "a.mp4"), (3, "b.mp4")]);
+    let signals: Vec<_> = bank.signals().map(|s| (s.id, s.provenance.file.clone())).collect();
+    assert_eq!(signals, [(1, "a.mp4".to_owned()), (2, "a.mp4".to_owned()), (3, "b.mp4".to_owned())]);
     assert_eq!(bank.nearest(&frame(3).pdq.hash, 31).map(|(signal, distance)| (signal.id, distance)), Some((3, 0)));
     assert_eq!(store.names().unwrap(), [name("demo")]);
 }
@@ -47,7 +47,7 @@ fn the_same_file_is_banked_once() {
     let changed = store.add(&name("demo"), &changes, content("a.mp4", vec![frame(1)]), Timestamp::ZERO).unwrap();
     assert_eq!(changed, Added { revision: 2, chosen: None });
     let bank = store.load(&name("demo")).unwrap();
-    assert_eq!((bank.settings().max_distance, bank.signals().len()), (20, 1));
+    assert_eq!((bank.settings().max_distance, bank.len()), (20, 1));
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn a_crash_between_writing_and_replacing_costs_nothing() {
     add(&store, "demo", content("a.mp4", vec![frame(1)])).unwrap();
     fs::write(folder.path().join("demo.new"), "half of a ba").unwrap();
     assert_eq!(store.names().unwrap(), [name("demo")]);
-    assert_eq!(store.load(&name("demo")).unwrap().signals().len(), 1);
+    assert_eq!(store.load(&name("demo")).unwrap().len(), 1);
     add(&store, "demo", content("b.mp4", vec![frame(2)])).unwrap();
-    assert_eq!(store.load(&name("demo")).unwrap().signals().len(), 2);
+    assert_eq!(store.load(&name("demo")).unwrap().len(), 2);
     assert!(!folder.path().join("demo.new").exists());
 }
 
@@ -146,8 +146,8 @@ fn writers_at_the_same_time_lose_nothing() {
         }
     });
     let bank = Store::open(folder.path()).unwrap().load(&name("demo")).unwrap();
-    assert_eq!((bank.signals().len(), bank.revision()), (32, 32));
-    let ids: Vec<_> = bank.signals().iter().map(|signal| signal.id).collect();
+    assert_eq!((bank.len(), bank.revision()), (32, 32));
+    let ids: Vec<_> = bank.signals().map(|signal| signal.id).collect();
     assert_eq!(ids, (1..=32).collect::<Vec<_>>());
 }
 
@@ -176,4 +176,133 @@ fn a_signal_that_is_set_aside_says_why_until_it_is_released() {
     store.remove(&demo, &Which::Ids(vec![3]), at(8)).unwrap();
     assert_eq!(held(), []);
     assert_eq!(store.quarantine(&name("nobody"), &[1], "", at(9)).unwrap_err().kind(), "no_bank");
+}
+
+/// A store in which three signals are worth a base, with a bank that has one of four.
+fn with_base(folder: &Path) -> Store {
+    let store = Store { worthwhile: 3, ..Store::open(folder).unwrap() };
+    add(&store, "demo", content("a.mp4", [1, 2, 3, 4].map(frame).into())).unwrap();
+    assert_eq!(store.compact(&name("demo")).unwrap(), Compaction::Done { in_base: 4 });
+    store
+}
+
+#[test]
+fn a_damaged_base_is_refused_by_name_by_readers_and_writers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_base(folder.path());
+    let path = folder.path().join("demo.1.signals");
+    let whole = fs::read(&path).unwrap();
+    let mut altered = whole.clone();
+    altered[5000 % whole.len()] ^= 1;
+    let mut foreign = whole.clone();
+    foreign[0] = b'x';
+    for (bytes, kind) in [
+        (Some(&whole[..4200]), "cut_short"),
+        (Some(&altered), "altered"),
+        (Some(&foreign), "foreign"),
+        (None, "no_base"),
+    ] {
+        fs::remove_file(&path).ok();
+        if let Some(bytes) = bytes {
+            fs::write(&path, bytes).unwrap();
+        }
+        for refused in [
+            store.load(&name("demo")).unwrap_err(),
+            store.compact(&name("demo")).unwrap_err(),
+            add(&store, "demo", content("b.mp4", vec![frame(9)])).unwrap_err(),
+        ] {
+            assert_eq!(refused.kind(), kind);
+            let said = refused.to_string();
+            assert!(said.contains("demo.1.signals") && said.contains("restore it from a backup"), "{said}");
+        }
+    }
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(store.load(&name("demo")).unwrap().len(), 4);
+}
+
+#[test]
+fn the_base_of_another_time_is_not_taken_for_the_one_it_builds_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_base(folder.path());
+    let old = fs::read(folder.path().join("demo.1.signals")).unwrap();
+    store.remove(&name("demo"), &Which::Ids(vec![2]), Timestamp::ZERO).unwrap();
+    store.compact(&name("demo")).unwrap();
+    let path = folder.path().join("demo.2.signals");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, old).unwrap();
+    let refused = store.load(&name("demo")).unwrap_err();
+    assert_eq!(refused.kind(), "other_base");
+    assert!(refused.to_string().contains("demo.2.signals"), "{refused}");
+}
+
+#[test]
+fn an_index_that_is_not_fit_costs_no_signal_and_is_written_again() {
+    for (bytes, kind) in [(None, "missing"), (Some("SLGINDEX"), "cut_short"), (Some("GIF89a.."), "foreign")] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = with_base(folder.path());
+        let path = folder.path().join("demo.1.index");
+        fs::remove_file(&path).unwrap();
+        if let Some(bytes) = bytes {
+            fs::write(&path, bytes).unwrap();
+        }
+        let bank = store.load(&name("demo")).unwrap();
+        assert_eq!(bank.nearest(&frame(2).pdq.hash, 0).map(|(signal, _)| signal.id), Some(2));
+        let problem = bank.problem().unwrap();
+        assert_eq!(problem.kind(), "index");
+        let said = problem.to_string();
+        assert!(
+            said.contains("demo.1.index") && said.contains("`sluicegate bank compact` builds it again"),
+            "{kind}: {said}"
+        );
+        assert!(bank.is_compaction_due());
+        assert_eq!(store.compact(&name("demo")).unwrap(), Compaction::Indexed);
+        assert!(store.load(&name("demo")).unwrap().problem().is_none());
+    }
+}
+
+#[test]
+fn a_bank_moved_away_with_its_head_alone_is_not_overwritten_by_its_successor() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_base(folder.path());
+    let base = fs::read(folder.path().join("demo.1.signals")).unwrap();
+    let away = folder.path().join("demo.away");
+    fs::rename(folder.path().join("demo.bank"), &away).unwrap();
+    add(&store, "demo", content("b.mp4", [5, 6, 7].map(frame).into())).unwrap();
+    store.compact(&name("demo")).unwrap();
+    add(&store, "demo", content("c.mp4", vec![frame(8)])).unwrap();
+    assert_eq!(fs::read(folder.path().join("demo.1.signals")).unwrap(), base);
+    assert!(folder.path().join("demo.2.signals").exists());
+    fs::rename(away, folder.path().join("demo.bank")).unwrap();
+    assert_eq!(store.load(&name("demo")).unwrap().len(), 4);
+}
+
+#[test]
+fn a_change_of_a_bank_with_a_base_is_seen_without_reading_the_base_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_base(folder.path());
+    let mut watch = crate::bank::Watch::new(folder.path()).unwrap();
+    let first = Arc::clone(&watch.look().unwrap().unwrap().banks[0]);
+    add(&store, "demo", content("b.mp4", vec![frame(9)])).unwrap();
+    store.remove(&name("demo"), &Which::Ids(vec![1]), Timestamp::ZERO).unwrap();
+    let second = Arc::clone(&watch.look().unwrap().unwrap().banks[0]);
+    assert_eq!((second.len(), second.revision()), (4, 3));
+    assert!(Arc::ptr_eq(first.base().unwrap(), second.base().unwrap()), "the same map");
+    assert_eq!(second.nearest(&frame(9).pdq.hash, 0).map(|(signal, _)| signal.id), Some(5));
+    assert_eq!(second.nearest(&frame(1).pdq.hash, 0), None);
+    store.compact(&name("demo")).unwrap();
+    let third = Arc::clone(&watch.look().unwrap().unwrap().banks[0]);
+    assert!(!Arc::ptr_eq(first.base().unwrap(), third.base().unwrap()));
+    assert_eq!((third.len(), third.revision(), third.in_base()), (4, 3, 4));
+    assert_eq!(first.signals().count(), 4, "whoever has the old one keeps it");
+}
+
+#[test]
+fn an_identifier_is_never_given_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_base(folder.path());
+    store.remove(&name("demo"), &Which::File("a.mp4".to_owned()), Timestamp::ZERO).unwrap();
+    store.compact(&name("demo")).unwrap();
+    add(&store, "demo", content("b.mp4", vec![frame(1)])).unwrap();
+    let bank = store.load(&name("demo")).unwrap();
+    assert_eq!((bank.signals().map(|signal| signal.id).collect::<Vec<_>>(), bank.in_base()), (vec![5], 0));
 }

@@ -21,7 +21,7 @@ Examples:
   sluicegate bank add cards title-cards/ --kind benign")]
 pub(super) struct AddArgs {
     /// The bank: 1 to 64 of a-z, 0-9, _ and -.
-    name: BankName,
+    pub(super) name: BankName,
     /// Pictures (JPEG, PNG, WebP), videos, and folders of them.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,

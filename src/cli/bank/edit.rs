@@ -80,7 +80,7 @@ Examples:
   sluicegate bank remove demo --id 17 --id 18")]
 pub(super) struct RemoveArgs {
     /// The bank.
-    name: BankName,
+    pub(super) name: BankName,
     /// The file that they were taken from or imported with: its name or its SHA-256.
     #[arg(long, required_unless_present = "ids", conflicts_with = "ids")]
     file: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! `sluicegate bank import` and `export`: hashes from and for others.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use super::content::expect_file;
 use super::settings::SettingsArgs;
 use super::{Answer, Results, Vouch};
-use crate::bank::formats::{self, Fault, Format};
-use crate::bank::{BankName, Import, Imported, Provenance, Store};
+use crate::bank::formats::{self, Fault, Format, WriteError};
+use crate::bank::{Bank, BankName, Import, Imported, Provenance, Store};
 use crate::clock::Clock;
 
 /// Banks may be confidential: the owner and their group only.
@@ -35,7 +35,7 @@ Examples:
   sluicegate bank import tat list.json --format tat --whole")]
 pub(super) struct ImportArgs {
     /// The bank: 1 to 64 of a-z, 0-9, _ and -.
-    name: BankName,
+    pub(super) name: BankName,
     /// The files.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -147,8 +147,11 @@ pub(super) struct ExportArgs {
     pub(super) to: Option<PathBuf>,
 }
 
-pub(super) fn text(store: &Store, args: &ExportArgs) -> anyhow::Result<String> {
-    Ok(formats::write(args.format, &store.load(&args.name)?)?)
+/// To standard output.
+pub(super) fn write(store: &Store, args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(out);
+    formats::write(args.format, &store.load(&args.name)?, &mut out)?;
+    Ok(out.flush()?)
 }
 
 pub(super) fn export(store: &Store, args: &ExportArgs) -> anyhow::Result<Answer> {
@@ -156,21 +159,30 @@ pub(super) fn export(store: &Store, args: &ExportArgs) -> anyhow::Result<Answer>
     let to = to.as_deref();
     let to = to.context("standard output cannot hold both a bank and an answer: name a file with --to")?;
     let bank = store.load(name)?;
-    let text = formats::write(*format, &bank)?;
-    let mut file = OpenOptions::new()
+    if !format.is_written() {
+        return Err(WriteError::NotWritten { format: *format }.into());
+    }
+    let file = OpenOptions::new()
         .create_new(true)
         .write(true)
         .mode(MODE)
         .open(to)
         .with_context(|| format!("cannot make {}: name a file that is not there yet", to.display()))?;
-    if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
+    if let Err(error) = written(*format, &bank, &file) {
         // Half a list would be taken for a whole one.
         fs::remove_file(to).ok();
         return Err(error).with_context(|| format!("cannot write {}: check the free space", to.display()));
     }
-    let signals = bank.signals().len();
+    let signals = bank.len();
     Ok(Answer {
         text: format!("{name}: {signals} signals written to {} as {format}", to.display()),
         json: json!({ "bank": name, "revision": bank.revision(), "signals": signals, "file": to.to_string_lossy(), "format": format.word() }),
     })
+}
+
+fn written(format: Format, bank: &Bank, file: &File) -> Result<(), WriteError> {
+    let mut out = BufWriter::new(file);
+    formats::write(format, bank, &mut out)?;
+    out.flush()?;
+    Ok(file.sync_all()?)
 }

@@ -1,17 +1,14 @@
 //! What `sluicegate bank list`, `show` and `verify` say of a bank. Never a hash: what is printed ends up in tickets.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
+use anyhow::bail;
 use serde_json::{Value, json};
 
 use super::Answer;
 use crate::bank::{Bank, Kind, Provenance, Quarantine};
-use crate::clock::Timestamp;
 use crate::decision::Verdict;
 
 pub(super) fn listed(bank: &Bank) -> Answer {
-    let (signals, files) = (bank.signals().len(), sources(bank).len());
+    let (signals, files) = (bank.len(), bank.sources().len());
     let settings = bank.settings();
     let mut parts = vec![format!("{}: {signals} signals of {files} files, revision {}", bank.name(), bank.revision())];
     if settings.kind == Kind::Benign {
@@ -30,23 +27,35 @@ pub(super) fn listed(bank: &Bank) -> Answer {
     if !settings.description.is_empty() {
         parts.push(settings.description.clone());
     }
-    Answer { text: parts.join(", "), json: summary(bank) }
+    Answer { text: parts.join(", "), json: summary(bank, files) }
 }
 
-pub(super) fn verified(bank: &Bank) -> Answer {
-    let text = format!("{}: whole, {} signals, revision {}", bank.name(), bank.signals().len(), bank.revision());
-    Answer { text, json: summary(bank) }
+/// A bank that could be read is whole; what is left to look at is its index.
+pub(super) fn verified(bank: &Bank) -> anyhow::Result<Answer> {
+    if let Some(problem) = bank.problem() {
+        return Err(problem.into());
+    }
+    if !bank.is_index_sound() {
+        bail!(
+            "the index of `{name}` is not of its signals: remove it, then `sluicegate bank compact {name}`",
+            name = bank.name()
+        );
+    }
+    let text = format!("{}: whole, {} signals, revision {}", bank.name(), bank.len(), bank.revision());
+    Ok(Answer { text, json: summary(bank, bank.sources().len()) })
 }
 
-fn summary(bank: &Bank) -> Value {
+fn summary(bank: &Bank, files: usize) -> Value {
+    let (added, removed) = bank.since_base();
     let settings = bank.settings();
     json!({
         "bank": bank.name(), "revision": bank.revision(), "created": bank.created().to_string(),
         "description": settings.description, "label": settings.label, "max_distance": settings.max_distance,
         "min_quality": settings.min_quality, "kind": settings.kind, "quorum": settings.quorum,
         "at_most": settings.at_most, "enabled": settings.enabled,
-        "until": settings.until.map(|until| until.to_string()), "signals": bank.signals().len(),
-        "files": sources(bank).len(), "quarantined": set_aside(bank),
+        "until": settings.until.map(|until| until.to_string()), "signals": bank.len(),
+        "base": { "signals": bank.in_base(), "added_since": added, "removed_since": removed },
+        "files": files, "quarantined": set_aside(bank),
     })
 }
 
@@ -69,19 +78,25 @@ pub(super) fn shown(bank: &Bank) -> Answer {
         format!("max distance  {} bits", settings.max_distance),
         format!("min quality   {}", settings.min_quality),
         format!("revision      {}, created {}", bank.revision(), bank.created()),
-        format!("signals       {}", bank.signals().len()),
+        format!("signals       {}", bank.len()),
     ];
+    if bank.in_base() > 0 {
+        let (added, removed) = bank.since_base();
+        lines.push(format!("base          {} signals; {added} added and {removed} removed since", bank.in_base()));
+    }
     for (id, Quarantine { since, reason }) in bank.quarantine() {
         lines.push(format!("set aside     signal {id} since {since}: {reason}"));
     }
     let mut files = Vec::new();
-    for (Provenance { file, sha256 }, source) in sources(bank) {
+    let sources = bank.sources();
+    let count = sources.len();
+    for (Provenance { file, sha256 }, source) in sources {
         let last = source.last.as_secs_f64();
         lines.push(format!("  {file}: {} signals to {last:.1} s, added {}", source.signals, source.added));
         lines.push(format!("    sha256 {sha256}"));
         files.push(json!({ "file": file, "sha256": sha256, "signals": source.signals, "last": last }));
     }
-    Answer { text: lines.join("\n"), json: with(summary(bank), "sources", files) }
+    Answer { text: lines.join("\n"), json: with(summary(bank, count), "sources", files) }
 }
 
 pub(super) fn with_signals(bank: &Bank) -> Answer {
@@ -113,24 +128,4 @@ fn with(mut json: Value, name: &str, values: Vec<Value>) -> Value {
         fields.insert(name.to_owned(), values.into());
     }
     json
-}
-
-struct Source {
-    signals: usize,
-    last: Duration,
-    added: Timestamp,
-}
-
-fn sources(bank: &Bank) -> BTreeMap<&Provenance, Source> {
-    let mut sources = BTreeMap::new();
-    for signal in bank.signals() {
-        let source = sources.entry(signal.provenance.as_ref()).or_insert(Source {
-            signals: 0,
-            last: Duration::ZERO,
-            added: signal.added,
-        });
-        source.signals += 1;
-        source.last = source.last.max(signal.banked_at.unwrap_or_default());
-    }
-    sources
 }

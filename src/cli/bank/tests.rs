@@ -76,8 +76,8 @@ fn a_picture_is_banked_listed_shown_and_verified() {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     let bank = Store::open(&desk.path("banks")).unwrap().load(&"demo".parse().unwrap()).unwrap();
-    assert_eq!(bank.signals()[1].opinion, Opinion::Disputed);
-    assert!(bank.signals().iter().all(|signal| !shown.contains(&signal.hash.to_string())));
+    assert_eq!(bank.signals().nth(1).unwrap().opinion, Opinion::Disputed);
+    assert!(bank.signals().all(|signal| !shown.contains(&signal.hash.to_string())));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn every_frame_of_a_video_that_differs_is_banked() {
     let dense = desk.json("add every clip.mp4 --every-bits 0");
     assert!(count(&dense["results"][0]["added"]) > count(&result["added"]));
     let bank = Store::open(&desk.path("banks")).unwrap().load(&"every".parse().unwrap()).unwrap();
-    let times: Vec<_> = bank.signals().iter().map(|signal| signal.banked_at.unwrap()).collect();
+    let times: Vec<_> = bank.signals().map(|signal| signal.banked_at.unwrap()).collect();
     assert!(times.is_sorted() && times.iter().all(|at| *at < Duration::from_secs(2)), "{times:?}");
 }
 
@@ -286,7 +286,7 @@ fn a_list_is_imported_with_each_fault_told_and_exported_again() {
     let store = Store::open(&desk.path("banks")).unwrap();
     let signals = |bank: &str| -> Vec<_> {
         let bank = store.load(&bank.parse().unwrap()).unwrap();
-        bank.signals().iter().map(|s| (s.hash, s.quality, s.opinion, s.provenance.clone())).collect()
+        bank.signals().map(|s| (s.hash, s.quality, s.opinion, s.provenance.clone())).collect()
     };
     assert_eq!(signals("copy"), signals("demo"));
     assert!(desk.bank("import demo out.csv --whole").unwrap_err().contains("leave out --whole"));
@@ -374,4 +374,44 @@ fn a_signal_set_aside_is_shown_and_released() {
     assert!(desk.bank("release demo --id 2").unwrap_err().contains("nothing in `demo` is signal 2 in quarantine"));
     assert_eq!(desk.bank("release demo --id 1").unwrap(), "demo: 1 signals released (revision 3)\n");
     assert_eq!(desk.json("show demo")["results"][0]["quarantined"], json!([]));
+}
+
+#[test]
+fn a_large_bank_has_a_base_that_is_shown_verified_and_compacted() {
+    let desk = Desk::new();
+    let hash = |n: u64| {
+        let spread = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("{spread:016x}{:016x}{n:016x}{:016x}", !spread, !n)
+    };
+    let list = |file: &str, numbers: std::ops::Range<u64>| {
+        fs::write(desk.path(file), numbers.map(hash).collect::<Vec<_>>().join("\n")).unwrap();
+    };
+    list("many.txt", 1..12_001);
+    list("few.txt", 20_000..20_003);
+    desk.bank("import demo many.txt --format hashes").unwrap();
+    let base = |added: u64, removed: u64| {
+        let summary = desk.json("show demo")["results"][0]["base"].clone();
+        assert_eq!(summary, json!({ "signals": 12_000, "added_since": added, "removed_since": removed }));
+    };
+    base(0, 0);
+    assert_eq!(desk.bank("compact demo").unwrap(), "demo: nothing to do\n");
+    desk.bank("import demo few.txt --format hashes").unwrap();
+    desk.bank("remove demo --id 7").unwrap();
+    base(3, 1);
+    let shown = desk.bank("show demo").unwrap();
+    assert!(shown.contains("base          12000 signals; 3 added and 1 removed since\n"), "{shown}");
+    assert_eq!(desk.bank("list").unwrap(), "demo: 12002 signals of 2 files, revision 3\n");
+    assert_eq!(desk.bank("compact").unwrap(), "demo: a new base of 12002 signals\n");
+    assert_eq!(desk.bank("verify").unwrap(), "demo: whole, 12002 signals, revision 3\n");
+
+    let index = desk.path("banks/demo.2.index");
+    fs::remove_file(&index).unwrap();
+    let told = desk.bank("verify").unwrap_err();
+    assert!(told.contains("demo.2.index is missing: `sluicegate bank compact` builds it again"), "{told}");
+    assert_eq!(desk.json("compact demo")["results"][0]["compaction"], json!("indexed"));
+    assert_eq!(desk.bank("verify").unwrap(), "demo: whole, 12002 signals, revision 3\n");
+    let exported = desk.bank("export demo --format hashes").unwrap();
+    let expected: Vec<_> = (1..12_001).filter(|n| *n != 7).chain(20_000..20_003).map(hash).collect();
+    assert!(exported.lines().eq(expected.iter().map(String::as_str)));
+    assert!(desk.bank("compact nobody").unwrap_err().contains("there is no bank `nobody`"));
 }
