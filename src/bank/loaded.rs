@@ -147,10 +147,29 @@ impl Bank {
     /// The signal nearest to `hash` and its distance, if that is at most `max_distance` bits. Of signals equally near, the
     /// one with the lowest identifier.
     pub fn nearest(&self, hash: &PdqHash, max_distance: u32) -> Option<(Signal, u32)> {
+        self.nearest_place(hash, max_distance, |_| true)
+    }
+
+    /// As [`Self::nearest`], of the signals that are `wanted` alone.
+    pub fn nearest_where(
+        &self,
+        hash: &PdqHash,
+        max_distance: u32,
+        wanted: impl Fn(&Signal) -> bool,
+    ) -> Option<(Signal, u32)> {
+        self.nearest_place(hash, max_distance, |place| self.at(place).is_some_and(|signal| wanted(&signal)))
+    }
+
+    fn nearest_place(
+        &self,
+        hash: &PdqHash,
+        max_distance: u32,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Option<(Signal, u32)> {
         let (place, distance) = match &self.search {
-            Search::Scan(scan) => scan.nearest(hash, max_distance)?,
+            Search::Scan(scan) => scan.nearest_where(hash, max_distance, wanted)?,
             Search::Live(live) => {
-                let (place, distance) = live.nearest(hash, max_distance)?;
+                let (place, distance) = live.nearest(hash, max_distance, |place| wanted(place as usize))?;
                 (place as usize, distance)
             }
         };

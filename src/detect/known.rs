@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{DetectError, Detector, Look};
-use crate::bank::{Bank, InForce, Kind};
-use crate::finding::{Match, Observation};
+use crate::bank::{Bank, InForce, Kind, Signal};
+use crate::finding::{Match, Observation, Opinion};
 use crate::hash::{Hasher, Pdq};
 use crate::picture::Picture;
 
@@ -31,7 +31,8 @@ impl Detector for Known {
     }
 
     /// For each harmful bank in force when the picture arrived the nearest signal within the bank's distance, unless the
-    /// picture shows less than the bank asks for, or matches a benign bank.
+    /// picture shows less than the bank asks for, or matches a benign bank. Seeds of investigations and signals set aside
+    /// come after all others.
     fn inspect(&mut self, picture: &Picture) -> Result<Look, DetectError> {
         let sequence = picture.sequence;
         let pdq = self.hasher.picture(picture).map_err(|source| DetectError::Picture { sequence, source })?;
@@ -54,7 +55,16 @@ fn matched(bank: &Bank, pdq: &Pdq) -> Option<Match> {
     if pdq.quality < bank.settings().min_quality {
         return None;
     }
-    let (signal, distance) = bank.nearest(&pdq.hash, bank.settings().max_distance)?;
+    let max_distance = bank.settings().max_distance;
+    let decides =
+        |signal: &Signal| signal.opinion != Opinion::InvestigationSeed && bank.quarantined(signal.id).is_none();
+    let nearest = bank.nearest(&pdq.hash, max_distance)?;
+    // One that asks for a look only must not stand before one that says what it is.
+    let (signal, distance) = if decides(&nearest.0) {
+        nearest
+    } else {
+        bank.nearest_where(&pdq.hash, max_distance, decides).unwrap_or(nearest)
+    };
     Some(Match {
         bank: bank.name().shared(),
         bank_revision: bank.revision(),
@@ -77,10 +87,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::bank::{Settings, Signal};
+    use crate::bank::Settings;
     use crate::clock::Timestamp;
     use crate::decision::Verdict;
-    use crate::finding::Opinion;
     use crate::hash::PdqHash;
     use crate::picture::{ColourRange, Plane};
 
@@ -155,6 +164,23 @@ mod tests {
                 quarantined: false,
             }]
         );
+    }
+
+    #[test]
+    fn what_asks_for_a_look_only_does_not_stand_before_what_says_what_it_is() {
+        let signal = |id, bits, opinion| Signal { id, hash: away(hash_of(2), bits), opinion, ..Signal::example() };
+        for (signals, expected) in [
+            (vec![signal(1, 0, Opinion::InvestigationSeed), signal(2, 0, Opinion::Positive)], 2),
+            (vec![signal(1, 0, Opinion::InvestigationSeed), signal(2, 20, Opinion::Positive)], 2),
+            (vec![signal(1, 0, Opinion::InvestigationSeed), signal(2, 32, Opinion::Positive)], 1),
+            (vec![signal(1, 0, Opinion::Negative), signal(2, 2, Opinion::Positive)], 1),
+            (vec![signal(1, 0, Opinion::Disputed), signal(2, 0, Opinion::Positive)], 1),
+            (vec![signal(1, 2, Opinion::Positive), signal(2, 0, Opinion::InvestigationSeed)], 1),
+        ] {
+            let bank = Bank::new("demo".parse().unwrap(), Settings::default(), 4, Timestamp::ZERO, signals);
+            let found = seen(&[Arc::new(bank)], 2);
+            assert_eq!(found.iter().map(|found| found.signal).collect::<Vec<_>>(), [expected]);
+        }
     }
 
     #[test]

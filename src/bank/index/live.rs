@@ -104,10 +104,11 @@ impl Live {
         }
     }
 
-    /// As [`Index::nearest`].
-    pub fn nearest(&self, query: &PdqHash, distance: u32) -> Option<(u32, u32)> {
-        let indexed = self.index.nearest_where(query, distance, |place| self.has(place));
-        let tail = self.tail.nearest_where(query, distance, |place| self.has(self.place(place)));
+    /// As [`Index::nearest`], of the entries that are `wanted` alone.
+    pub fn nearest(&self, query: &PdqHash, distance: u32, wanted: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
+        let counts = |place| self.has(place) && wanted(place);
+        let indexed = self.index.nearest_where(query, distance, counts);
+        let tail = self.tail.nearest_where(query, distance, |place| counts(self.place(place)));
         let tail = tail.map(|(place, distance)| (self.place(place), distance));
         indexed.into_iter().chain(tail).min_by_key(|(place, distance)| (*distance, *place))
     }

@@ -391,8 +391,11 @@ proptest! {
             live.within(&query, distance, |place, apart| found.push((apart, place)));
             found.sort_unstable();
             prop_assert_eq!(&found, &expected);
-            let nearest = expected.first().map(|(apart, place)| (*place, *apart));
-            prop_assert_eq!(live.nearest(&query, distance), nearest);
+            for every in [1, 3] {
+                let wanted = |place: u32| place.is_multiple_of(every);
+                let nearest = expected.iter().find(|(_, place)| wanted(*place)).map(|(apart, place)| (*place, *apart));
+                prop_assert_eq!(live.nearest(&query, distance, wanted), nearest);
+            }
         }
     }
 }
