@@ -35,8 +35,9 @@ pub(super) fn is_cut_short(file: &mut (impl Read + Seek), length: u64) -> io::Re
     } else if FIRST.contains(&&kind) {
         boxes(file, length)
     } else if [a, b, c, d] == *b"RIFF" {
-        // The first chunk of several in a large file; 0 where it was never closed.
-        Ok(u64::from(u32::from_le_bytes(kind)) + 8 > length)
+        // The first chunk of several in a large file; 0 where it was never closed, all ones where nobody could go back to say.
+        let size = u32::from_le_bytes(kind);
+        Ok(size != u32::MAX && u64::from(size) + 8 > length)
     } else {
         Ok(false)
     }
@@ -52,15 +53,19 @@ fn boxes(file: &mut (impl Read + Seek), length: u64) -> io::Result<bool> {
             return Ok(false);
         }
         file.seek(SeekFrom::Start(at))?;
-        let mut header = [0; 4];
+        let mut header = [0; 8];
         file.read_exact(&mut header)?;
-        let (size, smallest) = match u32::from_be_bytes(header) {
+        let [a, b, c, d, kind @ ..] = header;
+        // No box but what somebody put behind the last one.
+        if !kind.iter().all(|letter| matches!(letter, b' '..=b'~' | 0xa9)) {
+            return Ok(false);
+        }
+        let (size, smallest) = match u32::from_be_bytes([a, b, c, d]) {
             0 => return Ok(false),
             1 if length - at < 16 => return Ok(true),
             1 => {
-                let mut large = [0; 12];
-                file.read_exact(&mut large)?;
-                let [_, _, _, _, size @ ..] = large;
+                let mut size = [0; 8];
+                file.read_exact(&mut size)?;
                 (u64::from_be_bytes(size), 16)
             }
             size => (u64::from(size), 8),
@@ -145,6 +150,8 @@ mod tests {
         }
         let to_the_end = [boxed(*b"ftyp", b"isom"), [&[0; 4][..], b"mdat", &[7; 90]].concat()].concat();
         assert!(!cut(&to_the_end) && !cut(&to_the_end[..50]));
+        let with_a_signature = [&whole[..], &[0x7f, 1, 2, 3, 0xff, 0, 1, 2, 3]].concat();
+        assert!(!cut(&with_a_signature), "what lies behind the last box is no box");
         // Nonsense is for the demuxer to name.
         assert!(!cut(&[&[0, 0, 0, 3][..], b"ftyp", &[9; 30]].concat()));
         assert!(!cut(b"") && !cut(b"ftyp") && !cut(b"something else, of any length"));
@@ -154,7 +161,7 @@ mod tests {
     fn a_chunk_tells_how_long_it_is() {
         let avi = b"RIFF\x0c\0\0\0AVI LIST and more";
         assert!(!cut(avi) && !cut(&avi[..20]) && cut(&avi[..19]) && cut(&avi[..8]));
-        assert!(!cut(b"RIFF\0\0\0\0AVI LIST"));
+        assert!(!cut(b"RIFF\0\0\0\0AVI LIST") && !cut(b"RIFF\xff\xff\xff\xffAVI LIST"));
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
         if length > LARGEST {
             bail!("{} has {} MiB, too large for a picture: scale it down first", path.display(), length >> 20);
         }
-        if reader.format() == Some(ImageFormat::Jpeg) && !scan_ends(&fs::read(path).with_context(broken)?) {
+        if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(&fs::read(path).with_context(broken)?) {
             bail!(broken());
         }
         let mut decoder = reader.into_decoder().with_context(broken)?;
@@ -168,16 +168,52 @@ fn is_same(before: &Metadata, after: &Metadata) -> bool {
     facts(before) == facts(after)
 }
 
-/// Whether the last scan of a JPEG is closed: the decoder fills up what is missing with grey and says nothing. Inside a
-/// scan no marker but a restart can occur, so an end after the last start of a scan is the scan's own.
-fn scan_ends(jpeg: &[u8]) -> bool {
-    let last = |marker: u8| jpeg.windows(2).rposition(|pair| pair == [0xff, marker]);
-    last(0xd9) > last(0xda)
+/// Whether a JPEG comes to its end: the decoder fills up what is missing with grey and says nothing. ITU-T T.81, B.1.1: from
+/// marker to marker, of which nearly all tell the length of what they begin. In a scan, which does not, 0xff is followed by 0 or
+/// by the number of a restart where it begins no marker. What lies behind the end, such as the video of a moving photo, does not matter.
+fn is_whole_jpeg(jpeg: &[u8]) -> bool {
+    const FILL: u8 = 0xff;
+    let mut rest = jpeg;
+    while let Some(at) = rest.windows(2).position(|pair| pair[0] == FILL && !matches!(pair[1], 0 | FILL | 0xd0..=0xd7))
+    {
+        let marker = rest.get(at + 1).copied();
+        rest = rest.get(at + 2..).unwrap_or_default();
+        match marker {
+            Some(0xd9) => return true,
+            // These two have no length.
+            Some(0x01 | 0xd8) => {}
+            _ => {
+                let Some((length, _)) = rest.split_first_chunk::<2>() else { return false };
+                let Some(after) = rest.get(usize::from(u16::from_be_bytes(*length))..) else { return false };
+                rest = after;
+            }
+        }
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_jpeg_is_whole_when_its_last_scan_is() {
+        let mut jpeg = Vec::new();
+        let picture = image::GrayImage::from_fn(64, 64, |x, y| image::Luma([(x * y) as u8]));
+        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95);
+        picture.write_with_encoder(encoder).unwrap();
+        assert!(is_whole_jpeg(&jpeg));
+        for end in [0, 1, 2, 20, jpeg.len() / 2, jpeg.len() - 2, jpeg.len() - 1] {
+            assert!(!is_whole_jpeg(&jpeg[..end]), "{end} of {}", jpeg.len());
+        }
+        // A moving photo: a video behind the picture, in which anything may lie.
+        let moving = [&jpeg, &[0xff, 0xda, 0xff, 0xd9, 0xff, 0xda][..]].concat();
+        assert!(is_whole_jpeg(&moving));
+        // A small picture of itself inside, whose end is not its own.
+        let thumbnail =
+            [&[0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xda, 0xff, 0xd9][..], &jpeg[2..jpeg.len() / 2]].concat();
+        assert!(!is_whole_jpeg(&thumbnail));
+    }
 
     #[test]
     fn a_file_that_was_touched_replaced_or_moved_is_not_the_same() {
