@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::bank::{Answer, BanksFolder, Results, content, parted, tell};
 use crate::bank::dense::Frame;
 use crate::bank::{Bank, BankName, Kind, Signal, Store};
+use crate::clock::Clock;
 use crate::hash::{Pdq, PdqHash};
 
 /// Look for pictures, videos and hashes in banks.
@@ -108,7 +109,7 @@ fn part(args: &MatchArgs, banks: &[Bank], query: &PathBuf, files: &mut Vec<PathB
 fn answer(args: &MatchArgs, banks: &[Bank], query: &str, frames: &[Frame]) -> Answer {
     let mut lines = Vec::new();
     let mut matches = Vec::new();
-    let mut vetoed = false;
+    let (mut vetoed, now) = (false, Clock::system().now());
     for bank in banks {
         let settings = bank.settings();
         let max_distance = args.max_distance.unwrap_or(settings.max_distance);
@@ -120,16 +121,21 @@ fn answer(args: &MatchArgs, banks: &[Bank], query: &str, frames: &[Frame]) -> An
         let Some((frame, (signal, distance))) = hits.iter().min_by_key(|(_, (_, distance))| *distance) else {
             continue;
         };
-        vetoed |= settings.kind == Kind::Benign;
+        vetoed |= settings.kind == Kind::Benign && settings.in_force(now);
         lines.push(format!(
-            "{query}: {} of {} pictures match `{}` ({}{}); nearest at {:.3} s, {distance} bits from signal {} of {} at {:.3} s",
+            "{query}: {} of {} pictures match `{}` ({}{}); nearest at {:.3} s, {distance} bits from signal {}{} of {} at {:.3} s",
             hits.len(),
             frames.len(),
             bank.name(),
             settings.kind,
-            if settings.enabled { "" } else { ", disabled" },
+            match (settings.enabled, settings.in_force(now)) {
+                (false, _) => ", disabled",
+                (true, false) => ", ended",
+                (true, true) => "",
+            },
             frame.at.unwrap_or_default().as_secs_f64(),
             signal.id,
+            if bank.quarantined(signal.id).is_some() { " (in quarantine)" } else { "" },
             signal.provenance.file,
             signal.banked_at.unwrap_or_default().as_secs_f64(),
         ));
@@ -138,7 +144,7 @@ fn answer(args: &MatchArgs, banks: &[Bank], query: &str, frames: &[Frame]) -> An
     if lines.is_empty() {
         lines.push(format!("{query}: no match"));
     } else if vetoed {
-        lines.push(format!("{query}: what a benign bank matches is no evidence"));
+        lines.push(format!("{query}: a picture that a benign bank matches is no evidence"));
     }
     Answer { text: lines.join("\n"), json: json!({ "query": query, "pictures": frames.len(), "matches": matches }) }
 }
@@ -147,7 +153,7 @@ fn found(bank: &Bank, frame: &Frame, signal: &Signal, distance: u32) -> Value {
     json!({
         "at": frame.at.map(|at| at.as_secs_f64()), "quality": frame.pdq.quality, "bank": bank.name(),
         "bank_revision": bank.revision(), "kind": bank.settings().kind, "enabled": bank.settings().enabled,
-        "signal": signal.id, "distance": distance, "opinion": signal.opinion, "record": signal.record,
+        "signal": signal.id, "quarantined": bank.quarantined(signal.id).is_some(), "distance": distance, "opinion": signal.opinion, "record": signal.record,
         "provenance": signal.provenance, "banked_at": signal.banked_at.map(|at| at.as_secs_f64()),
     })
 }

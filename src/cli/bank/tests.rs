@@ -350,7 +350,7 @@ fn what_hash_writes_can_be_imported_and_is_matched() {
         "the hash: 1 of 1 pictures match `demo` (harmful); nearest at 0.000 s, 0 bits from signal 1 of a.png at 0.000 s\n"
     );
     let vetoed = look(&a, &[]).unwrap();
-    assert!(vetoed.ends_with("a.png: what a benign bank matches is no evidence\n"), "{vetoed}");
+    assert!(vetoed.ends_with("a.png: a picture that a benign bank matches is no evidence\n"), "{vetoed}");
     assert_eq!(look(&b, &[]).unwrap(), "b.png: no match\n");
     let json: Value = serde_json::from_str(&look(&a, &["--json".as_ref()]).unwrap()).unwrap();
     assert_eq!(json["results"][0]["matches"][1]["provenance"]["file"], json!("a.png"));
