@@ -14,8 +14,9 @@ use super::filter::{SIDE, Small};
 use super::pixels::{Luma, Pixels, Rgb, full_from_limited};
 use super::tents::{Order, Tents};
 
-/// The longest side: beyond, four times the weight of a tent's top is more than a sum of 32 bits bears.
-pub(super) const LONGEST: usize = 64 * 2 * SIDE;
+/// The longest side: up to there the slack was measured. (Twice as far, four times the weight of a tent's top is more than a sum
+/// of 32 bits bears.)
+pub(super) const LONGEST: usize = 64 * SIDE;
 
 /// The most rows under one tent.
 const ROWS: usize = 127;

@@ -77,7 +77,7 @@ mod tests {
             ("disc", |x, y| if (x - 300.0).hypot(y - 200.0) < 150.0 { 240.0 } else { 31.0 }),
         ];
         let mut hasher = Hasher::new();
-        for (width, height) in [(512, 512), (640, 360), (1001, 777), (1920, 1080)] {
+        for (width, height) in [(512, 512), (640, 360), (1001, 777), (1920, 1080), (3840, 2160), (300, 4096)] {
             let slack = Slack::of(width, height);
             for (name, pattern) in patterns {
                 let value = |at: usize| pattern((at % width) as f64, (at / width) as f64) as u8;
