@@ -72,7 +72,7 @@ bench: setup ## run the benches
 .PHONY: bench-match
 bench-match: setup ## PDQ and exact matching beside their peers: a table, bench-results/match.json, a plot (ten minutes; SIZES=...)
 	@scripts/setup.sh bench
-	@$(CARGO) bench --locked --quiet --bench match --no-run
+	@$(CARGO) bench --locked --quiet --bench match --bench banks --no-run
 	@assets/bench-venv/bin/python scripts/bench_match.py
 
 .PHONY: bench-video

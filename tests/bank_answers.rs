@@ -59,6 +59,7 @@ fn every_answer_in_json_is_one_object_with_the_fields_that_are_documented() {
         ("bank verify", "demo"),
         ("bank test", "demo clip.mp4"),
         ("bank set", "demo --quorum 2"),
+        ("bank compact", "demo"),
         ("bank disable", "demo"),
         ("bank enable", "demo"),
         ("hash", "a.png"),
