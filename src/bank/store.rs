@@ -31,6 +31,9 @@ pub struct Store {
     folder: PathBuf,
     /// From how many signals on a bank has a base.
     worthwhile: usize,
+    /// How often its names reach the disk before that fails.
+    #[cfg(test)]
+    syncs: tests::Syncs,
 }
 
 /// What to add to a bank: the pictures of one file.
@@ -103,7 +106,12 @@ impl Store {
     /// When there is no such folder.
     pub fn open(folder: &Path) -> Result<Self, BankError> {
         if folder.is_dir() {
-            Ok(Self { folder: folder.to_owned(), worthwhile: Index::WORTHWHILE })
+            Ok(Self {
+                folder: folder.to_owned(),
+                worthwhile: Index::WORTHWHILE,
+                #[cfg(test)]
+                syncs: tests::Syncs::default(),
+            })
         } else {
             Err(BankError::NoFolder { folder: folder.to_owned() })
         }

@@ -125,8 +125,12 @@ impl Store {
         self.sync().map_err(|source| BankError::Io { doing: "write", path: self.folder.clone(), source })?;
         let base = file::Base { signals: made.base.len() as u64, identity: *made.base.identity() };
         let head = Head { numbers, base: Some(base), ..head };
-        self.replace(&head)?;
+        // Even where this fails the head may be in its place already, and only the sync of the folder have failed: the base goes only
+        // if it is certain that no head names it. What is left over the next writer clears away.
         made.in_place = true;
+        self.replace(&head).inspect_err(|_| {
+            made.in_place = !self.head(&head.name).is_ok_and(|now| now.is_none_or(|now| now.numbers != numbers));
+        })?;
         self.tidy(&head);
         Ok(())
     }

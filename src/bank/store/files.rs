@@ -139,7 +139,7 @@ impl Store {
         locked.map_err(|source| BankError::Io { doing: "lock", path, source })
     }
 
-    /// Puts the head in the place of what was there before. The lock is held.
+    /// Puts the head in the place of what was there before; where that fails, either may be there. The lock is held.
     pub(super) fn replace(&self, head: &Head) -> Result<(), BankError> {
         let path = self.path(&head.name);
         let written = file::encode(head).map_err(io::Error::from).and_then(|bytes| self.write(&path, &bytes));
@@ -163,6 +163,8 @@ impl Store {
 
     /// Has names reach the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        self.syncs.one()?;
         File::open(&self.folder)?.sync_all()
     }
 

@@ -1,7 +1,26 @@
 //! What a folder of banks promises whoever changes one.
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::hash::{Pdq, PdqHash};
+
+/// How many syncs of a folder succeed before one fails; all, unless it is said.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Syncs(Option<Arc<AtomicUsize>>);
+
+impl Syncs {
+    fn left(count: usize) -> Self {
+        Self(Some(Arc::new(count.into())))
+    }
+
+    pub(super) fn one(&self) -> io::Result<()> {
+        let Some(left) = &self.0 else { return Ok(()) };
+        let one = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        one.map(drop).map_err(|_| io::Error::other("no more syncs"))
+    }
+}
 
 fn frame(seed: u64) -> Frame {
     let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -305,4 +324,27 @@ fn an_identifier_is_never_given_twice() {
     add(&store, "demo", content("b.mp4", vec![frame(1)])).unwrap();
     let bank = store.load(&name("demo")).unwrap();
     assert_eq!((bank.signals().map(|signal| signal.id).collect::<Vec<_>>(), bank.in_base()), (vec![5], 0));
+}
+
+#[test]
+fn a_folder_that_does_not_sync_costs_neither_the_old_base_nor_the_new() {
+    // Once its base is in its place, and once its head is: by then that names the new base.
+    for (syncs, in_base, files) in [(0, 4, 5), (1, 5, 7)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = with_base(folder.path());
+        add(&store, "demo", content("b.mp4", vec![frame(9)])).unwrap();
+        let failing = Store { syncs: Syncs::left(syncs), ..store.clone() };
+        assert_eq!(failing.compact(&name("demo")).unwrap_err().kind(), "io");
+        let bank = store.load(&name("demo")).unwrap();
+        assert_eq!((bank.len(), bank.in_base()), (5, in_base));
+        assert!(bank.problem().is_none());
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            files,
+            "what no head names is gone if that is certain"
+        );
+        add(&store, "demo", content("c.mp4", vec![frame(10)])).unwrap();
+        assert_eq!(store.load(&name("demo")).unwrap().len(), 6);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5, "the next writer clears away");
+    }
 }
