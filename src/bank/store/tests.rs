@@ -18,7 +18,7 @@ impl Syncs {
     pub(super) fn one(&self) -> io::Result<()> {
         let Some(left) = &self.0 else { return Ok(()) };
         let one = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        one.map(drop).map_err(|_| io::Error::other("no more syncs"))
+        one.map(drop).map_err(|_left| io::Error::other("no more syncs"))
     }
 }
 
