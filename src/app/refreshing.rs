@@ -115,6 +115,11 @@ impl Refreshing {
         match done {
             Ok(Compaction::Done { in_base }) => info!(bank = %bank.name(), in_base, "bank compacted"),
             Ok(Compaction::Indexed) => info!(bank = %bank.name(), "index written again"),
+            // Its files are fit by now, whatever was the matter when they were read. If that does not help, it is not tried again.
+            Ok(Compaction::Idle) if bank.problem().is_some() => {
+                self.watch.read_again(bank.name());
+                return self.give_up(bank);
+            }
             // Whoever came first is seen at the next look.
             Ok(Compaction::Idle | Compaction::Overtaken) | Err(BankError::NoBank { .. }) => {}
             Err(problem) => {

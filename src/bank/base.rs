@@ -31,6 +31,9 @@ pub(super) use write::{Contents, write};
 /// Tells a base from every other: a digest of its header, which holds the checksums of everything else.
 pub(super) type Identity = Built;
 
+/// How much of a file is read before it is taken for a base.
+type Reading = fn(&[u8]) -> Result<(BankName, Shape), Fault>;
+
 /// A base, mapped.
 #[derive(Clone)]
 pub(super) struct Base {
@@ -42,6 +45,15 @@ pub(super) struct Base {
 impl Base {
     /// Maps the base at `path`, which is to be `name`'s, and compares every checksum.
     pub(super) fn open(path: &Path, name: &BankName) -> Result<Self, BankError> {
+        Self::map(path, name, form::read)
+    }
+
+    /// [`Self::open`] that compares the header's checksum alone and leaves the rest where it is, however much that is.
+    pub(super) fn open_unread(path: &Path, name: &BankName) -> Result<Self, BankError> {
+        Self::map(path, name, form::read_header)
+    }
+
+    fn map(path: &Path, name: &BankName, read: Reading) -> Result<Self, BankError> {
         let path_of = || path.to_owned();
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (length, file) = match opened {
@@ -52,13 +64,13 @@ impl Base {
         // Nothing can be mapped of an empty file.
         let mapped = if length == 0 { Ok(Bytes::new()) } else { mmap::map(&file) };
         let bytes = mapped.map_err(|source| BankError::Io { doing: "read", path: path_of(), source })?;
-        let (base, holds) = Self::read(bytes).map_err(|fault| BankError::of_file(fault, path))?;
+        let (base, holds) = Self::read(bytes, read).map_err(|fault| BankError::of_file(fault, path))?;
         if holds == *name { Ok(base) } else { Err(BankError::Misnamed { path: path_of(), holds }) }
     }
 
     /// Reads a base in place, and whose it is.
-    fn read(bytes: Bytes) -> Result<(Self, BankName), Fault> {
-        let (name, shape) = form::read(&bytes)?;
+    fn read(bytes: Bytes, read: Reading) -> Result<(Self, BankName), Fault> {
+        let (name, shape) = read(&bytes)?;
         let identity = Sha256::digest(bytes.get(..HEADER).unwrap_or_default()).into();
         Ok((Self { bytes, shape, identity }, name))
     }

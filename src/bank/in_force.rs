@@ -48,6 +48,10 @@ pub struct Watch {
 struct Seen {
     stamp: Stamp,
     bank: Option<Arc<Bank>>,
+    /// It is to be read again at the next look, though its head be the same.
+    again: bool,
+    /// Why it could not be read, as it was told.
+    told: Option<String>,
 }
 
 /// What changes whenever a bank's head is replaced: its inode and its time of change, in nanoseconds.
@@ -83,8 +87,16 @@ impl Watch {
         &self.store
     }
 
+    /// Has a bank read anew at the next look, base and index too, as if it had changed.
+    pub fn read_again(&mut self, name: &BankName) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.again = true;
+        }
+    }
+
     /// Looks at the folder, and reads the heads that have changed since the last look, and what they name that was not mapped
-    /// yet; `None` when none has.
+    /// yet; `None` when none has. What could not be read for a reason that may pass by itself, or by a base that is put where it is missing, is
+    /// read again at every look.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -98,23 +110,28 @@ impl Watch {
         for name in names {
             let Ok(stamp) = self.stamp(&name) else { continue };
             let before = self.seen.get(&name);
-            if before.is_some_and(|seen| seen.stamp == stamp) {
+            let same = before.filter(|seen| seen.stamp == stamp);
+            if same.is_some_and(|seen| !seen.again) {
                 continue;
             }
             let known = before.and_then(|seen| seen.bank.as_ref()?.base());
-            let bank = match self.store.load_keeping(&name, known) {
+            let seen = match self.store.load_keeping(&name, known) {
                 Ok(bank) => {
                     unindexed.extend(bank.problem());
                     let bank = Arc::new(bank);
                     changed.push(Arc::clone(&bank));
-                    Some(bank)
+                    Seen { stamp, bank: Some(bank), again: false, told: None }
                 }
                 Err(problem) => {
-                    problems.push(problem);
-                    before.and_then(|seen| seen.bank.clone())
+                    let again = problem.is_retryable() || matches!(problem, BankError::NoBase { .. });
+                    let told = Some(problem.to_string());
+                    if same.is_none_or(|seen| seen.told != told) {
+                        problems.push(problem);
+                    }
+                    Seen { stamp, bank: before.and_then(|seen| seen.bank.clone()), again, told }
                 }
             };
-            self.seen.insert(name, Seen { stamp, bank });
+            self.seen.insert(name, seen);
         }
         if gone.is_empty() && changed.is_empty() && problems.is_empty() {
             return Ok(None);
@@ -193,6 +210,46 @@ mod tests {
         fs::write(&file, &whole[..whole.len() / 2]).unwrap();
         let seen = watch.look().unwrap().unwrap();
         assert_eq!((names(&seen.banks), seen.problems.len()), (vec!["a:1".to_owned()], 1));
+        assert!(watch.look().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_base_that_comes_after_its_head_is_seen_though_the_head_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        add(folder.path(), "a", 1);
+        let name: BankName = "a".parse().unwrap();
+        Store::open(folder.path()).unwrap().with_worthwhile(1).compact(&name).unwrap();
+        let (base, away) = (folder.path().join("a.1.signals"), folder.path().join("away"));
+        fs::rename(&base, &away).unwrap();
+        let mut watch = Watch::new(folder.path()).unwrap();
+        let problems = watch.look().unwrap().unwrap().problems;
+        assert_eq!(problems.iter().map(BankError::kind).collect::<Vec<_>>(), ["no_base"]);
+        assert!(watch.look().unwrap().is_none(), "told once");
+        fs::create_dir(&base).unwrap();
+        let problems = watch.look().unwrap().unwrap().problems;
+        assert_eq!(problems.iter().map(BankError::kind).collect::<Vec<_>>(), ["io"], "another problem is told");
+        assert!(watch.look().unwrap().is_none());
+        fs::remove_dir(&base).unwrap();
+        fs::rename(&away, &base).unwrap();
+        assert_eq!(names(&watch.look().unwrap().unwrap().banks), ["a:1"]);
+        assert!(watch.look().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_bank_is_read_anew_when_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        add(folder.path(), "a", 1);
+        let name: BankName = "a".parse().unwrap();
+        Store::open(folder.path()).unwrap().with_worthwhile(1).compact(&name).unwrap();
+        let (index, away) = (folder.path().join("a.1.index"), folder.path().join("away"));
+        fs::rename(&index, &away).unwrap();
+        let mut watch = Watch::new(folder.path()).unwrap();
+        assert_eq!(watch.look().unwrap().unwrap().unindexed.len(), 1);
+        fs::rename(&away, &index).unwrap();
+        assert!(watch.look().unwrap().is_none(), "the head is the same");
+        watch.read_again(&name);
+        let seen = watch.look().unwrap().unwrap();
+        assert!(seen.banks[0].problem().is_none() && seen.unindexed.is_empty());
         assert!(watch.look().unwrap().is_none());
     }
 }

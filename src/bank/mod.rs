@@ -2,7 +2,7 @@
 //!
 //! A [`Store`] is a folder of banks: each a small file that a person can read, and where there is much in it a base of
 //! signals that does not change, with an index, both mapped. What it promises: a bank is replaced whole or not at all, two processes
-//! that change it at once lose nothing, a change of ten million signals costs what the change costs, and a file that is cut short,
+//! that change it at once lose nothing, what a change of ten million signals writes is what it changes, and a file that is cut short,
 //! altered or not ours is refused, never half-used. A loaded [`Bank`] does not change; a changed one has a higher revision.
 //! How hashes are found (`scan`, and [`index`] in a large bank) and the choice of pictures worth banking (`dense`) are pure.
 

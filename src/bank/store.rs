@@ -8,12 +8,14 @@ mod compaction;
 mod draft;
 mod files;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::base::Indexed;
+use super::base::{Base, Indexed};
 use super::dense::{self, Chosen, Frame};
+use super::file::Head;
 use super::index::Index;
 use super::quarantine::Quarantine;
 use super::{Bank, BankError, BankName, Import, Imported, Kind, Provenance, Settings, Signal};
@@ -31,6 +33,9 @@ pub struct Store {
     folder: PathBuf,
     /// From how many signals on a bank has a base.
     worthwhile: usize,
+    /// How often its names reach the disk before that fails.
+    #[cfg(test)]
+    syncs: tests::Syncs,
 }
 
 /// What to add to a bank: the pictures of one file.
@@ -103,7 +108,12 @@ impl Store {
     /// When there is no such folder.
     pub fn open(folder: &Path) -> Result<Self, BankError> {
         if folder.is_dir() {
-            Ok(Self { folder: folder.to_owned(), worthwhile: Index::WORTHWHILE })
+            Ok(Self {
+                folder: folder.to_owned(),
+                worthwhile: Index::WORTHWHILE,
+                #[cfg(test)]
+                syncs: tests::Syncs::default(),
+            })
         } else {
             Err(BankError::NoFolder { folder: folder.to_owned() })
         }
@@ -158,7 +168,7 @@ impl Store {
     /// # Errors
     /// When there is one of that name, or it cannot be written.
     pub fn create(&self, name: &BankName, changes: &Changes, now: Timestamp) -> Result<u64, BankError> {
-        let made = self.alter(name, now, |draft| {
+        let made = self.alter_head(name, now, |draft| {
             if draft.is_there() {
                 return Err(BankError::Exists { name: name.clone() });
             }
@@ -173,7 +183,7 @@ impl Store {
     /// # Errors
     /// When there is no such bank, or it cannot be read or written.
     pub fn set(&self, name: &BankName, changes: &Changes, now: Timestamp) -> Result<u64, BankError> {
-        let set = self.alter(name, now, |draft| {
+        let set = self.alter_head(name, now, |draft| {
             self.must_be_there(name, draft)?;
             draft.set(changes);
             Ok(())
@@ -245,7 +255,11 @@ impl Store {
     /// # Errors
     /// When there is no such bank, nothing in it is what is named, or it cannot be read or written.
     pub fn remove(&self, name: &BankName, which: &Which, now: Timestamp) -> Result<Removed, BankError> {
-        let (signals, revision) = self.alter(name, now, |draft| {
+        let base = match which {
+            Which::Ids(_) => Self::base_unread,
+            Which::File(_) => Self::base,
+        };
+        let (signals, revision) = self.alter_with(base, name, now, |draft| {
             self.must_be_there(name, draft)?;
             let missing = |what| Err(BankError::NotInBank { bank: name.clone(), what });
             let signals = match which {
@@ -272,7 +286,7 @@ impl Store {
     /// # Errors
     /// When there is no such bank, or it cannot be read or written.
     pub fn quarantine(&self, name: &BankName, ids: &[u64], reason: &str, now: Timestamp) -> Result<u64, BankError> {
-        let set_aside = self.alter(name, now, |draft| {
+        let set_aside = self.alter_head(name, now, |draft| {
             self.must_be_there(name, draft)?;
             for id in ids {
                 draft.quarantine(*id, || Quarantine { since: now, reason: reason.to_owned() });
@@ -282,14 +296,14 @@ impl Store {
         Ok(set_aside?.1)
     }
 
-    /// Lets signals that were set aside count again; gives the revision with them.
+    /// Lets signals that were set aside count again, one that is named twice as one; gives the revision with them.
     ///
     /// # Errors
     /// When there is no such bank, one of them is not set aside, or the bank cannot be read or written.
     pub fn release(&self, name: &BankName, ids: &[u64], now: Timestamp) -> Result<u64, BankError> {
-        let released = self.alter(name, now, |draft| {
+        let released = self.alter_head(name, now, |draft| {
             self.must_be_there(name, draft)?;
-            for id in ids {
+            for id in ids.iter().collect::<BTreeSet<_>>() {
                 if !draft.release(*id) {
                     let what = format!("signal {id} in quarantine");
                     return Err(BankError::NotInBank { bank: name.clone(), what });
@@ -308,16 +322,38 @@ impl Store {
         BankError::NoBank { name: name.clone(), folder: self.folder.clone() }
     }
 
-    /// Has `edit` change a bank, holding the lock, and replaces its head if anything changed. Gives the revision with it.
+    /// Has `edit` change a bank, holding the lock, and replaces its head if anything changed. Gives the revision with it. Reads the
+    /// base whole, to compare its checksums.
     fn alter<T>(
         &self,
         name: &BankName,
         now: Timestamp,
         edit: impl FnOnce(&mut Draft) -> Result<T, BankError>,
     ) -> Result<(T, u64), BankError> {
+        self.alter_with(Self::base, name, now, edit)
+    }
+
+    /// [`Self::alter`], for an `edit` that asks of the base at most which identifiers it has: however large that is, it takes no
+    /// longer.
+    fn alter_head<T>(
+        &self,
+        name: &BankName,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Draft) -> Result<T, BankError>,
+    ) -> Result<(T, u64), BankError> {
+        self.alter_with(Self::base_unread, name, now, edit)
+    }
+
+    fn alter_with<T>(
+        &self,
+        base: impl FnOnce(&Self, &Head) -> Result<Option<Base>, BankError>,
+        name: &BankName,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Draft) -> Result<T, BankError>,
+    ) -> Result<(T, u64), BankError> {
         let _lock = self.lock()?;
         let mut draft = match self.head(name)? {
-            Some(head) => Draft::of(self.base(&head)?, self.index_path(&head), head),
+            Some(head) => Draft::of(base(self, &head)?, self.index_path(&head), head),
             None => Draft::new(self.unborn(name, now)?),
         };
         let answer = edit(&mut draft)?;

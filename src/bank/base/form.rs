@@ -86,6 +86,19 @@ pub(super) fn header(name: &BankName, counts: Counts, checksums: [u32; SECTIONS]
 
 /// Whose base these bytes are, and where everything in them lies, once every checksum was compared.
 pub(super) fn read(file: &[u8]) -> Result<(BankName, Shape), Fault> {
+    let (name, shape, checksums) = parts(file)?;
+    let is_intact = |(section, sum): (&Range<usize>, u32)| {
+        file.get(section.clone()).is_some_and(|section| crc32fast::hash(section) == sum)
+    };
+    if shape.sections.iter().zip(checksums).all(is_intact) { Ok((name, shape)) } else { Err(Fault::Altered) }
+}
+
+/// [`read`] that compares the header's checksum and the file's length only.
+pub(super) fn read_header(file: &[u8]) -> Result<(BankName, Shape), Fault> {
+    parts(file).map(|(name, shape, _)| (name, shape))
+}
+
+fn parts(file: &[u8]) -> Result<(BankName, Shape, [u32; SECTIONS]), Fault> {
     let magic = file.get(..MAGIC.len()).unwrap_or(file);
     if !MAGIC.starts_with(magic) {
         return Err(Fault::Foreign);
@@ -105,13 +118,10 @@ pub(super) fn read(file: &[u8]) -> Result<(BankName, Shape), Fault> {
     if file.len() < last.end {
         return Err(Fault::CutShort);
     }
-    let is_intact = |(section, sum): (&Range<usize>, u32)| {
-        file.get(section.clone()).is_some_and(|section| crc32fast::hash(section) == sum)
-    };
-    if file.len() > last.end || !shape.sections.iter().zip(checksums).all(is_intact) {
+    if file.len() > last.end {
         return Err(Fault::Altered);
     }
-    Ok((name, shape))
+    Ok((name, shape, checksums))
 }
 
 type Fields = (u32, Option<BankName>, Counts, [u32; SECTIONS]);

@@ -105,12 +105,12 @@ proptest! {
         made(&path, None, &BTreeSet::new(), &numbered(first, 1));
         let mut bytes = fs::read(&path).unwrap();
         *at.get_mut(&mut bytes) ^= change;
-        prop_assert!(Base::read(bytes.into()).is_err());
+        prop_assert!(Base::read(bytes.into(), form::read).is_err());
     }
 
     #[test]
     fn rubbish_is_refused_without_fuss(bytes: Vec<u8>) {
-        prop_assert!(Base::read(bytes.into()).is_err());
+        prop_assert!(Base::read(bytes.into(), form::read).is_err());
     }
 }
 

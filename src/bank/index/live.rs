@@ -1,8 +1,7 @@
 //! An index with what has changed since it was built: a change works at once, without a rebuild.
 //!
-//! Immutable, so that whoever searches needs no lock: the owner puts a changed one in its place (an `Arc` to swap) and, when the
-//! tail has grown, has [`Live::compact`] make a new index of it in the background. Changes made meanwhile are applied to
-//! the new one before it is put in place.
+//! Immutable, so that whoever searches needs no lock: the owner puts a changed one in its place (an `Arc` to swap) and, when
+//! much has changed, builds an index anew.
 
 use super::Index;
 use crate::bank::Scan;
@@ -10,7 +9,7 @@ use crate::hash::PdqHash;
 
 /// An index, a tail of entries added since, which is scanned, and the entries removed since, which are passed over.
 ///
-/// Places go on where the index ends; a removed entry leaves its place empty until compaction.
+/// Places go on where the index ends; a removed entry leaves its place empty.
 #[derive(Debug, Clone)]
 pub struct Live {
     index: Index,
@@ -22,12 +21,11 @@ pub struct Live {
 #[derive(Debug, Clone, Default)]
 struct Places {
     bits: Vec<u64>,
-    count: usize,
 }
 
 impl Places {
     const fn new() -> Self {
-        Self { bits: Vec::new(), count: 0 }
+        Self { bits: Vec::new() }
     }
 
     fn insert(&mut self, place: u32) {
@@ -36,7 +34,6 @@ impl Places {
             self.bits.resize(word + 1, 0);
         }
         if let Some(bits) = self.bits.get_mut(word) {
-            self.count += usize::from(*bits >> (place % 64) & 1 == 0);
             *bits |= 1 << (place % 64);
         }
     }
@@ -44,15 +41,6 @@ impl Places {
     fn contains(&self, place: u32) -> bool {
         self.bits.get(place as usize / 64).is_some_and(|bits| bits >> (place % 64) & 1 == 1)
     }
-}
-
-/// A compacted [`Live`].
-#[derive(Debug)]
-pub struct Compacted {
-    /// An index of everything that was not removed.
-    pub index: Index,
-    /// Where each of its entries was before.
-    pub places: Vec<u32>,
 }
 
 impl Live {
@@ -64,11 +52,6 @@ impl Live {
     /// How many places there are, removed ones among them.
     pub const fn places(&self) -> usize {
         self.index.len() + self.tail.len()
-    }
-
-    /// How many changes a search has to take into account: what to judge by whether compaction is due.
-    pub fn changes(&self) -> usize {
-        self.tail.len() + self.removed.count
     }
 
     /// With these hashes behind all others, in this order.
@@ -111,20 +94,6 @@ impl Live {
         let tail = self.tail.nearest_where(query, distance, |place| counts(self.place(place)));
         let tail = tail.map(|(place, distance)| (self.place(place), distance));
         indexed.into_iter().chain(tail).min_by_key(|(place, distance)| (*distance, *place))
-    }
-
-    /// A new index of everything that was not removed; none of more than an index can hold. Takes as long as a build.
-    pub fn compact(&self) -> Option<Compacted> {
-        let places: Vec<u32> = (0..self.places() as u32).filter(|place| self.has(*place)).collect();
-        let index = Index::build(places.iter().map(|place| self.hash(*place)))?;
-        Some(Compacted { index, places })
-    }
-
-    /// Zero where there is none.
-    fn hash(&self, place: u32) -> PdqHash {
-        let place = place as usize;
-        let tail = || place.checked_sub(self.index.len()).and_then(|tail| self.tail.iter().nth(tail).copied());
-        self.index.hash(place).or_else(tail).unwrap_or_default()
     }
 
     fn has(&self, place: u32) -> bool {

@@ -24,7 +24,7 @@ use bands::Banded;
 use image::Shape;
 
 pub use image::{Built, Fault};
-pub use live::{Compacted, Live};
+pub use live::Live;
 
 /// What the number of set bits says of the distances between hashes: it is odd where one is odd and one even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +84,6 @@ impl Index {
     /// All hashes, by place.
     pub fn iter(&self) -> impl Iterator<Item = PdqHash> {
         self.hashes().iter().map(bands::unbanded)
-    }
-
-    fn hash(&self, place: usize) -> Option<PdqHash> {
-        self.hashes().get(place).map(bands::unbanded)
     }
 
     fn hashes(&self) -> &[Banded] {

@@ -88,11 +88,18 @@ impl Store {
         let _lock = self.lock()?;
         let Some(now) = self.unless_overtaken(snapshot.head())? else { return Ok(Compaction::Overtaken) };
         let Some(base) = self.base(&now)? else { return Ok(Compaction::Overtaken) };
-        let tail = base.signals(&now.removed).chain(now.tail.iter().cloned()).collect();
-        let next = Head { base: None, removed: BTreeSet::new(), tail, ..now };
-        self.replace(&next)?;
-        self.tidy(&next);
+        self.put_whole(Some(&base), now)?;
         Ok(Compaction::Done { in_base: 0 })
+    }
+
+    /// Puts a head in its place that has all signals and names no base. The lock is held.
+    fn put_whole(&self, base: Option<&Base>, head: Head) -> Result<(), BankError> {
+        let of_base = base.iter().flat_map(|base| base.signals(&head.removed));
+        let tail = of_base.chain(head.tail.iter().cloned()).collect();
+        let head = Head { base: None, removed: BTreeSet::new(), tail, ..head };
+        self.replace(&head)?;
+        self.tidy(&head);
+        Ok(())
     }
 
     fn index_again(&self, head: &Head, indexed: &Indexed) -> Result<Compaction, BankError> {
@@ -115,9 +122,10 @@ impl Store {
 
     /// The lock is held.
     fn put_in_place(&self, mut made: Made, head: Head) -> Result<(), BankError> {
-        let mut numbers = head.numbers;
-        numbers.last += 1;
+        let outdated = head.base.is_some().then(|| self.numbered(&head.name, head.numbers.last));
+        let numbers = self.next_numbers(&head)?;
         let places = self.numbered(&head.name, numbers.last);
+        self.mark_unfinished(&head.name, numbers.last)?;
         for (from, to) in made.paths.iter().zip(&places) {
             fs::rename(from, to).map_err(|source| BankError::Io { doing: "write", path: to.clone(), source })?;
         }
@@ -125,8 +133,13 @@ impl Store {
         self.sync().map_err(|source| BankError::Io { doing: "write", path: self.folder.clone(), source })?;
         let base = file::Base { signals: made.base.len() as u64, identity: *made.base.identity() };
         let head = Head { numbers, base: Some(base), ..head };
-        self.replace(&head)?;
+        // Even where this fails the head may be in its place already, and only the sync of the folder have failed: the base goes only
+        // if it is certain that no head names it. What is left over the next writer clears away.
         made.in_place = true;
+        self.replace(&head).inspect_err(|_| {
+            made.in_place = !self.head(&head.name).is_ok_and(|now| now.is_none_or(|now| now.numbers != numbers));
+        })?;
+        outdated.iter().for_each(remove);
         self.tidy(&head);
         Ok(())
     }
@@ -141,17 +154,23 @@ impl Store {
         head.revision += 1;
         let revision = head.revision;
         if head.changes() > 2 * head.bearable(self.worthwhile) {
-            let contents =
-                Contents { base: base.as_ref().map(|based| &based.base), removed: &head.removed, tail: &head.tail };
+            // With every checksum compared: nothing else of the base is to be copied.
+            let base = self.base(&head)?;
+            let left = base.as_ref().map_or(0, |base| base.kept(&head.removed).count()) + head.tail.len();
+            if left < self.worthwhile {
+                self.put_whole(base.as_ref(), head)?;
+                return Ok(revision);
+            }
+            let contents = Contents { base: base.as_ref(), removed: &head.removed, tail: &head.tail };
             let made = Made::new(self.making(&head.name, Maker::Writer), &head.name, &contents)?;
             self.put_in_place(made, Head { removed: BTreeSet::new(), tail: Vec::new(), ..head })?;
             return Ok(revision);
         }
-        self.replace(&head)?;
         if let Some((index, based)) = base.as_ref().and_then(|based: &Based| Some((based.unsaved_index()?, based))) {
-            // The change is made; an index that cannot be written is built again by whoever needs it.
+            // Before the head, whose change has others read it again. One that cannot be written is built by whoever needs it.
             save_index(&self.index_path(&head), index, &based.base).ok();
         }
+        self.replace(&head)?;
         self.tidy(&head);
         Ok(revision)
     }

@@ -4,10 +4,13 @@
 //! |---|---|
 //! | `NAME.bank` | a bank's head, replaced whole at every change; a small bank has nothing else |
 //! | `NAME.7.signals`, `NAME.7.index` | the base that the head names, and its index; never written again |
+//! | `NAME.8.new` | empty: a base of this number is being put in place, and is left over if no head ever names it |
 //! | `NAME.new`, `NAME.new.*` | what a writer is about to put in place; it holds the lock |
 //! | `NAME.compacting.*` | what a compaction is about to put in place; it holds the turn |
 //! | `.lock`, `.compacting` | the lock of whoever changes a bank of the folder, and whose turn it is to compact one |
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +28,7 @@ pub(super) const ENDING: &str = "bank";
 
 const SIGNALS: &str = "signals";
 const INDEX: &str = "index";
+const UNFINISHED: &str = "new";
 
 /// Banks may be confidential: the owner and their group only.
 const MODE: u32 = 0o640;
@@ -86,11 +90,41 @@ impl Store {
         Ok(Head { numbers, ..Head::new(name.clone(), Settings::default(), 0, now) })
     }
 
-    /// The base that a head builds on.
+    /// The numbers of a head that has a new base. One number behind all that are there: where somebody has moved a head away and
+    /// put an older one in its place, the base of the newer one is neither overwritten nor, from then on, ours to remove.
+    pub(super) fn next_numbers(&self, head: &Head) -> Result<Numbers, BankError> {
+        let Numbers { before, last } = head.numbers;
+        let (there, unfinished) = (self.numbers(&head.name)?, Self::unfinished(&self.parts(&head.name)?));
+        let of_others = there.iter().copied().filter(|number| *number > last && !unfinished.contains(number)).max();
+        let highest = there.iter().copied().max().map_or(last, |highest| highest.max(last));
+        Ok(Numbers { before: of_others.unwrap_or(before), last: highest.saturating_add(1) })
+    }
+
+    /// Says that the files of this number are left over unless a head names them.
+    pub(super) fn mark_unfinished(&self, name: &BankName, number: u64) -> Result<(), BankError> {
+        let path = self.folder.join(format!("{name}.{number}.{UNFINISHED}"));
+        let made = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&path);
+        made.map(drop).map_err(|source| BankError::Io { doing: "write", path, source })
+    }
+
+    /// The base that a head builds on, every checksum compared.
     pub(super) fn base(&self, head: &Head) -> Result<Option<Base>, BankError> {
+        self.base_opened(head, Base::open)
+    }
+
+    /// [`Self::base`], by its header alone: for changes that put nothing of it anywhere else.
+    pub(super) fn base_unread(&self, head: &Head) -> Result<Option<Base>, BankError> {
+        self.base_opened(head, Base::open_unread)
+    }
+
+    fn base_opened(
+        &self,
+        head: &Head,
+        open: impl FnOnce(&Path, &BankName) -> Result<Base, BankError>,
+    ) -> Result<Option<Base>, BankError> {
         let Some(named) = &head.base else { return Ok(None) };
         let [path, _] = self.numbered(&head.name, head.numbers.last);
-        let base = Base::open(&path, &head.name)?;
+        let base = open(&path, &head.name)?;
         if *base.identity() != named.identity {
             return Err(BankError::OtherBase { path });
         }
@@ -139,7 +173,7 @@ impl Store {
         locked.map_err(|source| BankError::Io { doing: "lock", path, source })
     }
 
-    /// Puts the head in the place of what was there before. The lock is held.
+    /// Puts the head in the place of what was there before; where that fails, either may be there. The lock is held.
     pub(super) fn replace(&self, head: &Head) -> Result<(), BankError> {
         let path = self.path(&head.name);
         let written = file::encode(head).map_err(io::Error::from).and_then(|bytes| self.write(&path, &bytes));
@@ -163,6 +197,8 @@ impl Store {
 
     /// Has names reach the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        self.syncs.one()?;
         File::open(&self.folder)?.sync_all()
     }
 
@@ -171,8 +207,15 @@ impl Store {
         Ok(self.parts(name)?.iter().filter_map(|(part, _)| part.split('.').next()?.parse().ok()).collect())
     }
 
+    /// The numbers of bases that were being put in place.
+    fn unfinished(parts: &[(String, PathBuf)]) -> BTreeSet<u64> {
+        let marked =
+            parts.iter().filter_map(|(part, _)| part.strip_suffix(UNFINISHED)?.strip_suffix('.')?.parse().ok());
+        marked.collect()
+    }
+
     /// All files of a bank but its head, without its name in front.
-    fn parts(&self, name: &BankName) -> Result<Vec<(String, PathBuf)>, BankError> {
+    pub(super) fn parts(&self, name: &BankName) -> Result<Vec<(String, PathBuf)>, BankError> {
         let unreadable = |source| BankError::Io { doing: "read the folder", path: self.folder.clone(), source };
         let mut parts = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(unreadable)? {
@@ -190,22 +233,31 @@ impl Store {
     /// Whoever has such a base mapped keeps it. What cannot be removed is left to the next writer.
     pub(super) fn tidy(&self, head: &Head) {
         let Ok(parts) = self.parts(&head.name) else { return };
+        let unfinished = Self::unfinished(&parts);
+        let Numbers { before, last } = head.numbers;
         // Nobody is compacting where the turn is free.
         let turn = self.locked(".compacting", |file| file.try_lock().map_err(io::Error::from)).ok();
         let is_left_over = |part: &str| {
             let (stem, ending) = part.split_once('.').unwrap_or((part, ""));
             match stem.parse::<u64>() {
+                // Behind the last one, what is not marked belongs to a newer head that somebody has moved away.
+                Ok(number) if number > last => unfinished.contains(&number),
+                Ok(_) if ending == UNFINISHED => true,
                 Ok(number) => {
-                    let is_ours = number > head.numbers.before && [SIGNALS, INDEX, "index.new"].contains(&ending);
-                    is_ours && (number != head.numbers.last || head.base.is_none() || ending == "index.new")
+                    let is_ours = number > before && [SIGNALS, INDEX, "index.new"].contains(&ending);
+                    is_ours && (number != last || head.base.is_none() || ending == "index.new")
                 }
                 Err(_) => stem == Maker::Writer.word() || stem == Maker::Compaction.word() && turn.is_some(),
             }
         };
         let mut left_over: Vec<PathBuf> =
             parts.into_iter().filter(|(part, _)| is_left_over(part)).map(|(_, path)| path).collect();
-        // A base before its index: whoever finds the index gone can tell that the base is, too.
-        left_over.sort_by_key(|path| path.extension().is_none_or(|ending| ending != SIGNALS));
+        // A base before its index: whoever finds the index gone can tell that the base is, too. What marks them last.
+        left_over.sort_by_key(|path| match path.extension().and_then(OsStr::to_str) {
+            Some(SIGNALS) => 0,
+            Some(UNFINISHED) => 2,
+            _ => 1,
+        });
         for path in left_over {
             fs::remove_file(path).ok();
         }

@@ -1,7 +1,26 @@
 //! What a folder of banks promises whoever changes one.
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::hash::{Pdq, PdqHash};
+
+/// How many syncs of a folder succeed before one fails; all, unless it is said.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Syncs(Option<Arc<AtomicUsize>>);
+
+impl Syncs {
+    fn left(count: usize) -> Self {
+        Self(Some(Arc::new(count.into())))
+    }
+
+    pub(super) fn one(&self) -> io::Result<()> {
+        let Some(left) = &self.0 else { return Ok(()) };
+        let one = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        one.map(drop).map_err(|_left| io::Error::other("no more syncs"))
+    }
+}
 
 fn frame(seed: u64) -> Frame {
     let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -171,16 +190,23 @@ fn a_signal_that_is_set_aside_says_why_until_it_is_released() {
     let refused = store.release(&demo, &[2, 1], at(7)).unwrap_err().to_string();
     assert!(refused.starts_with("nothing in `demo` is signal 1 in quarantine"), "{refused}");
     assert_eq!(held(), both, "all or none");
-    assert_eq!(store.release(&demo, &[2], at(7)).unwrap(), 3);
+    assert_eq!(store.release(&demo, &[2, 2], at(7)).unwrap(), 3, "one that is named twice is released once");
     assert_eq!(held(), both[1..]);
     store.remove(&demo, &Which::Ids(vec![3]), at(8)).unwrap();
     assert_eq!(held(), []);
     assert_eq!(store.quarantine(&name("nobody"), &[1], "", at(9)).unwrap_err().kind(), "no_bank");
 }
 
+impl Store {
+    /// With bases from so few signals on.
+    pub(in crate::bank) fn with_worthwhile(self, worthwhile: usize) -> Self {
+        Self { worthwhile, ..self }
+    }
+}
+
 /// A store in which three signals are worth a base, with a bank that has one of four.
 fn with_base(folder: &Path) -> Store {
-    let store = Store { worthwhile: 3, ..Store::open(folder).unwrap() };
+    let store = Store::open(folder).unwrap().with_worthwhile(3);
     add(&store, "demo", content("a.mp4", [1, 2, 3, 4].map(frame).into())).unwrap();
     assert_eq!(store.compact(&name("demo")).unwrap(), Compaction::Done { in_base: 4 });
     store
@@ -305,4 +331,101 @@ fn an_identifier_is_never_given_twice() {
     add(&store, "demo", content("b.mp4", vec![frame(1)])).unwrap();
     let bank = store.load(&name("demo")).unwrap();
     assert_eq!((bank.signals().map(|signal| signal.id).collect::<Vec<_>>(), bank.in_base()), (vec![5], 0));
+}
+
+#[test]
+fn a_folder_that_does_not_sync_costs_neither_the_old_base_nor_the_new() {
+    // Once its base is in its place, and once its head is: by then that names the new base.
+    for (syncs, in_base, files) in [(0, 4, 6), (1, 5, 8)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = with_base(folder.path());
+        add(&store, "demo", content("b.mp4", vec![frame(9)])).unwrap();
+        let failing = Store { syncs: Syncs::left(syncs), ..store.clone() };
+        assert_eq!(failing.compact(&name("demo")).unwrap_err().kind(), "io");
+        let bank = store.load(&name("demo")).unwrap();
+        assert_eq!((bank.len(), bank.in_base()), (5, in_base));
+        assert!(bank.problem().is_none());
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            files,
+            "what no head names is gone if that is certain"
+        );
+        add(&store, "demo", content("c.mp4", vec![frame(10)])).unwrap();
+        assert_eq!(store.load(&name("demo")).unwrap().len(), 6);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5, "the next writer clears away");
+    }
+}
+
+#[test]
+fn a_newer_base_whose_head_was_moved_away_outlives_an_older_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file);
+    let store = with_base(folder.path());
+    let older = ["demo.bank", "demo.1.signals", "demo.1.index"].map(|file| (file, fs::read(at(file)).unwrap()));
+    add(&store, "demo", content("b.mp4", vec![frame(5)])).unwrap();
+    store.compact(&name("demo")).unwrap();
+    fs::rename(at("demo.bank"), at("away")).unwrap();
+    for (file, bytes) in older {
+        fs::write(at(file), bytes).unwrap();
+    }
+    add(&store, "demo", content("c.mp4", vec![frame(6)])).unwrap();
+    store.compact(&name("demo")).unwrap();
+    store.remove(&name("demo"), &Which::Ids(vec![1]), Timestamp::ZERO).unwrap();
+    store.compact(&name("demo")).unwrap();
+    let mut bases: Vec<String> = store.parts(&name("demo")).unwrap().into_iter().map(|(part, _)| part).collect();
+    bases.sort();
+    assert_eq!(bases, ["2.index", "2.signals", "4.index", "4.signals"], "its own older ones are gone");
+    assert_eq!(store.load(&name("demo")).unwrap().len(), 4);
+    fs::rename(at("away"), at("demo.bank")).unwrap();
+    assert_eq!(store.load(&name("demo")).unwrap().len(), 5);
+}
+
+#[test]
+fn a_base_that_no_head_came_to_name_is_cleared_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_base(folder.path());
+    for file in ["demo.2.signals", "demo.2.index", "demo.2.new"] {
+        fs::write(folder.path().join(file), "left by somebody who was killed").unwrap();
+    }
+    add(&store, "demo", content("b.mp4", vec![frame(5)])).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5, "a head, a base and its index, two locks");
+}
+
+#[test]
+fn a_bank_that_one_large_change_empties_has_no_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_base(folder.path());
+    add(&store, "demo", content("b.mp4", [5, 6, 7, 8, 9, 10].map(frame).into())).unwrap();
+    store.compact(&name("demo")).unwrap();
+    let all_but_one = Which::Ids((2..=10).collect());
+    assert_eq!(store.remove(&name("demo"), &all_but_one, Timestamp::ZERO).unwrap().signals, 9);
+    let bank = store.load(&name("demo")).unwrap();
+    assert_eq!((bank.in_base(), bank.since_base()), (0, (1, 0)));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "a head and two locks");
+}
+
+#[test]
+fn a_change_of_the_head_alone_reads_no_more_of_a_base_than_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_base(folder.path());
+    let (demo, now) = (name("demo"), Timestamp::ZERO);
+    let path = folder.path().join("demo.1.signals");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let changes = Changes { max_distance: Some(20), ..Changes::default() };
+    store.set(&demo, &changes, now).unwrap();
+    store.quarantine(&demo, &[2], "why", now).unwrap();
+    store.release(&demo, &[2], now).unwrap();
+    store.remove(&demo, &Which::Ids(vec![1]), now).unwrap();
+    assert_eq!(store.head(&demo).unwrap().unwrap().revision, 5);
+    // What would put something of it elsewhere, or show it, does read it.
+    for refused in [
+        store.load(&demo).unwrap_err(),
+        add(&store, "demo", content("b.mp4", vec![frame(5)])).unwrap_err(),
+        store.remove(&demo, &Which::File("a.mp4".to_owned()), now).unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), "altered");
+    }
 }

@@ -1,5 +1,6 @@
 //! `sluicegate bank create`, `set`, `remove`, `release`, `enable` and `disable`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -118,7 +119,8 @@ pub(super) struct ReleaseArgs {
 
 pub(super) fn release(store: &Store, args: &ReleaseArgs) -> anyhow::Result<Answer> {
     let ReleaseArgs { name, ids } = args;
-    let revision = store.release(name, ids, Clock::system().now())?;
+    let ids: Vec<u64> = ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let revision = store.release(name, &ids, Clock::system().now())?;
     Ok(Answer {
         text: format!("{name}: {} signals released (revision {revision})", ids.len()),
         json: json!({ "bank": name, "released": ids, "revision": revision }),
