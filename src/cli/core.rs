@@ -18,8 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Where the core is.
 #[derive(Debug, clap::Args)]
 pub(super) struct CoreArgs {
-    /// The configuration that the core runs with: it says where it listens, and where its token is.
-    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["api", "token_file"])]
+    /// The configuration that the core runs with: it says where it listens, and where its token is, whatever the options below
+    /// and the environment say.
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the core listens.
     #[arg(long, global = true, value_name = "URL", env = "SLUICEGATE_API", default_value_t = usual_api())]

@@ -28,11 +28,13 @@ impl Names {
         if whole { Self::Whole } else { Self::Shortened }
     }
 
+    /// Publishers choose the name, and servers what else there is: nothing in it may command a terminal or begin a line.
     pub(super) fn of(self, stream: &StreamId) -> String {
-        match self {
+        let name = match self {
             Self::Shortened => stream.to_string(),
             Self::Whole => stream.full(),
-        }
+        };
+        harmless(&name)
     }
 }
 
@@ -49,6 +51,13 @@ impl<T: DeserializeOwned, const N: usize> Listing<T, N> {
         let rows: Vec<_> = listed.iter().map(|one| (self.row)(one, names)).collect();
         Ok(vec![Answer { text: table(self.heading, &rows, self.nothing), json: json!({}) }])
     }
+}
+
+/// `text` with every control character written out, as `\u{1b}`.
+pub(super) fn harmless(text: &str) -> String {
+    let written =
+        |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() };
+    text.chars().map(written).collect()
 }
 
 /// `heading` and `rows`, each column as wide as its widest cell, two spaces apart. Without rows, `nothing`.
@@ -72,6 +81,15 @@ fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], nothing: &str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        let stream = StreamId::new("main", "live\u{1b}[2J", "a\nmain/live/innocent");
+        for names in [Names::Shortened, Names::Whole] {
+            assert!(!names.of(&stream).contains(char::is_control), "{:?}", names.of(&stream));
+        }
+        assert_eq!(harmless("añ日"), "añ日");
+    }
 
     #[test]
     fn columns_are_as_wide_as_what_is_in_them() {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::bank::Answer;
-use crate::cli::table::Names;
+use crate::cli::table::{Names, harmless};
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Outcome};
 use crate::finding::{Finding, Match, Observation, Scores};
@@ -35,8 +35,8 @@ pub(super) fn shown(json: Value, names: Names) -> anyhow::Result<Answer> {
     let mut lines = vec![
         format!("decision  {}", decision.id),
         format!("stream    {}", names.of(&decision.session.stream)),
-        format!("session   {}", decision.session.id),
-        format!("verdict   {}, by the rule `{}`", decision.verdict, decision.rule),
+        format!("session   {}", harmless(&decision.session.id.to_string())),
+        format!("verdict   {}, by the rule `{}`{}", decision.verdict, decision.rule, capped(&decision)),
         format!("decided   {}", decision.decided),
         format!("policy    {}", decision.policy),
         format!("evidence  {} findings", decision.evidence.len()),
@@ -52,6 +52,11 @@ pub(super) fn shown(json: Value, names: Names) -> anyhow::Result<Answer> {
     Ok(Answer { text: lines.join("\n"), json })
 }
 
+/// Why the verdict is milder than the rule's.
+fn capped(Decision { capped_by, .. }: &Decision) -> String {
+    capped_by.as_ref().map_or_else(String::new, |bank| format!(", no severer because of the cap of the bank `{bank}`"))
+}
+
 fn finding(finding: &Finding) -> String {
     let seen = match &finding.observation {
         Observation::Match(found) => matched(found),
@@ -64,13 +69,14 @@ fn matched(found: &Match) -> String {
     let opinion = serde_json::json!(found.opinion);
     let at = found.banked_at.map_or_else(String::new, |at| format!(" at {:.3} s", at.as_secs_f64()));
     format!(
-        "bank `{}` revision {}, signal {}{at}, {} bits off, quality {}, {}, from {}",
+        "bank `{}` revision {}, signal {}{at}, {} bits off, quality {}, {}{}, from {}",
         found.bank,
         found.bank_revision,
         found.signal,
         found.distance,
         found.quality,
         opinion.as_str().unwrap_or_default(),
+        if found.quarantined { " but set aside, so it counts as disputed" } else { "" },
         found.provenance,
     )
 }
@@ -82,9 +88,9 @@ fn scored(Scores { model, scores, .. }: &Scores) -> String {
 
 fn attempt(attempt: &Attempt) -> String {
     let how = match &attempt.outcome {
-        Outcome::Done { detail } => format!("done: {detail}"),
-        Outcome::Retry { detail, due } => format!("did not work: {detail}; again at {due}"),
-        Outcome::GaveUp { detail } => format!("gave up: {detail}"),
+        Outcome::Done { detail } => format!("done: {}", harmless(detail)),
+        Outcome::Retry { detail, due } => format!("did not work: {}; again at {due}", harmless(detail)),
+        Outcome::GaveUp { detail } => format!("gave up: {}", harmless(detail)),
     };
     format!("  {}  {how}", attempt.began)
 }
@@ -101,7 +107,7 @@ mod tests {
         let found = json!({
             "session": session, "sequence": 42, "pts": null, "arrived": 1_000_000, "found": 1_020_000,
             "observation": { "kind": "match", "bank": "demo", "bank_revision": 3, "signal": 9, "distance": 12, "quality": 88,
-                "opinion": "positive", "provenance": "clip.mp4 sha256:00", "banked_at": { "secs": 1, "nanos": 500_000_000 } },
+                "opinion": "positive", "quarantined": true, "provenance": "clip.mp4 sha256:00", "banked_at": { "secs": 1, "nanos": 500_000_000 } },
         });
         let attempts = json!([
             { "began": 2_000_000, "ended": 2_100_000, "outcome": "retry", "detail": "no answer", "due": 2_300_000 },
@@ -109,13 +115,13 @@ mod tests {
         ]);
         let decision = json!({
             "id": "019351a2-7c1e-7d3a-9f00-3b0a5c2d1e4f", "session": session, "verdict": "cut", "rule": "known-content",
-            "policy": "ab", "decided": 1_500_000, "evidence": [found],
+            "policy": "ab", "capped_by": "demo", "decided": 1_500_000, "evidence": [found],
             "actions": [{ "id": "019351a2-7c1e-7d3a-9f00-3b0a5c2d1e50", "action": "kick", "attempts": attempts }],
         });
         let Answer { text, .. } = shown(decision.clone(), Names::Shortened).unwrap();
         for part in [
-            "verdict   cut, by the rule `known-content`",
-            "picture 42: bank `demo` revision 3, signal 9 at 1.500 s, 12 bits off, quality 88, positive, from clip.mp4",
+            "verdict   cut, by the rule `known-content`, no severer because of the cap of the bank `demo`",
+            "picture 42: bank `demo` revision 3, signal 9 at 1.500 s, 12 bits off, quality 88, positive but set aside, so it counts as disputed, from clip.mp4",
             "did not work: no answer; again at 1970-01-01T00:00:02.300Z",
             "done: no longer listed",
         ] {
