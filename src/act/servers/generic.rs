@@ -55,7 +55,7 @@ impl Generic {
         let mut url = self.link.at(path);
         url.set_query(query);
         let request = self.link.request(line.method.clone(), url);
-        Ok(self.config.http.headers.iter().fold(request, |request, (name, value)| request.header(name, value)))
+        Ok(self.config.http.headers.iter().fold(request, |request, (name, value)| request.header(name, value.text())))
     }
 
     async fn publishers(&self) -> Result<Vec<Listed>, ActError> {

@@ -177,6 +177,7 @@ fn what_is_missing_or_dangerous_is_told_before_anything_starts() {
         ("GET /api/streams?all=1", "GET api", "`server.http.list`: its path"),
         ("GET /api/streams?all=1", "GET /api/{app}", "it names nobody"),
         ("/{session}/kick?app={app}&name={stream}", "", "would end everybody"),
+        ("/{session}/kick?app={app}&name={stream}", "?app={app}", "would end everybody"),
         ("items = \"/data", "items = \"data", "JSON Pointer"),
         ("hook_publish = [\"on_publish\"]", "", "nothing it says asks"),
         ("headers = { Authorization = \"Bearer t\" }", "headers = { 'a b' = 'c' }", "cannot be sent"),
@@ -190,4 +191,6 @@ fn what_is_missing_or_dangerous_is_told_before_anything_starts() {
         let found = problems(&section);
         assert!(found.contains(said) && found.lines().count() == 1, "{to}: {found}");
     }
+    let shown = format!("{:?}", fake::config(Kind::Http, SECTION));
+    assert!(shown.contains("Authorization") && !shown.contains("Bearer"), "{shown}");
 }
