@@ -11,6 +11,8 @@ use toml::{Table, Value};
 use super::document::{expected, unknown};
 
 const IMPOSSIBLE: &str = "no key is called this";
+/// Keys that had another name, and what they are called now.
+const RENAMED: [(&str, &str); 1] = [("rtmp", "pull")];
 const LIKE_ENOUGH: f64 = 0.6;
 
 /// Every key of `T`: `"api.listen"`, `"server[].name"`. Keys that hold a table or an array of tables are not listed
@@ -68,8 +70,11 @@ fn recite<T: DeserializeOwned>(path: &[(String, Kind)]) -> Option<Vec<String>> {
     (unknown(error.message()) == Some(IMPOSSIBLE)).then(|| expected(error.message()))
 }
 
-/// What to say after an unknown key: the nearest key that may stand there, else where it does belong, else what may.
+/// What to say after an unknown key: what it is called now, else the nearest key that may stand there, else where it does belong, else what may.
 pub(super) fn hint<T: DeserializeOwned>(unknown: &str, known: &[String]) -> String {
+    if let Some((_, now)) = RENAMED.iter().find(|(was, now)| *was == unknown && known.iter().any(|key| key == now)) {
+        return format!("; it is now called `{now}`");
+    }
     if let Some(near) = nearest(unknown, known) {
         return format!("; did you mean `{near}`?");
     }

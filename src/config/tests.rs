@@ -201,6 +201,7 @@ fn what_no_section_can_check_alone_is_checked() {
             "[[server]]\nname = 'b'\nkind = 'srs'\n[server.http]\nlist = 'GET /'",
             "7:1: [server.http] is for `kind = \"http\"`",
         ),
+        ("rtmp = 'rtmp://h'", "4:1: unknown key `rtmp` in [[server]]; it is now called `pull`"),
         ("[server.http]\nlsit = 'GET /'", "5:1: unknown key `lsit` in [server.http]; did you mean `list`?"),
         ("[[webhook]]\nname = 'w'\nurl = 'http://h'", "4:1: [[webhook]] `w`: no secret is set; write one of"),
         (

@@ -55,7 +55,7 @@ impl Generic {
         let mut url = self.link.at(path);
         url.set_query(query);
         let request = self.link.request(line.method.clone(), url);
-        Ok(self.config.http.headers.iter().fold(request, |request, (name, value)| request.header(name, value)))
+        Ok(self.config.http.headers.iter().fold(request, |request, (name, value)| request.header(name, value.text())))
     }
 
     async fn publishers(&self) -> Result<Vec<Listed>, ActError> {
@@ -176,6 +176,9 @@ impl MediaServer for Generic {
         if !self.config.watches(&stream.app) {
             return Ok(Hook::Other);
         }
+        if asks {
+            self.pull(&stream)?;
+        }
         if http.hook_session.is_empty() {
             return Ok(if asks { Hook::Ask { stream, address } } else { Hook::Other });
         }
@@ -193,7 +196,7 @@ impl MediaServer for Generic {
         Reply { status, content_type: content_type.into(), body: body.clone().into() }
     }
 
-    fn pull(&self, stream: &StreamId) -> Pull {
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
         link::pull(&self.config.pull, stream)
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::template::{Filled, Line, Template};
 use crate::act::servers::link::encoded;
+use crate::act::webhook::Secret;
 use crate::stream::{Session, SessionId, StreamId};
 
 /// The section `[server.http]`. Pointers are JSON Pointers (RFC 6901); an empty one points at nothing, but for `items`,
@@ -14,8 +15,8 @@ use crate::stream::{Session, SessionId, StreamId};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Sent with every request.
-    pub headers: BTreeMap<String, String>,
+    /// Sent with every request. What they say is a secret: tokens go here.
+    pub headers: BTreeMap<String, Secret>,
     /// The request that lists publishers: `GET /api/streams`, under `control`.
     pub list: String,
     /// Where the list is in the answer.
@@ -156,11 +157,14 @@ impl Config {
             }
             _ => {}
         }
-        let names = |line: &str| Line::parse(line).is_ok_and(|line| line.names_anything());
+        let names = |line: &str| Line::parse(line).is_ok_and(|line| line.names_somebody());
         let body = self.kick_body.as_deref().map(Template::parse);
-        let body_names = body.is_some_and(|body| body.is_ok_and(|body| body.names_anything()));
+        let body_names = body.is_some_and(|body| body.is_ok_and(|body| body.names_somebody()));
         if Line::parse(&self.kick).is_ok() && !names(&self.kick) && !body_names {
-            problem("kick", "it names nobody, and would end everybody: put {session} into it or into `kick_body`");
+            problem(
+                "kick",
+                "it names neither a session nor a stream, and would end everybody: put {session} into it or into `kick_body`",
+            );
         }
         for (key, status) in [("allow_status", self.allow_status), ("refuse_status", self.refuse_status)] {
             if !(200..600).contains(&status) {
@@ -175,7 +179,7 @@ impl Config {
         }
         if self.headers.iter().any(|(name, value)| {
             name.parse::<reqwest::header::HeaderName>().is_err()
-                || value.parse::<reqwest::header::HeaderValue>().is_err()
+                || value.text().parse::<reqwest::header::HeaderValue>().is_err()
         }) {
             problem("headers", "one of them cannot be sent: a name is letters, digits and `-`, a value is one line");
         }

@@ -71,6 +71,11 @@ impl Template {
         self.0.contains(&Part::Place(Place::Session))
     }
 
+    /// Whether it says who is meant: an application is not somebody.
+    pub(super) fn names_somebody(&self) -> bool {
+        self.names_session() || self.0.contains(&Part::Place(Place::Stream))
+    }
+
     pub(super) fn names_anything(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Place(_)))
     }
@@ -116,6 +121,10 @@ impl Line {
 
     pub(super) fn names_session(&self) -> bool {
         self.path.names_session() || self.query.as_ref().is_some_and(Template::names_session)
+    }
+
+    pub(super) fn names_somebody(&self) -> bool {
+        self.path.names_somebody() || self.query.as_ref().is_some_and(Template::names_somebody)
     }
 
     pub(super) fn names_anything(&self) -> bool {

@@ -127,6 +127,9 @@ async fn hooks_are_read_as_json_and_as_forms() {
         let done = fake::hook(&server, &format!("{form}{lie}")).unwrap();
         assert_eq!(done, Hook::PublishDone { session: expected(&name) }, "the first value wins");
     }
+    let over_http = Generic::new(&fake.config(Kind::Http, &format!("pull = 'http://h'\n{SECTION}")), &fake::limits());
+    let climbing = "action=on_publish&app=live/../other&stream=a&client_id=c1";
+    assert_eq!(fake::hook(&over_http.unwrap(), climbing).unwrap_err().kind(), "unpullable");
     assert_eq!(fake::hook(&server, "action=on_play&app=live").unwrap(), Hook::Other);
     for wrong in [
         "",
@@ -177,6 +180,7 @@ fn what_is_missing_or_dangerous_is_told_before_anything_starts() {
         ("GET /api/streams?all=1", "GET api", "`server.http.list`: its path"),
         ("GET /api/streams?all=1", "GET /api/{app}", "it names nobody"),
         ("/{session}/kick?app={app}&name={stream}", "", "would end everybody"),
+        ("/{session}/kick?app={app}&name={stream}", "?app={app}", "would end everybody"),
         ("items = \"/data", "items = \"data", "JSON Pointer"),
         ("hook_publish = [\"on_publish\"]", "", "nothing it says asks"),
         ("headers = { Authorization = \"Bearer t\" }", "headers = { 'a b' = 'c' }", "cannot be sent"),
@@ -190,4 +194,6 @@ fn what_is_missing_or_dangerous_is_told_before_anything_starts() {
         let found = problems(&section);
         assert!(found.contains(said) && found.lines().count() == 1, "{to}: {found}");
     }
+    let shown = format!("{:?}", fake::config(Kind::Http, SECTION));
+    assert!(shown.contains("Authorization") && !shown.contains("Bearer"), "{shown}");
 }
