@@ -62,8 +62,8 @@ impl MediaServer for Fake {
         Ok(Hook::Other)
     }
 
-    fn pull(&self, stream: &StreamId) -> Pull {
-        Pull { stream: stream.clone(), protocol: "rtmp", url: String::new() }
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
+        Ok(Pull { stream: stream.clone(), protocol: "rtmp", url: String::new() })
     }
 }
 

@@ -186,8 +186,9 @@ async fn a_stream_is_pulled_over_http_flv() {
     let session = house.wait_for(1).await.remove(0).session;
     let sources = Sources::new(source::Config::default(), Clock::system()).unwrap();
     let (sender, mut events) = mpsc::channel(1000);
-    let _source =
-        sources.add(house.adapter.pull(&session.stream), Box::new(move |event| drop(sender.try_send(event)))).unwrap();
+    let _source = sources
+        .add(house.adapter.pull(&session.stream).unwrap(), Box::new(move |event| drop(sender.try_send(event))))
+        .unwrap();
     let arrive = async {
         loop {
             match events.recv().await.unwrap() {

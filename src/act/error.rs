@@ -102,6 +102,16 @@ pub enum ActError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The stream's name cannot be written into an address: what is pulled there would be another's.
+    #[error(
+        "a stream of media server `{server}` cannot be pulled ({reason}): it is not let in; have it published under another name"
+    )]
+    Unpullable {
+        /// The server.
+        server: Arc<str>,
+        /// What is wrong with its name.
+        reason: &'static str,
+    },
     /// `[server.http]` cannot be used.
     #[error("media server `{server}` cannot be spoken to ({reason}): correct its [server.http]")]
     BadTemplate {
@@ -173,6 +183,7 @@ impl ActError {
             Self::BadSession { .. } => "bad_session",
             Self::StillListed { .. } => "still_listed",
             Self::BadHook { .. } => "bad_hook",
+            Self::Unpullable { .. } => "unpullable",
             Self::BadTemplate { .. } => "bad_template",
             Self::UnknownServer { .. } => "unknown_server",
             Self::UnknownWebhook { .. } => "unknown_webhook",
@@ -189,6 +200,7 @@ impl ActError {
             self,
             Self::BadSession { .. }
                 | Self::BadHook { .. }
+                | Self::Unpullable { .. }
                 | Self::BadTemplate { .. }
                 | Self::UnknownServer { .. }
                 | Self::UnknownWebhook { .. }

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::attached::Attached;
 use super::deciding::Notice;
 use super::telling::Telling;
+use crate::act::ActError;
 use crate::api::{Happening, StreamView};
 use crate::clock::{Clock, Timestamp};
 use crate::media_server::Pull;
@@ -62,12 +63,16 @@ pub(super) struct Entry {
 
 impl Streams {
     /// Puts a session under inspection, unless it is already.
-    pub(super) fn attach(&self, session: &Session, pull: Pull) {
+    pub(super) fn attach(&self, session: &Session, pull: Result<Pull, ActError>) {
         let now = self.clock.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if entries.contains_key(session) {
             return;
         }
+        let pull = match pull {
+            Ok(pull) => pull,
+            Err(error) => return self.not_inspected(session, error.kind(), &error),
+        };
         let stream = Arc::new(Attached::new(session.clone(), now));
         let mailbox = match self.queue.open(Arc::clone(&stream)) {
             Ok(mailbox) => mailbox,

@@ -108,7 +108,7 @@ impl MediaServer for Fake {
         unreachable!("the worker reads no hooks")
     }
 
-    fn pull(&self, _: &StreamId) -> Pull {
+    fn pull(&self, _: &StreamId) -> Result<Pull, ActError> {
         unreachable!("the worker pulls nothing")
     }
 }

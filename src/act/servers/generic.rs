@@ -176,6 +176,9 @@ impl MediaServer for Generic {
         if !self.config.watches(&stream.app) {
             return Ok(Hook::Other);
         }
+        if asks {
+            self.pull(&stream)?;
+        }
         if http.hook_session.is_empty() {
             return Ok(if asks { Hook::Ask { stream, address } } else { Hook::Other });
         }
@@ -193,7 +196,7 @@ impl MediaServer for Generic {
         Reply { status, content_type: content_type.into(), body: body.clone().into() }
     }
 
-    fn pull(&self, stream: &StreamId) -> Pull {
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
         link::pull(&self.config.pull, stream)
     }
 }

@@ -140,8 +140,13 @@ impl Link {
     /// # Errors
     /// `""`, `.` and `..` cannot be one: the address would mean something else.
     pub(super) fn step(&self, name: &str) -> Result<String, ActError> {
-        if matches!(name, "" | "." | "..") { Err(self.bad_session()) } else { Ok(encoded(name)) }
+        if is_no_step(name) { Err(self.bad_session()) } else { Ok(encoded(name)) }
     }
+}
+
+/// Whether a path cannot hold `name` as a step, encoded or not.
+pub(super) fn is_no_step(name: &str) -> bool {
+    matches!(name, "" | "." | "..")
 }
 
 /// An identifier of letters, digits, `-` and `_`, as servers make them up: nothing else may be one.
@@ -192,18 +197,30 @@ pub(super) fn without_user(url: &Url) -> Url {
 /// Where a server that serves plain RTMP or HTTP-FLV has `stream`.
 ///
 /// An RTMP name goes into the address as it is: neither `rtmp2src` nor the servers decode it. In an HTTP address it is
-/// encoded.
-pub(super) fn pull(base: &Url, stream: &StreamId) -> Pull {
+/// encoded, and a step that encoding cannot keep a step is refused: a client or a server would climb with it.
+///
+/// # Errors
+/// [`ActError::Unpullable`].
+pub(super) fn pull(base: &Url, stream: &StreamId) -> Result<Pull, ActError> {
+    let unpullable = |reason| ActError::Unpullable { server: stream.server.clone(), reason };
     let bare = without_user(base);
     let text = bare.as_str().trim_end_matches('/');
     let (app, name) = (&stream.app, &stream.name);
-    let slash = if app.is_empty() { "" } else { "/" };
     if base.scheme() == "rtmp" {
-        return Pull { stream: stream.clone(), protocol: "rtmp", url: format!("{text}/{app}{slash}{name}") };
+        if app.is_empty() {
+            return Err(unpullable("over RTMP a path has two parts, such as live/cam1"));
+        }
+        return Ok(Pull { stream: stream.clone(), protocol: "rtmp", url: format!("{text}/{app}/{name}") });
     }
+    // A stream may have no application; any other step must be there.
+    let steps = app.split('/').filter(|_| !app.is_empty()).chain(name.split('/'));
+    if steps.into_iter().any(is_no_step) {
+        return Err(unpullable("a part of its path is empty, `.` or `..`"));
+    }
+    let slash = if app.is_empty() { "" } else { "/" };
     let app = app.split('/').map(encoded).collect::<Vec<_>>().join("/");
     let url = format!("{text}/{app}{slash}{}.flv", encoded(name));
-    Pull { stream: stream.clone(), protocol: "http-flv", url }
+    Ok(Pull { stream: stream.clone(), protocol: "http-flv", url })
 }
 
 #[cfg(test)]
@@ -235,12 +252,31 @@ mod tests {
     #[test]
     fn a_stream_is_pulled_under_its_own_name() {
         let pulled = |base: &str, app: &str, name: &str| {
-            let pull = pull(&base.parse().unwrap(), &StreamId::new("main", app, name));
+            let pull = pull(&base.parse().unwrap(), &StreamId::new("main", app, name)).unwrap();
             (pull.protocol, pull.url)
         };
         assert_eq!(pulled("rtmp://u:p@h:1935/", "live", "a%20b&c"), ("rtmp", "rtmp://h:1935/live/a%20b&c".to_owned()));
-        assert_eq!(pulled("rtmp://h", "", "cam"), ("rtmp", "rtmp://h/cam".to_owned()));
+        assert_eq!(pulled("http://h", "", "cam"), ("http-flv", "http://h/cam.flv".to_owned()));
         assert_eq!(pulled("http://h:80/x/", "live/a", "n#h"), ("http-flv", "http://h/x/live/a/n%23h.flv".to_owned()));
+    }
+
+    #[test]
+    fn a_stream_that_would_be_pulled_as_another_is_not_pulled() {
+        for (base, app, name) in [
+            ("http://h", "live/../other", "cam"),
+            ("http://h", "..", "cam"),
+            ("http://h", "live/.", "cam"),
+            ("http://h", "live//a", "cam"),
+            ("http://h", "live/", "cam"),
+            ("http://h", "live", ".."),
+            ("http://h", "live", "../other/cam"),
+            ("http://h", "live", ""),
+            ("rtmp://h", "", "cam"),
+        ] {
+            let refused = pull(&base.parse().unwrap(), &StreamId::new("main", app, name)).unwrap_err();
+            assert_eq!(refused.kind(), "unpullable", "{base} {app} {name}");
+            assert!(!refused.to_string().contains("../other"), "{refused}");
+        }
     }
 
     #[test]

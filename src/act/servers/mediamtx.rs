@@ -159,6 +159,7 @@ impl MediaMtx {
         if !self.config.watches(&stream.app) {
             return Ok(Hook::Other);
         }
+        self.pull(&stream)?;
         Ok(Hook::Ask { stream, address: Some(question.ip) })
     }
 
@@ -233,7 +234,7 @@ impl MediaServer for MediaMtx {
         if request.body.first() == Some(&b'{') { self.question(request.body) } else { self.told(request.body) }
     }
 
-    fn pull(&self, stream: &StreamId) -> Pull {
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
         link::pull(&self.config.pull, stream)
     }
 }

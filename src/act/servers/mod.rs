@@ -65,7 +65,10 @@ pub trait MediaServer: Send + Sync {
     }
 
     /// Where to pull `stream` from.
-    fn pull(&self, stream: &StreamId) -> Pull;
+    ///
+    /// # Errors
+    /// [`ActError::Unpullable`] where no address leads to that stream and to none other. [`Self::parse_hook`] refuses it.
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError>;
 }
 
 /// What a server said to a kick. Whether the session is gone is seen by [`MediaServer::publishes`].

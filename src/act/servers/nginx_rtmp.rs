@@ -170,7 +170,7 @@ impl MediaServer for NginxRtmp {
         Ok(Hook::Publish { session, address: caller.address.clone() })
     }
 
-    fn pull(&self, stream: &StreamId) -> Pull {
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
         link::pull(&self.config.pull, stream)
     }
 }

@@ -223,6 +223,9 @@ impl MediaServer for NodeMediaServer {
             return Ok(Hook::Other);
         }
         let (session, address) = (self.session(body.app, body.name, &body.id), body.ip.as_deref().map(host));
+        if body.action != "donePublish" {
+            self.pull(&session.stream)?;
+        }
         // The first two come at the same time, in any order: attaching twice is attaching once.
         Ok(match body.action.as_str() {
             "prePublish" => Hook::Ask { stream: session.stream, address },
@@ -231,7 +234,7 @@ impl MediaServer for NodeMediaServer {
         })
     }
 
-    fn pull(&self, stream: &StreamId) -> Pull {
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
         link::pull(&self.config.pull, stream)
     }
 }

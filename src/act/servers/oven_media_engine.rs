@@ -20,8 +20,9 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha1::Sha1;
+use tracing::warn;
 
-use super::link::{Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, encoded, without_user};
+use super::link::{Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, encoded, is_no_step, without_user};
 use super::{Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
@@ -161,6 +162,14 @@ fn is_no_such(answer: &Answer) -> bool {
         && serde_json::from_slice::<Status>(&answer.body).is_ok_and(|said| said.status_code == 404)
 }
 
+/// Whether an answer about one stream says nothing of the server as a whole.
+const fn is_about_one(error: &ActError) -> bool {
+    matches!(
+        error,
+        ActError::BadSession { .. } | ActError::NotFound { .. } | ActError::Status { .. } | ActError::Garbage { .. }
+    )
+}
+
 /// The application and the stream of `scheme://host:port/app/stream?query`.
 fn named(url: &str) -> Option<(String, String)> {
     let (_, rest) = url.split_once("://")?;
@@ -181,18 +190,38 @@ impl MediaServer for OvenMediaEngine {
         let no_vhost = || ActError::NotFound { server: self.config.name.clone(), path: APPS };
         let apps: Vec<String> = self.get(&format!("/v1/vhosts/{vhost}/apps"), APPS).await?.ok_or_else(no_vhost)?;
         let mut publishers = Vec::new();
-        for app in apps.into_iter().filter(|app| self.config.watches(app)) {
+        // One stream of which nothing can be learnt must not hide the others.
+        let (mut skipped, mut first) = (0_u32, None);
+        // No hook lets an application in that the API has no address for.
+        let watched = |app: &String| self.config.watches(app) && !is_no_step(app);
+        for app in apps.into_iter().filter(watched) {
             let at = format!("/v1/vhosts/{vhost}/apps/{}/streams", self.link.step(&app)?);
             let names: Vec<String> = self.get(&at, STREAMS).await?.unwrap_or_default();
             for name in names {
                 let stream = StreamId::new(&self.config.name, &app, &name);
-                // Between the list and the question it may have ended.
-                if let Some(id) = self.holder(&stream).await? {
-                    publishers.push(Listed { session: Session { stream, id }, address: None, bytes_in: None });
+                match self.holder(&stream).await {
+                    Ok(Some(id)) => {
+                        publishers.push(Listed { session: Session { stream, id }, address: None, bytes_in: None });
+                    }
+                    // Between the list and the question it ended.
+                    Ok(None) => {}
+                    Err(error) if is_about_one(&error) => {
+                        skipped += 1;
+                        first.get_or_insert(error);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
-        Ok(publishers)
+        match first {
+            // Nothing at all was learnt: that is no empty list.
+            Some(error) if publishers.is_empty() => Err(error),
+            Some(error) => {
+                warn!(server = %self.config.name, skipped, %error, "streams are left out of the list");
+                Ok(publishers)
+            }
+            None => Ok(publishers),
+        }
     }
 
     async fn publishes(&self, session: &Session) -> Result<bool, ActError> {
@@ -232,6 +261,7 @@ impl MediaServer for OvenMediaEngine {
             return Ok(Hook::Other);
         }
         let stream = StreamId::new(&self.config.name, &app, &name);
+        self.pull(&stream)?;
         Ok(Hook::Ask { stream, address: body.client.address })
     }
 
@@ -243,10 +273,14 @@ impl MediaServer for OvenMediaEngine {
     }
 
     /// HLS in MPEG-TS: neither RTMP nor RTSP is served.
-    fn pull(&self, stream: &StreamId) -> Pull {
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
+        if is_no_step(&stream.app) || is_no_step(&stream.name) {
+            let reason = "its application or its name is empty, `.` or `..`";
+            return Err(ActError::Unpullable { server: stream.server.clone(), reason });
+        }
         let base = self.config.pull.as_str().trim_end_matches('/');
         let url = format!("{base}/{}/{}/ts:playlist.m3u8", encoded(&stream.app), encoded(&stream.name));
-        Pull { stream: stream.clone(), protocol: "hls", url }
+        Ok(Pull { stream: stream.clone(), protocol: "hls", url })
     }
 }
 

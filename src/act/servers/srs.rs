@@ -158,6 +158,9 @@ impl MediaServer for Srs {
             return Ok(Hook::Other);
         }
         let session = self.session(app.into(), name.into(), &id);
+        if publishes {
+            self.pull(&session.stream)?;
+        }
         Ok(if publishes { Hook::Publish { session, address: body.ip } } else { Hook::PublishDone { session } })
     }
 
@@ -168,12 +171,12 @@ impl MediaServer for Srs {
         }
     }
 
-    fn pull(&self, stream: &StreamId) -> Pull {
-        let mut pull = link::pull(&self.config.pull, stream);
+    fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
+        let mut pull = link::pull(&self.config.pull, stream)?;
         if let Some(vhost) = &self.config.vhost {
             pull.url = format!("{}?vhost={}", pull.url, link::encoded(vhost));
         }
-        pull
+        Ok(pull)
     }
 }
 

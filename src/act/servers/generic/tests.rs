@@ -127,6 +127,9 @@ async fn hooks_are_read_as_json_and_as_forms() {
         let done = fake::hook(&server, &format!("{form}{lie}")).unwrap();
         assert_eq!(done, Hook::PublishDone { session: expected(&name) }, "the first value wins");
     }
+    let over_http = Generic::new(&fake.config(Kind::Http, &format!("pull = 'http://h'\n{SECTION}")), &fake::limits());
+    let climbing = "action=on_publish&app=live/../other&stream=a&client_id=c1";
+    assert_eq!(fake::hook(&over_http.unwrap(), climbing).unwrap_err().kind(), "unpullable");
     assert_eq!(fake::hook(&server, "action=on_play&app=live").unwrap(), Hook::Other);
     for wrong in [
         "",

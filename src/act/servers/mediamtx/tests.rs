@@ -118,12 +118,13 @@ fn question(action: &str, path: &str, ip: &str, user: &str, password: &str) -> S
 #[test]
 fn the_question_decides_and_does_not_say_which_session_it_is() {
     let server = mtx("");
-    for (path, app, name) in
-        [("live/cam1", "live", "cam1"), ("cam", "", "cam"), ("a/b/c", "a/b", "c"), ("a&b#c", "", "a&b#c")]
-    {
+    for (path, app, name) in [("live/cam1", "live", "cam1"), ("a/b/c", "a/b", "c"), ("live/a&b#c", "live", "a&b#c")] {
         let hook = fake::hook(&server, &question("publish", path, "10.0.0.1", "", "")).unwrap();
         assert_eq!(hook, Hook::Ask { stream: StreamId::new("main", app, name), address: Some("10.0.0.1".to_owned()) });
     }
+    // What could not be pulled would be on the air unseen.
+    let refused = fake::hook(&server, &question("publish", "cam", "10.0.0.1", "", "")).unwrap_err();
+    assert!(refused.to_string().contains("two parts, such as live/cam1"), "{refused}");
     assert_eq!(fake::hook(&mtx("apps = ['x']"), &question("publish", "live/a", "::1", "", "")).unwrap(), Hook::Other);
     for (answer, status) in [(Admission::Allow, 200), (Admission::Refuse, 403)] {
         assert_eq!(server.reply(&Hook::Other, answer).status, status);
@@ -180,7 +181,7 @@ fn what_its_commands_tell_names_the_session() {
 
 #[test]
 fn streams_are_pulled_by_their_path() {
-    let url = |app: &str, name: &str| mtx("").pull(&StreamId::new("main", app, name)).url;
+    let url = |app: &str, name: &str| mtx("").pull(&StreamId::new("main", app, name)).unwrap().url;
     assert_eq!(url("a/b", "c"), "rtmp://127.0.0.1:1935/a/b/c");
-    assert_eq!(url("", "cam"), "rtmp://127.0.0.1:1935/cam");
+    assert_eq!(mtx("").pull(&StreamId::new("main", "", "cam")).unwrap_err().kind(), "unpullable");
 }

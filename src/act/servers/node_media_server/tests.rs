@@ -151,6 +151,10 @@ fn hooks_say_who_asks_who_began_and_who_is_gone() {
     ] {
         assert_eq!(fake::hook(&server, &text).unwrap_err().kind(), "bad_hook", "{text}");
     }
+    for action in ["prePublish", "postPublish"] {
+        let climbing = body(action, "cam1", ID).replace("\"app\":\"live\"", "\"app\":\"live/../other\"");
+        assert_eq!(fake::hook(&server, &climbing).unwrap_err().kind(), "unpullable", "{action}");
+    }
     // Anything but 200 asks the publisher to leave.
     assert_eq!(server.reply(&Hook::Other, Admission::Allow).status, 200);
     assert_eq!(server.reply(&Hook::Other, Admission::Refuse).status, 403);
@@ -159,6 +163,6 @@ fn hooks_say_who_asks_who_began_and_who_is_gone() {
 #[test]
 fn streams_are_pulled_over_http() {
     let server = NodeMediaServer::new(&fake::config(Kind::NodeMediaServer, ""), &fake::limits()).unwrap();
-    let pull = server.pull(&StreamId::new("main", "live", "cam1"));
+    let pull = server.pull(&StreamId::new("main", "live", "cam1")).unwrap();
     assert_eq!((pull.protocol, pull.url.as_str()), ("http-flv", "http://127.0.0.1:8000/live/cam1.flv"));
 }

@@ -53,6 +53,24 @@ async fn lists_streams_with_the_time_they_began() {
 }
 
 #[tokio::test]
+async fn one_stream_that_cannot_be_asked_about_does_not_hide_the_others() {
+    let answer = |asked: &Asked| match asked.line.trim_start_matches("GET /v1/vhosts/default/") {
+        "apps" => said(r#"["..","live","other"]"#),
+        "apps/live/streams" => said(r#"["..","broken","undated","odd","cam1"]"#),
+        "apps/other/streams" => said(r#"["broken"]"#),
+        "apps/live/streams/undated" => stream(""),
+        "apps/live/streams/odd" => (404, "<html>".to_owned()),
+        "apps/live/streams/cam1" => stream(SINCE),
+        _ => (500, String::new()),
+    };
+    let fake = Fake::new(move |asked| Some(answer(asked))).await;
+    let listed = ome(&fake, "").list().await.unwrap();
+    assert_eq!(listed.iter().map(|one| one.session.clone()).collect::<Vec<_>>(), [session("live", "cam1", SINCE)]);
+    let error = ome(&fake, "apps = ['other']").list().await.unwrap_err();
+    assert_eq!(error.kind(), "status", "nothing was learnt, which is no empty list");
+}
+
+#[tokio::test]
 async fn the_token_goes_along_whole() {
     for (user, header) in [("ome-token", "Basic b21lLXRva2Vu"), ("us:p%40w", "Basic dXM6cEB3")] {
         let fake = Fake::new(|asked| Some(usual(asked))).await;
@@ -125,12 +143,15 @@ async fn hooks_name_the_stream_that_is_asked_for() {
         ("rtmp://h:1935/live/cam1?name=good&url=x", "live", "cam1"),
         ("srt://h:9999/live/a%26b", "live", "a&b"),
         ("wss://h/live/a%2520b/file#x", "live", "a%20b"),
-        ("rtmp://h/live/..", "live", ".."),
         ("rtmp://h/live/n%23h?direction=send", "live", "n#h"),
     ] {
         let asked = fake::hook(&server, &body("incoming", "opening", url)).unwrap();
         let stream = StreamId::new("main", app, name);
         assert_eq!(asked, Hook::Ask { stream, address: Some("10.0.0.1".to_owned()) }, "{url}");
+    }
+    // The API has no address for these: they would be neither seen nor cut.
+    for url in ["rtmp://h/live/..", "rtmp://h/live/%2e", "rtmp://h/../cam1"] {
+        assert_eq!(fake::hook(&server, &body("incoming", "opening", url)).unwrap_err().kind(), "unpullable", "{url}");
     }
     let url = "rtmp://h/live/a";
     for (direction, status) in [("incoming", "closing"), ("outgoing", "opening"), ("outgoing", "closing")] {
@@ -182,6 +203,6 @@ async fn only_allowed_true_lets_anybody_in() {
     };
     assert_eq!(said(Admission::Allow), (200, true.into()));
     assert_eq!(said(Admission::Refuse), (200, false.into()));
-    let pull = ome(&fake, "").pull(&StreamId::new("main", "live", "n#h"));
+    let pull = ome(&fake, "").pull(&StreamId::new("main", "live", "n#h")).unwrap();
     assert_eq!((pull.protocol, &*pull.url), ("hls", "http://127.0.0.1:3333/live/n%23h/ts:playlist.m3u8"));
 }

@@ -148,6 +148,13 @@ fn a_hook_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn who_would_be_pulled_as_another_is_refused() {
+    let climbing = |action| body(action, DEFAULT_VHOST, "a", "c1").replace("\"live\"", "\"live/../other\"");
+    assert_eq!(fake::hook(&srs(""), &climbing("on_publish")).unwrap_err().kind(), "unpullable");
+    assert!(matches!(fake::hook(&srs(""), &climbing("on_unpublish")).unwrap(), Hook::PublishDone { .. }));
+}
+
+#[test]
 fn only_the_code_0_lets_anybody_in() {
     let said = |answer| {
         let reply = srs("").reply(&Hook::Other, answer);
@@ -160,7 +167,7 @@ fn only_the_code_0_lets_anybody_in() {
 #[test]
 fn streams_are_pulled_from_their_virtual_host() {
     let pulled = |more: &str| {
-        let pull = srs(more).pull(&StreamId::new("main", "live", "n#h"));
+        let pull = srs(more).pull(&StreamId::new("main", "live", "n#h")).unwrap();
         (pull.protocol, pull.url)
     };
     assert_eq!(pulled(""), ("http-flv", "http://127.0.0.1:8080/live/n%23h.flv".to_owned()));
