@@ -141,8 +141,18 @@ enum State {
     Here,
     /// The bank of this revision says so; matches may still be on their way from one before it.
     Kept(u64),
-    /// The bank in force says so itself.
-    Confirmed,
+    /// The bank in force said so itself in this revision; older matches may still be on their way.
+    Confirmed(u64),
+}
+
+impl State {
+    /// What it is once the bank of `revision` said so itself: findings come in any order, so the newest one counts.
+    fn confirmed(self, revision: u64) -> Self {
+        match self {
+            Self::Confirmed(known) => Self::Confirmed(known.max(revision)),
+            Self::Here | Self::Kept(_) => Self::Confirmed(revision),
+        }
+    }
 }
 
 impl Ward {
@@ -236,17 +246,21 @@ impl Ward {
         let key = (Arc::clone(&seen.bank), seen.signal);
         let room = self.held.len() < HELD;
         match self.held.get_mut(&key) {
-            Some(held) if seen.quarantined => held.state = State::Confirmed,
+            Some(held) if seen.quarantined => held.state = held.state.confirmed(seen.bank_revision),
             None if seen.quarantined && room => {
                 let provenance = Arc::clone(&seen.provenance);
-                self.held.insert(key, Held { state: State::Confirmed, provenance, witnesses: BTreeSet::new() });
+                self.held.insert(
+                    key,
+                    Held { state: State::Confirmed(seen.bank_revision), provenance, witnesses: BTreeSet::new() },
+                );
             }
             // A bank made anew under the old name: its numbers mean something else.
             Some(held) if held.provenance != seen.provenance => drop(self.held.remove(&key)),
             Some(held) => match held.state {
                 State::Here => seen.quarantined = true,
                 State::Kept(revision) if seen.bank_revision < revision => seen.quarantined = true,
-                State::Kept(_) | State::Confirmed => self.release(&key),
+                State::Confirmed(revision) if seen.bank_revision <= revision => seen.quarantined = true,
+                State::Kept(_) | State::Confirmed(_) => self.release(&key),
             },
             None => {}
         }

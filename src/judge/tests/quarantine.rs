@@ -148,6 +148,18 @@ fn what_was_released_is_not_set_aside_again_by_the_same_streams() {
 }
 
 #[test]
+fn a_late_match_of_an_older_revision_releases_nothing() {
+    let mut ward = alarmed();
+    ward.kept(&"demo".into(), &[1], 5);
+    assert!(marked(&mut ward, 6, true, "d", 3000), "the bank says so itself");
+    assert!(marked(&mut ward, 5, true, "d", 3001), "and said so before");
+    for late in [4, 5, 6] {
+        assert!(marked(&mut ward, late, false, "e", 3002), "looked up before that, in revision {late}");
+    }
+    assert!(!marked(&mut ward, 7, false, "e", 3003), "released");
+}
+
+#[test]
 fn a_bank_made_anew_under_the_old_name_starts_afresh() {
     let mut ward = alarmed();
     let mut other = seen("d", "m1", 3000);
