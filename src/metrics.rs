@@ -95,6 +95,7 @@ pub struct Metrics {
     outbox_pending: IntGauge,
     bank_signals: IntGaugeVec,
     quarantined: IntCounterVec,
+    quarantine_refused: IntCounterVec,
     vetoes: IntCounterVec,
 }
 
@@ -191,6 +192,12 @@ impl Metrics {
                 "Signals set aside by themselves because they fired alone in many streams, by bank.",
                 &["bank"],
             )?,
+            quarantine_refused: counters(
+                r,
+                "sluicegate_quarantine_refused_total",
+                "Times that more signals would have been set aside by themselves than may be, by bank.",
+                &["bank"],
+            )?,
             vetoes: counters(
                 r,
                 "sluicegate_vetoes_total",
@@ -226,7 +233,7 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 21] = [
+        let described: [Vec<&prometheus::core::Desc>; 22] = [
             self.streams.desc(),
             self.uninspectable.desc(),
             self.access_units.desc(),
@@ -247,6 +254,7 @@ impl Metrics {
             self.outbox_pending.desc(),
             self.bank_signals.desc(),
             self.quarantined.desc(),
+            self.quarantine_refused.desc(),
             self.vetoes.desc(),
         ];
         let mut names: Vec<String> = described.iter().flatten().map(|desc| desc.fq_name.clone()).collect();
@@ -357,12 +365,18 @@ impl Metrics {
     /// Begins the series of a bank at zero.
     pub fn expect_bank(&self, bank: &str) {
         self.quarantined.with_label_values(&[bank]).inc_by(0);
+        self.quarantine_refused.with_label_values(&[bank]).inc_by(0);
         self.vetoes.with_label_values(&[bank]).inc_by(0);
     }
 
     /// Counts a signal of `bank` that was set aside by itself.
     pub fn signal_quarantined(&self, bank: &str) {
         self.quarantined.with_label_values(&[bank]).inc();
+    }
+
+    /// Counts that more signals of `bank` would have been set aside by themselves than may be.
+    pub fn quarantine_refused(&self, bank: &str) {
+        self.quarantine_refused.with_label_values(&[bank]).inc();
     }
 
     /// Counts a picture whose matches the benign bank `bank` vetoed.

@@ -113,6 +113,7 @@ fn everything_happens(metrics: &Metrics) {
     metrics.set_bank_signals("stand-in", 48);
     metrics.expect_bank("stand-in");
     metrics.signal_quarantined("stand-in");
+    metrics.quarantine_refused("stand-in");
     metrics.veto("cards");
 }
 

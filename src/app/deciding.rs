@@ -221,6 +221,7 @@ impl Deciding {
     fn set_aside(&mut self, now: Timestamp) {
         let fresh = self.ward.tick(now);
         self.alarms.raise(fresh, now, &self.telling, &self.webhooks, &self.source);
+        Alarms::refused(&self.ward.refused(), &self.telling.metrics);
         if self.alarms.announce(&self.ledger, &self.telling) {
             self.bell.ring();
         }

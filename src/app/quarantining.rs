@@ -20,6 +20,7 @@ use crate::api::Happening;
 use crate::bank::{BankError, BankName, Store};
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, SetAside};
+use crate::judge::quarantine::Refused;
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Stage};
 use crate::stream::StreamId;
@@ -83,6 +84,21 @@ impl Alarms {
                 self.unannounced.push((Uuid::now_v7(), action));
             }
             self.unkept.push(set_aside);
+        }
+    }
+
+    /// Tells that more would have been set aside, in the log and in metrics.
+    pub(super) fn refused(refused: &[Refused], metrics: &Metrics) {
+        for Refused { bank, signal, provenance, streams } in refused {
+            error!(
+                %bank,
+                signal,
+                %provenance,
+                streams,
+                "more signals fire alone in many streams than may be set aside (`banks.quarantine.most`): they still count. \
+                 Look at what these streams show: somebody may be disarming the bank, or much in it is innocent"
+            );
+            metrics.quarantine_refused(bank);
         }
     }
 
@@ -164,7 +180,9 @@ impl Quarantining {
                 error!(
                     %problem,
                     signals = ?what.signals,
-                    "that signals are set aside cannot be written into their bank: they stay so until a restart; {next}"
+                    "that signals are set aside cannot be written into their bank: they stay so until a restart, and \
+                     cannot be released before: most likely the service may not write the banks' folder or its file `.lock`, \
+                     which somebody else made; {next}"
                 );
                 if problem.is_retryable() { Written::Later } else { Written::Done }
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::decision::SetAside;
-use crate::judge::quarantine::{CROWD, Config, SIGHTINGS, Ward};
+use crate::judge::quarantine::{CROWD, Config, HELD, REMEMBERED, SIGHTINGS, SPENT, Ward};
 
 /// Three streams, alone for two seconds, within a minute.
 fn config() -> Config {
@@ -148,6 +148,18 @@ fn what_was_released_is_not_set_aside_again_by_the_same_streams() {
 }
 
 #[test]
+fn a_late_match_of_an_older_revision_releases_nothing() {
+    let mut ward = alarmed();
+    ward.kept(&"demo".into(), &[1], 5);
+    assert!(marked(&mut ward, 6, true, "d", 3000), "the bank says so itself");
+    assert!(marked(&mut ward, 5, true, "d", 3001), "and said so before");
+    for late in [4, 5, 6] {
+        assert!(marked(&mut ward, late, false, "e", 3002), "looked up before that, in revision {late}");
+    }
+    assert!(!marked(&mut ward, 7, false, "e", 3003), "released");
+}
+
+#[test]
 fn a_bank_made_anew_under_the_old_name_starts_afresh() {
     let mut ward = alarmed();
     let mut other = seen("d", "m1", 3000);
@@ -175,12 +187,63 @@ fn memory_is_bounded() {
 }
 
 #[test]
+fn what_was_set_aside_and_released_is_not_kept_in_mind_for_ever() {
+    let mut ward = Ward::new(config());
+    for signal in 0..4 {
+        for stream in 0..SIGHTINGS / 2 {
+            ward.admit(&mut seen(&format!("{signal}-{stream}"), &format!("m{signal}"), signal * 100_000));
+        }
+        assert_eq!(ward.tick(at(signal * 100_000 + 5000)).len(), 1);
+    }
+    assert_eq!(ward.remembered(), (4, SPENT), "the oldest go");
+    let week = REMEMBERED.as_millis() as u64 + 400_000;
+    ward.tick(at(week));
+    assert_eq!(ward.remembered(), (4, 0), "and those that are long ago; what nobody else knows of stays");
+    ward.kept(&"demo".into(), &[0, 1, 2, 3], 5);
+    marked(&mut ward, 5, true, "z", week);
+    ward.tick(at(week + 61_000));
+    assert_eq!(ward.remembered(), (0, 0), "the banks know");
+    for signal in 0..HELD as u64 + 100 {
+        let mut finding = seen("z", &format!("m{signal}"), week);
+        if let Observation::Match(seen) = &mut finding.observation {
+            seen.quarantined = true;
+        }
+        ward.admit(&mut finding);
+    }
+    assert_eq!(ward.remembered(), (HELD, 0));
+}
+
+#[test]
+fn whoever_has_many_names_cannot_disarm_a_bank() {
+    let mut ward = Ward::new(Config { most: 2, per: Duration::from_mins(2), ..config() });
+    let wave = |ward: &mut Ward, signals: std::ops::Range<u64>, now: u64| {
+        for signal in signals {
+            for stream in 0..3 {
+                ward.admit(&mut seen(&format!("{now}-{signal}-{stream}"), &format!("m{signal}"), now));
+            }
+        }
+        let said = ids(&ward.tick(at(now + 2000))).len();
+        let refused: Vec<u64> = ward.refused().iter().map(|refused| refused.signal).collect();
+        (said, refused)
+    };
+    assert_eq!(wave(&mut ward, 0..4, 0), (2, vec![2]), "two are, and of the others people are told");
+    assert_eq!(wave(&mut ward, 4..6, 30_000), (0, vec![]), "once");
+    for stream in ["x", "y", "z"] {
+        ward.admit(&mut seen(stream, "o1", 31_000));
+    }
+    assert_eq!(ids(&ward.tick(at(34_000))), [("other".to_owned(), 1)], "each bank for itself");
+    assert_eq!(wave(&mut ward, 6..9, 200_000), (2, vec![8]), "later there is room again");
+}
+
+#[test]
 fn a_configuration_that_makes_no_sense_is_refused() {
     assert_eq!(Config::default().problems(), []);
     for (config, key) in [
         (Config { streams: 1, ..config() }, "streams"),
         (Config { signals: 1, ..config() }, "signals"),
         (Config { signals: CROWD + 1, ..config() }, "signals"),
+        (Config { most: 0, ..config() }, "most"),
+        (Config { per: Duration::ZERO, ..config() }, "per"),
         (Config { alone_for: config().within, ..config() }, "alone_for"),
     ] {
         assert_eq!(config.problems().iter().map(|(key, _)| *key).collect::<Vec<_>>(), [key]);
