@@ -136,9 +136,11 @@ def search_peers(folder):
         measured[f"{size} query_us"] = {"value": 1e6 * median(lambda: index.range_search(some, 32)) / len(some)}
         measured[f"{size} build_s"] = {"value": built}
         taken = status("VmRSS") - before
-        measured[f"{size} bytes_an_entry"] = {"value": taken / size}
-        # The hashes that it was given among it, as ours.
-        measured[f"{size} build_peak"] = {"value": (status("VmHWM") - before + hashes) / taken}
+        # A small index may find room in what was let go before.
+        if taken > 0:
+            measured[f"{size} bytes_an_entry"] = {"value": taken / size}
+            # The hashes that it was given among it, as ours.
+            measured[f"{size} build_peak"] = {"value": (status("VmHWM") - before + hashes) / taken}
         del index, owner, entries
     return measured
 
