@@ -247,16 +247,24 @@ impl Deciding {
         if let Some(deny) = deny {
             self.gate.deny(deny.clone());
         }
+        // Before the bell: nobody is to read of an action whose verdict is still to come. It does not wait; a log may.
+        self.tell(decision);
         if !actions.is_empty() {
             self.bell.ring();
         }
-        self.announce(decision);
+        self.log(decision);
         true
     }
 
-    fn announce(&self, decision: &Decision) {
-        let Decision { id, session, verdict, rule, capped_by, decided, evidence, .. } = decision;
+    fn tell(&self, decision: &Decision) {
+        let Decision { id, session, verdict, rule, decided, .. } = decision;
         self.telling.metrics.verdict(verdict.word(), rule);
+        let happening = Happening::Verdict { decision: *id, verdict: *verdict, rule: Arc::clone(rule) };
+        self.telling.tell(*decided, &session.stream, happening);
+    }
+
+    fn log(&self, decision: &Decision) {
+        let Decision { id, session, verdict, rule, capped_by, evidence, .. } = decision;
         let findings = evidence.len();
         let capped = capped_by.as_ref().map(|bank| format!("by bank {bank}"));
         if verdict.closes() {
@@ -264,8 +272,6 @@ impl Deciding {
         } else {
             info!(%session, %verdict, %rule, findings, capped, decision = %id, "verdict");
         }
-        let happening = Happening::Verdict { decision: *id, verdict: *verdict, rule: Arc::clone(rule) };
-        self.telling.tell(*decided, &session.stream, happening);
     }
 }
 
