@@ -73,6 +73,79 @@ pub struct Decision {
     pub evidence: Vec<Finding>,
 }
 
+/// Who decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Actor {
+    /// The policy, by a rule of it.
+    #[default]
+    Policy,
+    /// A person, through the command line or the API.
+    Operator {
+        /// What they call themselves.
+        name: Arc<str>,
+        /// Why they decided so, in their words.
+        reason: Arc<str>,
+    },
+}
+
+/// Whether anything follows from a decision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It is carried out.
+    #[default]
+    Enforced,
+    /// It is recorded, and nobody is told but the operator: a rule, a bank or a model on trial.
+    Shadow,
+}
+
+/// A verdict that is milder than the rule asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lowered {
+    /// What the rule asked for.
+    pub from: Verdict,
+    /// Why it is milder.
+    #[serde(flatten)]
+    pub because: LoweredBecause,
+}
+
+/// Why a verdict is milder than its rule asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "because")]
+pub enum LoweredBecause {
+    /// Streams of this class are for people to judge first.
+    ReviewFirst {
+        /// The class.
+        class: Arc<str>,
+    },
+    /// Too much was cut by itself: the breaker is open.
+    Breaker,
+}
+
+/// What was known of a stream and its publisher beside the findings, when they were weighed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Context {
+    /// The class of the stream: `news`, `education`, `art`, `research` or the platform's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Arc<str>>,
+    /// Verdicts on earlier sessions of the same publisher that stand, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Earlier>,
+}
+
+/// A verdict on an earlier session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Which decision.
+    pub decision: Uuid,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// When.
+    pub decided: Timestamp,
+}
+
 /// A signal of a bank was set aside by itself, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {

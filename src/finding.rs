@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::decision::Verdict;
-use crate::stream::Session;
+use crate::stream::{Session, StreamState};
 
 /// What one detector says of one picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,37 @@ pub enum Observation {
     Match(Match),
     /// A model scored the picture.
     Scores(Scores),
+    /// Not of a picture: how the stream is doing. Its `sequence` is 0 and its `pts` is absent.
+    State(StreamState),
+    /// Not of a picture: somebody reported the stream. Its `sequence` is 0 and its `pts` is absent.
+    Report(Report),
+}
+
+impl Observation {
+    /// A bounded word for metrics: the detector that it comes from.
+    pub const fn detector(&self) -> &'static str {
+        match self {
+            Self::Match(_) => "known",
+            Self::Scores(_) => "classify",
+            Self::State(_) => "state",
+            Self::Report(_) => "report",
+        }
+    }
+}
+
+/// A report of a stream, as far as the judge weighs it. What was written in it stays out of the evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Identifies the report in the ledger and to whoever sent it.
+    pub id: Uuid,
+    /// Who reported, as a digest: one reporter is told from another, and nobody is named.
+    pub reporter: Arc<str>,
+    /// What it is about: `terrorism`, `violence`, ...
+    pub category: Arc<str>,
+    /// Somebody is said to be in danger of life now.
+    pub imminent: bool,
+    /// How much the reporter's word counts, 0 to 1: less after unfounded reports.
+    pub weight: f32,
 }
 
 /// The nearest signal of one bank: enough to explain the decision later.

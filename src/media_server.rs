@@ -5,15 +5,15 @@ use std::borrow::Cow;
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use crate::stream::{Session, StreamId};
+use crate::stream::{Publisher, Session, StreamId};
 
 /// A publisher as the server lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Who publishes where.
     pub session: Session,
-    /// The publisher's address as the server reports it.
-    pub address: Option<String>,
+    /// Who they are.
+    pub publisher: Publisher,
     /// Bytes received from the publisher so far, where the server says so.
     pub bytes_in: Option<u64>,
 }
@@ -32,18 +32,18 @@ pub struct HookRequest<'a> {
 pub enum Hook {
     /// Somebody asks to publish; the answer decides.
     Publish {
-        /// Who asks.
+        /// The session that they ask for.
         session: Session,
-        /// Their address.
-        address: Option<String>,
+        /// Who asks.
+        publisher: Publisher,
     },
     /// Somebody asks to publish before the server has given them a session; the answer decides. Which session it became
     /// is told by [`Hook::Begun`] or by the server's list.
     Ask {
         /// Where they want to publish.
         stream: StreamId,
-        /// Their address.
-        address: Option<String>,
+        /// Who asks.
+        publisher: Publisher,
     },
     /// A session publishes now.
     Begun {

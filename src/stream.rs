@@ -86,6 +86,40 @@ impl fmt::Display for Session {
     }
 }
 
+/// Who publishes, as far as the media server tells. Empty where it tells nothing.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Publisher {
+    /// The address that they publish from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Arc<str>>,
+    /// The secret that they publish with, where it is not the stream's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Arc<str>>,
+    /// The platform's account that they publish for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Arc<str>>,
+}
+
+impl Publisher {
+    /// Somebody of whom at most the address is known.
+    pub fn at(address: Option<&str>) -> Self {
+        Self { address: address.map(Arc::from), ..Self::default() }
+    }
+}
+
+/// Without the key, which is a secret, and without the address, which is personal.
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |part: &Option<Arc<str>>| part.as_ref().map(|_| "..");
+        f.debug_struct("Publisher")
+            .field("address", &hidden(&self.address))
+            .field("key", &hidden(&self.key))
+            .field("account", &hidden(&self.account))
+            .finish()
+    }
+}
+
 /// A video codec, as far as Sluicegate tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

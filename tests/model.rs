@@ -292,7 +292,7 @@ fn classify(queue: usize, rounds: usize) -> (Vec<Submitted>, Vec<(usize, Scores)
         Arc::clone(&metrics),
         move |ticket: usize, observation| match observation {
             Observation::Scores(scores) => results.send_timeout((ticket, scores), PATIENCE).unwrap(),
-            Observation::Match(_) => panic!("a classifier knows no bank"),
+            _ => unreachable!("a match"),
         },
     )
     .unwrap();

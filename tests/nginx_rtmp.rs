@@ -303,10 +303,13 @@ async fn a_publisher_cannot_pass_for_another() {
         &format!("evil?x=y{lie}"),
         &["-rtmp_tcurl", &address, "-rtmp_flashver", lie, "-rtmp_swfurl", lie, "-rtmp_pageurl", lie],
     );
-    let Some(Hook::Publish { session, address }) = timeout(PATIENCE, house.hooks.recv()).await.unwrap() else {
+    let Some(Hook::Publish { session, publisher }) = timeout(PATIENCE, house.hooks.recv()).await.unwrap() else {
         panic!("no publisher asked")
     };
-    assert_eq!((&*session.stream.app, &*session.stream.name, address.as_deref()), ("live", "evil", Some("127.0.0.1")));
+    assert_eq!(
+        (&*session.stream.app, &*session.stream.name, publisher.address.as_deref()),
+        ("live", "evil", Some("127.0.0.1"))
+    );
     assert_eq!(house.wait_for(1).await[0].session, session, "the hook and the list agree");
     drop(liar);
     let done = timeout(PATIENCE, house.hooks.recv()).await.unwrap();

@@ -154,7 +154,7 @@ async fn a_publisher_is_announced_listed_cut_off_and_the_others_are_left_alone()
     let listed = house.wait_for(2).await;
     let found = listed.iter().find(|one| &*one.session.stream.name == "guilty").unwrap();
     assert_eq!(begun, Hook::Begun { session: found.session.clone() }, "the hook and the list agree");
-    assert_eq!(found.address.as_deref(), Some("127.0.0.1"));
+    assert_eq!(found.publisher.address.as_deref(), Some("127.0.0.1"));
 
     let (session, clock) = (found.session.clone(), Clock::system());
     assert!(house.adapter.publishes(&session).await.unwrap());

@@ -21,7 +21,7 @@ use crate::act::webhook::{self, Topic, Webhook};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, Decision, Deny, Verdict};
-use crate::finding::{Finding, Observation};
+use crate::finding::Finding;
 use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Judgement, Policy};
 use crate::ledger::Ledger;
@@ -189,11 +189,7 @@ impl Deciding {
         {
             stream.attention.raise(level, finding.found, finding.found + span);
         }
-        let detector = match finding.observation {
-            Observation::Match(_) => "known",
-            Observation::Scores(_) => "classify",
-        };
-        self.telling.metrics.finding(detector);
+        self.telling.metrics.finding(finding.observation.detector());
         let happening = Happening::Finding { arrived: finding.arrived, observation: finding.observation.clone() };
         self.telling.tell(finding.found, &finding.session.stream, happening);
     }
@@ -252,7 +248,7 @@ impl Deciding {
         if !actions.is_empty() {
             self.bell.ring();
         }
-        self.log(decision);
+        Self::log(decision);
         true
     }
 
@@ -263,7 +259,7 @@ impl Deciding {
         self.telling.tell(*decided, &session.stream, happening);
     }
 
-    fn log(&self, decision: &Decision) {
+    fn log(decision: &Decision) {
         let Decision { id, session, verdict, rule, capped_by, evidence, .. } = decision;
         let findings = evidence.len();
         let capped = capped_by.as_ref().map(|bank| format!("by bank {bank}"));

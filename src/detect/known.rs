@@ -139,7 +139,7 @@ mod tests {
         let observations = known(banks).inspect(&picture(seed)).unwrap().observations;
         let matches = observations.into_iter().map(|observation| match observation {
             Observation::Match(found) => found,
-            Observation::Scores(scores) => panic!("{scores:?}"),
+            other => panic!("{other:?}"),
         });
         matches.collect()
     }

@@ -178,6 +178,7 @@ impl Policy {
                 Test::Label(test) => test.score(seen).is_some_and(|score| score > test.above),
                 Test::Bank(_) => false,
             }),
+            Observation::State(_) | Observation::Report(_) => false,
         };
         suspicious.then_some((Attention::Suspicious, self.suspicious_for))
     }

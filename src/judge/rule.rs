@@ -182,7 +182,7 @@ pub(super) fn distinct_pictures(counted: &[&Finding]) -> usize {
 pub(super) fn matched(finding: &Finding) -> Option<&Match> {
     match &finding.observation {
         Observation::Match(seen) => Some(seen),
-        Observation::Scores(_) => None,
+        Observation::Scores(_) | Observation::State(_) | Observation::Report(_) => None,
     }
 }
 

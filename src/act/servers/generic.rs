@@ -20,7 +20,7 @@ use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link};
 use super::{Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
-use crate::stream::{Session, SessionId, StreamId};
+use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const LIST: &str = "its list (`list` in [server.http])";
 const KICK: &str = "its kick (`kick` in [server.http])";
@@ -71,9 +71,9 @@ impl Generic {
                 let session = self.session(item, &http.app, &http.stream, &http.session);
                 let session =
                     session.map_err(|missing| self.link.garbage(LIST, format!("nothing where {missing} points")))?;
-                let address = at(item, &http.address);
+                let publisher = Publisher::at(at(item, &http.address).as_deref());
                 let bytes_in = at(item, &http.bytes).and_then(|bytes| bytes.parse().ok());
-                Ok(Listed { session, address, bytes_in })
+                Ok(Listed { session, publisher, bytes_in })
             })
             .collect()
     }
@@ -171,7 +171,7 @@ impl MediaServer for Generic {
         if !asks && !ends {
             return Ok(Hook::Other);
         }
-        let address = at(&body, &http.hook_address);
+        let publisher = Publisher::at(at(&body, &http.hook_address).as_deref());
         let stream = self.stream(&body, &http.hook_app, &http.hook_stream).map_err(nothing)?;
         if !self.config.watches(&stream.app) {
             return Ok(Hook::Other);
@@ -180,10 +180,10 @@ impl MediaServer for Generic {
             self.pull(&stream)?;
         }
         if http.hook_session.is_empty() {
-            return Ok(if asks { Hook::Ask { stream, address } } else { Hook::Other });
+            return Ok(if asks { Hook::Ask { stream, publisher } } else { Hook::Other });
         }
         let session = self.session(&body, &http.hook_app, &http.hook_stream, &http.hook_session).map_err(nothing)?;
-        Ok(if asks { Hook::Publish { session, address } } else { Hook::PublishDone { session } })
+        Ok(if asks { Hook::Publish { session, publisher } } else { Hook::PublishDone { session } })
     }
 
     fn reply(&self, _hook: &Hook, answer: Admission) -> Reply {

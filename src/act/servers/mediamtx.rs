@@ -22,7 +22,7 @@ use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, decoded};
 use super::{Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
-use crate::stream::{Session, SessionId, StreamId};
+use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 /// The kinds of sources that publish and can be kicked, and under which name. What `MediaMTX` pulls by itself is no
 /// publisher and has no kick.
@@ -112,7 +112,7 @@ impl MediaMtx {
                 let id = SessionId(format!("{}:{}", source.kind, source.id).into());
                 let session = Session { stream: self.stream(&item.name), id };
                 let bytes_in = item.inbound_bytes.or(item.bytes_received);
-                publishers.push(Listed { session, address: None, bytes_in });
+                publishers.push(Listed { session, publisher: Publisher::default(), bytes_in });
             }
             if number + 1 >= page.page_count {
                 return Ok(publishers);
@@ -160,7 +160,7 @@ impl MediaMtx {
             return Ok(Hook::Other);
         }
         self.pull(&stream)?;
-        Ok(Hook::Ask { stream, address: Some(question.ip) })
+        Ok(Hook::Ask { stream, publisher: Publisher::at(Some(&question.ip)) })
     }
 
     /// What a command that the server runs tells, as a form.

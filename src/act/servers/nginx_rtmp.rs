@@ -22,7 +22,7 @@ use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link};
 use super::{Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
-use crate::stream::{Session, SessionId, StreamId};
+use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 /// How many names are remembered that `/stat` would blur.
 const MOST_NAMES: usize = 4096;
@@ -87,7 +87,11 @@ impl NginxRtmp {
             name: whole.unwrap_or_else(|| found.name.into()),
         };
         let id = SessionId(found.client.to_string().into());
-        Listed { session: Session { stream, id }, address: found.address, bytes_in: found.bytes_in }
+        Listed {
+            session: Session { stream, id },
+            publisher: Publisher::at(found.address.as_deref()),
+            bytes_in: found.bytes_in,
+        }
     }
 
     fn names(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<str>>> {
@@ -167,7 +171,7 @@ impl MediaServer for NginxRtmp {
             return Ok(Hook::PublishDone { session });
         }
         self.remember(caller.client, &caller.name);
-        Ok(Hook::Publish { session, address: caller.address.clone() })
+        Ok(Hook::Publish { session, publisher: Publisher::at(caller.address.as_deref()) })
     }
 
     fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {

@@ -23,7 +23,7 @@ use super::link::{self, Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, is_
 use super::{Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
-use crate::stream::{Session, SessionId, StreamId};
+use crate::stream::{self, Session, SessionId, StreamId};
 
 /// How long a refused password is not tried again.
 const LOCK: Duration = Duration::from_mins(15);
@@ -158,7 +158,11 @@ impl NodeMediaServer {
             let publisher = stream.publisher.filter(|publisher| is_plain(&publisher.id));
             let publisher = publisher.ok_or_else(|| self.link.garbage(path, "a stream without a publisher"))?;
             let session = self.session(stream.app, stream.name, &publisher.id);
-            Ok(Listed { session, address: publisher.ip.as_deref().map(host), bytes_in: publisher.in_bytes })
+            Ok(Listed {
+                session,
+                publisher: stream::Publisher::at(publisher.ip.as_deref().map(host).as_deref()),
+                bytes_in: publisher.in_bytes,
+            })
         })
         .collect()
     }
@@ -222,13 +226,14 @@ impl MediaServer for NodeMediaServer {
         if !self.config.watches(&body.app) {
             return Ok(Hook::Other);
         }
-        let (session, address) = (self.session(body.app, body.name, &body.id), body.ip.as_deref().map(host));
+        let session = self.session(body.app, body.name, &body.id);
+        let publisher = stream::Publisher::at(body.ip.as_deref().map(host).as_deref());
         if body.action != "donePublish" {
             self.pull(&session.stream)?;
         }
         // The first two come at the same time, in any order: attaching twice is attaching once.
         Ok(match body.action.as_str() {
-            "prePublish" => Hook::Ask { stream: session.stream, address },
+            "prePublish" => Hook::Ask { stream: session.stream, publisher },
             "postPublish" => Hook::Begun { session },
             _ => Hook::PublishDone { session },
         })

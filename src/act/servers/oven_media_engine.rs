@@ -26,7 +26,7 @@ use super::link::{Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, encoded, 
 use super::{Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
-use crate::stream::{Session, SessionId, StreamId};
+use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const APPS: &str = "/v1/vhosts/{vhost}/apps";
 const STREAMS: &str = "/v1/vhosts/{vhost}/apps/{app}/streams";
@@ -201,7 +201,11 @@ impl MediaServer for OvenMediaEngine {
                 let stream = StreamId::new(&self.config.name, &app, &name);
                 match self.holder(&stream).await {
                     Ok(Some(id)) => {
-                        publishers.push(Listed { session: Session { stream, id }, address: None, bytes_in: None });
+                        publishers.push(Listed {
+                            session: Session { stream, id },
+                            publisher: Publisher::default(),
+                            bytes_in: None,
+                        });
                     }
                     // Between the list and the question it ended.
                     Ok(None) => {}
@@ -262,7 +266,7 @@ impl MediaServer for OvenMediaEngine {
         }
         let stream = StreamId::new(&self.config.name, &app, &name);
         self.pull(&stream)?;
-        Ok(Hook::Ask { stream, address: body.client.address })
+        Ok(Hook::Ask { stream, publisher: Publisher::at(body.client.address.as_deref()) })
     }
 
     fn reply(&self, _hook: &Hook, answer: Admission) -> Reply {

@@ -17,7 +17,7 @@ use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, is_plain};
 use super::{Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
-use crate::stream::{Session, SessionId, StreamId};
+use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const DEFAULT_VHOST: &str = "__defaultVhost__";
 /// `ERROR_RTMP_CLIENT_NOT_FOUND`
@@ -99,7 +99,7 @@ impl Srs {
             let id = stream.publish.cid.filter(|id| is_plain(id));
             let id = id.ok_or_else(|| self.link.garbage(path, "a publisher without `cid`"))?;
             let session = self.session(stream.app.into(), stream.name.into(), &id);
-            Ok(Listed { session, address: None, bytes_in: stream.recv_bytes })
+            Ok(Listed { session, publisher: Publisher::default(), bytes_in: stream.recv_bytes })
         })
         .collect()
     }
@@ -161,7 +161,11 @@ impl MediaServer for Srs {
         if publishes {
             self.pull(&session.stream)?;
         }
-        Ok(if publishes { Hook::Publish { session, address: body.ip } } else { Hook::PublishDone { session } })
+        Ok(if publishes {
+            Hook::Publish { session, publisher: Publisher::at(body.ip.as_deref()) }
+        } else {
+            Hook::PublishDone { session }
+        })
     }
 
     fn reply(&self, _hook: &Hook, answer: Admission) -> Reply {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::decision::Outbox as _;
-use crate::finding::{Match, Opinion};
+use crate::finding::{Match, Observation, Opinion};
 use crate::metrics::Metrics;
 use crate::sample::queue::Queue;
 use crate::source::Sources;

@@ -8,7 +8,8 @@ use crate::cli::bank::Answer;
 use crate::cli::table::{Names, harmless};
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Outcome};
-use crate::finding::{Finding, Match, Observation, Scores};
+use crate::finding::{Finding, Match, Observation, Report, Scores};
+use crate::stream::StreamState;
 
 #[derive(Deserialize)]
 struct Action {
@@ -61,8 +62,22 @@ fn finding(finding: &Finding) -> String {
     let seen = match &finding.observation {
         Observation::Match(found) => matched(found),
         Observation::Scores(scores) => scored(scores),
+        Observation::State(state) => return format!("  {}  the stream is {}", finding.arrived, stated(*state)),
+        Observation::Report(report) => return format!("  {}  {}", finding.arrived, reported(report)),
     };
     format!("  {}  picture {}: {seen}", finding.arrived, finding.sequence)
+}
+
+fn stated(state: StreamState) -> String {
+    match state {
+        StreamState::Uninspectable(reason) => format!("uninspectable: {}", reason.word()),
+        state => state.word().to_owned(),
+    }
+}
+
+fn reported(Report { id, category, imminent, weight, .. }: &Report) -> String {
+    let danger = if *imminent { ", somebody is said to be in danger of life" } else { "" };
+    format!("report {id} of `{category}`{danger}, weight {weight}")
 }
 
 fn matched(found: &Match) -> String {

@@ -51,7 +51,7 @@ impl Slow {
         }
         let terms = |seen: &Finding| match &seen.observation {
             Observation::Match(seen) => (seen.at_most, seen.quorum),
-            Observation::Scores(_) => unreachable!(),
+            _ => unreachable!(),
         };
         verdict <= rule.verdict
             && (1..=3_u32).any(|quorum| {
@@ -75,7 +75,7 @@ impl Slow {
             rule::Test::Bank(test) => {
                 let signal = |seen: &&Finding| match &seen.observation {
                     Observation::Match(seen) => seen.signal,
-                    Observation::Scores(_) => unreachable!(),
+                    _ => unreachable!(),
                 };
                 let enough = units.len() >= test.pictures;
                 let signals = distinct(window.iter().map(signal).collect()).len() >= test.pictures;
@@ -85,7 +85,7 @@ impl Slow {
                 let high = |unit: &&u64| {
                     window.iter().filter(|seen| seen.sequence == **unit).any(|seen| match &seen.observation {
                         Observation::Scores(seen) => test.score(seen).unwrap() > test.above,
-                        Observation::Match(_) => unreachable!(),
+                        _ => unreachable!(),
                     })
                 };
                 let high = units.iter().filter(high).count();

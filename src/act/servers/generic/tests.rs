@@ -39,7 +39,7 @@ async fn lists_what_its_pointers_point_at() {
     let server = generic(&fake, "");
     let listed = server.list().await.unwrap();
     assert_eq!(listed[0].session, session("live", "a&b", "17"));
-    assert_eq!((listed[0].address.as_deref(), listed[0].bytes_in), (Some("10.0.0.1"), Some(55)));
+    assert_eq!((listed[0].publisher.address.as_deref(), listed[0].bytes_in), (Some("10.0.0.1"), Some(55)));
     assert_eq!(listed[1].session, session("other", "x", "s 1"));
     let asked = fake.asked();
     assert_eq!((&*asked[0].line, asked[0].header("authorization")), ("GET /api/streams?all=1", Some("Bearer t")));
@@ -121,7 +121,7 @@ async fn hooks_are_read_as_json_and_as_forms() {
     for name in hostile_names() {
         let json = serde_json::json!({ "action": "on_publish", "app": "live", "stream": name, "client_id": "c1", "ip": "::1" });
         let asked = fake::hook(&server, &json.to_string()).unwrap();
-        assert_eq!(asked, Hook::Publish { session: expected(&name), address: Some("::1".to_owned()) });
+        assert_eq!(asked, Hook::Publish { session: expected(&name), publisher: Publisher::at(Some("::1")) });
         let form = format!("action=on_unpublish&app=live&stream={}&client_id=c1", link::encoded(&name));
         let lie = "&action=on_publish&stream=good&client_id=c2&app=other";
         let done = fake::hook(&server, &format!("{form}{lie}")).unwrap();
@@ -144,7 +144,7 @@ async fn hooks_are_read_as_json_and_as_forms() {
     let bare = SECTION.lines().filter(|line| !line.starts_with("hook_session")).collect::<Vec<_>>().join("\n");
     let server = Generic::new(&fake.config(Kind::Http, &bare), &fake::limits()).unwrap();
     let asked = fake::hook(&server, "action=on_publish&app=live&stream=a").unwrap();
-    assert_eq!(asked, Hook::Ask { stream: StreamId::new("main", "live", "a"), address: None });
+    assert_eq!(asked, Hook::Ask { stream: StreamId::new("main", "live", "a"), publisher: Publisher::default() });
     let none =
         Generic::new(&fake.config(Kind::Http, "[http]\nlist='GET /'\nkick='GET /{session}'"), &fake::limits()).unwrap();
     assert!(fake::hook(&none, "a=b").unwrap_err().to_string().contains("hook_stream"));

@@ -120,7 +120,10 @@ fn the_question_decides_and_does_not_say_which_session_it_is() {
     let server = mtx("");
     for (path, app, name) in [("live/cam1", "live", "cam1"), ("a/b/c", "a/b", "c"), ("live/a&b#c", "live", "a&b#c")] {
         let hook = fake::hook(&server, &question("publish", path, "10.0.0.1", "", "")).unwrap();
-        assert_eq!(hook, Hook::Ask { stream: StreamId::new("main", app, name), address: Some("10.0.0.1".to_owned()) });
+        assert_eq!(
+            hook,
+            Hook::Ask { stream: StreamId::new("main", app, name), publisher: Publisher::at(Some("10.0.0.1")) }
+        );
     }
     // What could not be pulled would be on the air unseen.
     let refused = fake::hook(&server, &question("publish", "cam", "10.0.0.1", "", "")).unwrap_err();

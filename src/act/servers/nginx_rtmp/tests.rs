@@ -22,8 +22,8 @@ fn hook(call: &str, client: u64, name: &str, query: &str) -> Vec<u8> {
 
 fn published(server: &NginxRtmp, body: &[u8]) -> (String, String, String) {
     match parse(server, body).unwrap() {
-        Hook::Publish { session, address } => {
-            (session.stream.name.to_string(), session.id.to_string(), address.unwrap())
+        Hook::Publish { session, publisher } => {
+            (session.stream.name.to_string(), session.id.to_string(), publisher.address.unwrap().to_string())
         }
         other => panic!("{other:?}"),
     }

@@ -36,7 +36,7 @@ async fn lists_who_is_on_the_air_with_a_token_had_once() {
     let listed = server.list().await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].session, session("live", "cam1", ID));
-    assert_eq!((listed[0].address.as_deref(), listed[0].bytes_in), (Some("::ffff:10.0.0.1"), Some(55784)));
+    assert_eq!((listed[0].publisher.address.as_deref(), listed[0].bytes_in), (Some("::ffff:10.0.0.1"), Some(55784)));
     assert!(server.publishes(&session("live", "cam1", ID)).await.unwrap());
     assert!(!server.publishes(&session("live", "left", "old")).await.unwrap(), "kept, and off the air");
     let asked = fake.asked();
@@ -135,7 +135,7 @@ fn hooks_say_who_asks_who_began_and_who_is_gone() {
     let server = NodeMediaServer::new(&fake::config(Kind::NodeMediaServer, ""), &fake::limits()).unwrap();
     let read = |action: &str| fake::hook(&server, &body(action, "cam1", ID)).unwrap();
     let stream = StreamId::new("main", "live", "cam1");
-    assert_eq!(read("prePublish"), Hook::Ask { stream, address: Some("10.0.0.1".to_owned()) });
+    assert_eq!(read("prePublish"), Hook::Ask { stream, publisher: crate::stream::Publisher::at(Some("10.0.0.1")) });
     assert_eq!(read("postPublish"), Hook::Begun { session: session("live", "cam1", ID) });
     assert_eq!(read("donePublish"), Hook::PublishDone { session: session("live", "cam1", ID) });
     assert_eq!(read("prePlay"), Hook::Other);

@@ -147,7 +147,7 @@ async fn hooks_name_the_stream_that_is_asked_for() {
     ] {
         let asked = fake::hook(&server, &body("incoming", "opening", url)).unwrap();
         let stream = StreamId::new("main", app, name);
-        assert_eq!(asked, Hook::Ask { stream, address: Some("10.0.0.1".to_owned()) }, "{url}");
+        assert_eq!(asked, Hook::Ask { stream, publisher: Publisher::at(Some("10.0.0.1")) }, "{url}");
     }
     // The API has no address for these: they would be neither seen nor cut.
     for url in ["rtmp://h/live/..", "rtmp://h/live/%2e", "rtmp://h/../cam1"] {

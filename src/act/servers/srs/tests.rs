@@ -112,7 +112,7 @@ fn hooks_say_who_asks_and_who_is_gone() {
     for name in hostile_names() {
         let asked = fake::hook(&server, &body("on_publish", DEFAULT_VHOST, &name, "c1")).unwrap();
         let expected = session("live", &name, "c1");
-        assert_eq!(asked, Hook::Publish { session: expected.clone(), address: Some("10.0.0.1".to_owned()) });
+        assert_eq!(asked, Hook::Publish { session: expected.clone(), publisher: Publisher::at(Some("10.0.0.1")) });
         let gone = fake::hook(&server, &body("on_unpublish", DEFAULT_VHOST, &name, "c1")).unwrap();
         assert_eq!(gone, Hook::PublishDone { session: expected });
     }
