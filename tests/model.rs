@@ -292,7 +292,7 @@ fn classify(queue: usize, rounds: usize) -> (Vec<Submitted>, Vec<(usize, Scores)
         Arc::clone(&metrics),
         move |ticket: usize, observation| match observation {
             Observation::Scores(scores) => results.send_timeout((ticket, scores), PATIENCE).unwrap(),
-            _ => unreachable!("a match"),
+            other => panic!("a classifier scores, and this is {other:?}"),
         },
     )
     .unwrap();
