@@ -227,7 +227,7 @@ impl Deciding {
             stream: decision.session.stream.clone(),
             decision: decision.id,
             since: decision.decided,
-            until: (decision.verdict == Verdict::Cut).then(|| decision.decided + self.policy.deny_for()),
+            until: self.policy.lasts(decision.verdict).map(|lasts| decision.decided + lasts),
         }
     }
 

@@ -18,18 +18,6 @@ pub enum DenyBy {
     Address,
 }
 
-impl DenyBy {
-    /// In the words of a sentence.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Name => "the stream's name",
-            Self::Key => "the publisher's key",
-            Self::Account => "the publisher's account",
-            Self::Address => "the publisher's address",
-        }
-    }
-}
-
 /// By what a deny names the publisher: whoever is met by one of them is refused. Where the media server tells none of
 /// them, there is always the name of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
