@@ -22,7 +22,7 @@ use crate::decision::{Decision, Deny};
 use crate::ledger::{Ledger, LedgerError};
 use crate::media_server::{Admission, Hook, HookRequest, Reply};
 use crate::metrics::Stage;
-use crate::stream::StreamId;
+use crate::stream::{Publisher, StreamId};
 
 /// See the module.
 pub(super) struct Backend {
@@ -74,23 +74,31 @@ impl api::Backend for Backend {
             HookError::Bad(error.to_string())
         })?;
         let answer = match &hook {
-            Hook::Publish { session, .. } => {
+            Hook::Publish { session, publisher } => {
                 let answer = self.admit(server, &session.stream, began);
                 if answer == Admission::Allow {
                     // Whoever asks has not begun: what is attached under the same number is a session from before.
                     block_in_place(|| {
                         self.streams.detach(session);
-                        self.streams.attach(session, adapter.pull(&session.stream));
+                        self.streams.attach(session, publisher, adapter.pull(&session.stream));
                     });
                 }
                 answer
             }
-            Hook::Ask { stream, .. } => self.admit(server, stream, began),
+            Hook::Ask { stream, publisher } => {
+                let answer = self.admit(server, stream, began);
+                if answer == Admission::Allow {
+                    self.streams.asked(stream, publisher);
+                }
+                answer
+            }
             Hook::Begun { session } => {
                 let answer = self.gate.admit(&session.stream, began);
                 // One that is refused is cut at the next look at the server's list.
                 if answer == Admission::Allow {
-                    block_in_place(|| self.streams.attach(session, adapter.pull(&session.stream)));
+                    block_in_place(|| {
+                        self.streams.attach(session, &Publisher::default(), adapter.pull(&session.stream));
+                    });
                 }
                 answer
             }

@@ -65,12 +65,12 @@ impl Reconciling {
     fn compare(&self, listed: &[Listed], asked: Timestamp) {
         let now = self.clock.now();
         let there: HashSet<&Session> = listed.iter().map(|publisher| &publisher.session).collect();
-        for session in &there {
+        for Listed { session, publisher, .. } in listed {
             if self.gate.admit(&session.stream, now) == Admission::Refuse {
                 // Refused only when the judge has ended; a full queue is tried again at the next beat.
-                drop(self.notices.try_send(Notice::Denied { session: (*session).clone(), asked }));
+                drop(self.notices.try_send(Notice::Denied { session: session.clone(), asked }));
             } else {
-                self.streams.attach(session, self.server.pull(&session.stream));
+                self.streams.attach(session, publisher, self.server.pull(&session.stream));
             }
         }
         for session in self.streams.sessions() {
