@@ -53,10 +53,10 @@ impl Backend {
     }
 
     /// Answers somebody who asks to publish, and tells of it.
-    fn admit(&self, server: &str, stream: &StreamId, began: Timestamp) -> Admission {
-        let answer = self.gate.admit(stream, began);
+    fn admit(&self, server: &str, stream: &StreamId, publisher: &Publisher, began: Timestamp) -> Admission {
+        let answer = self.gate.admit(stream, publisher, began);
         if answer == Admission::Refuse {
-            warn!(%stream, "refused: a deny stands against the stream");
+            warn!(%stream, "refused: a deny stands against the stream or its publisher");
         }
         self.telling.metrics.admission(server, answer.word(), self.clock.now().since(began));
         self.telling.tell(began, stream, Happening::Admission { answer });
@@ -75,7 +75,7 @@ impl api::Backend for Backend {
         })?;
         let answer = match &hook {
             Hook::Publish { session, publisher } => {
-                let answer = self.admit(server, &session.stream, began);
+                let answer = self.admit(server, &session.stream, publisher, began);
                 if answer == Admission::Allow {
                     // Whoever asks has not begun: what is attached under the same number is a session from before.
                     block_in_place(|| {
@@ -86,14 +86,14 @@ impl api::Backend for Backend {
                 answer
             }
             Hook::Ask { stream, publisher } => {
-                let answer = self.admit(server, stream, began);
+                let answer = self.admit(server, stream, publisher, began);
                 if answer == Admission::Allow {
                     self.streams.asked(stream, publisher);
                 }
                 answer
             }
             Hook::Begun { session } => {
-                let answer = self.gate.admit(&session.stream, began);
+                let answer = self.gate.admit(&session.stream, &Publisher::default(), began);
                 // One that is refused is cut at the next look at the server's list.
                 if answer == Admission::Allow {
                     block_in_place(|| {
