@@ -21,7 +21,7 @@ use crate::act::webhook::{self, Topic, Webhook};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, Context, Decision, Deny, Target, Verdict};
-use crate::finding::Finding;
+use crate::finding::{Finding, Observation};
 use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Judgement, Policy};
 use crate::ledger::{Entry, Ledger};
@@ -184,6 +184,10 @@ impl Deciding {
             stream.attention.raise(level, finding.found, finding.found + span);
         }
         self.telling.metrics.finding(finding.observation.detector());
+        if matches!(finding.observation, Observation::State(_)) {
+            // Told already, when it began.
+            return;
+        }
         let happening = Happening::Finding { arrived: finding.arrived, observation: finding.observation.clone() };
         self.telling.tell(finding.found, &finding.session.stream, happening);
     }

@@ -28,6 +28,8 @@ fn deciding() -> (Deciding, TempDir) {
         notices: bounded(1).0,
         telling: telling.clone(),
         clock,
+        classes: crate::app::classes::Classes::default(),
+        publishers: crate::app::publishers::Publishers::default(),
         entries: std::sync::RwLock::default(),
     };
     let deciding = Deciding {
