@@ -146,15 +146,25 @@ pub enum ActError {
         /// When the receiver wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// Only addresses that may not be delivered to.
+    #[error(
+        "webhook `{webhook}` leads to no public address: correct its `url`, or set `allow_private = true` if it is meant to stay in your own network"
+    )]
+    PrivateAddress {
+        /// The webhook.
+        webhook: Arc<str>,
+    },
     /// 410: the receiver wants no more.
-    #[error("webhook `{webhook}` is gone (HTTP 410): remove its [[webhook]] or give it another `url`")]
+    #[error(
+        "webhook `{webhook}` is gone (HTTP 410) and gets nothing more: remove its [[webhook]], give it another `url`, or, once it answers again, run `sluicegate webhook test {webhook}`, then `sluicegate webhook replay {webhook}`"
+    )]
     Gone {
         /// The webhook.
         webhook: Arc<str>,
     },
     /// The secret cannot be used.
     #[error(
-        "webhook `{webhook}` has no usable secret ({reason}): set one of `secret`, `secret_env` and `secret_file` to `whsec_` and the base64 of 24 to 64 random bytes"
+        "webhook `{webhook}` has no usable secret ({reason}): set one of `secret`, `secret_env` and `secret_file` to what `sluicegate webhook key` prints"
     )]
     BadSecret {
         /// The webhook.
@@ -188,6 +198,7 @@ impl ActError {
             Self::UnknownServer { .. } => "unknown_server",
             Self::UnknownWebhook { .. } => "unknown_webhook",
             Self::NotDelivered { .. } => "not_delivered",
+            Self::PrivateAddress { .. } => "private_address",
             Self::Gone { .. } => "gone",
             Self::BadSecret { .. } => "bad_secret",
             Self::NoClient { .. } => "no_client",

@@ -51,7 +51,8 @@ fn pause(action: &Action, before: usize) -> Option<Duration> {
     match action {
         Action::Kick { .. } if before < KICK_RETRIES => Some(KICK_PAUSES.get(before).copied().unwrap_or(KICK_PAUSE)),
         Action::Kick { .. } => None,
-        Action::Notify { .. } => NOTIFY_PAUSES.get(before).copied(),
+        // Given up and replayed, it begins again: what is replayed is tried for as long as what is new.
+        Action::Notify { .. } => NOTIFY_PAUSES.get(before % (NOTIFY_PAUSES.len() + 1)).copied(),
     }
 }
 
@@ -115,6 +116,7 @@ mod tests {
         assert_eq!(due(&job(0), &busy(Some(90)), 1.0), Some(90), "later than we would");
         assert_eq!(due(&job(3), &busy(Some(90)), 1.0), Some(600), "not sooner than we would");
         assert_eq!(due(&job(10), &busy(Some(90)), 1.0), None, "the last attempt");
+        assert_eq!(due(&job(11), &busy(None), 1.0), Some(5), "the first after a replay");
         assert_eq!(due(&job(0), &ActError::Gone { webhook: "ops".into() }, 1.0), None);
     }
 }
