@@ -110,6 +110,23 @@ pub enum Topic {
 }
 
 impl Topic {
+    /// The word used in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Hold => "hold",
+            Self::Cut => "cut",
+            Self::Ban => "ban",
+            Self::StreamHeld => "stream.held",
+            Self::StreamReleased => "stream.released",
+            Self::StreamQuarantine => "stream.quarantine",
+            Self::CutFailed => "cut.failed",
+            Self::BreakerOpened => "breaker.opened",
+            Self::SignalQuarantined => "signal.quarantined",
+            Self::ReportReceived => "report.received",
+        }
+    }
+
     /// What a decision with this verdict is about; nobody is told of `clear`.
     pub const fn of(verdict: Verdict) -> Option<Self> {
         match verdict {

@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::event::Event;
+use super::webhooks::Webhooks;
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Deny, Outcome};
 use crate::media_server::Reply;
@@ -15,7 +16,7 @@ use crate::stream::{Attention, SessionId, StreamState};
 
 /// Everything that the interface can ask or order.
 #[async_trait]
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: Webhooks + Send + Sync + 'static {
     /// Handles a hook of the configured `server`, and says what that kind of server is to be answered. Answers from
     /// memory: a media server waits for it.
     async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError>;

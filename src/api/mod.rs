@@ -14,6 +14,10 @@
 //! | `GET /v1/decisions/{id}` | one decision and what became of its actions: [`DecisionView`] |
 //! | `GET /v1/denies` | the denies in force |
 //! | `DELETE /v1/denies/{decision}` | 204 when lifted, 404 when none follows from that decision |
+//! | `GET /v1/webhooks` | every webhook and how it is doing: [`WebhookView`] |
+//! | `POST /v1/webhooks/{name}/test` | sends a test event, at once and once: [`TestView`] |
+//! | `GET /v1/webhooks/{name}/dead?limit=100` | the events that were given up, oldest first: [`DeadLetterView`] |
+//! | `POST /v1/webhooks/{name}/replay` | has those in `{"letters": [..]}` tried again, with `{}` all: how many were `replayed` |
 //! | `GET /v1/events` | server-sent events as they happen: [`Event`]; `missed` says how many a slow client lost |
 //!
 //! It promises: no stage is imported, everything is asked of the [`Backend`]; a request body is at most 64 KiB; a page in
@@ -28,6 +32,7 @@ mod problem;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -41,6 +46,7 @@ use tokio::sync::watch;
 pub use backend::{ActionView, Attempt, Backend, BackendError, DecisionView, HookError, StreamView};
 pub use config::Config;
 pub use event::{Event, Happening, Progress};
+pub use webhooks::{DeadLetterView, TestView, WebhookView, Webhooks};
 
 /// How long a shutdown waits for requests under way.
 const GRACE: Duration = Duration::from_secs(2);

@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
+use crate::act::outbox::Bell;
 use crate::act::servers::MediaServer;
+use crate::act::webhook::Webhook;
 use crate::api::{self, ActionView, BackendError, DecisionView, Happening, HookError, StreamView};
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Decision, Deny};
@@ -33,11 +35,15 @@ pub(super) struct Backend {
     pub(super) telling: Telling,
     pub(super) clock: Clock,
     pub(super) ready: Arc<AtomicBool>,
+    pub(super) webhooks: Vec<Webhook>,
+    /// What webhooks' events name as their source.
+    pub(super) source: String,
+    pub(super) bell: Arc<Bell>,
 }
 
 impl Backend {
     /// Runs a call that touches the disk where it may block.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, BackendError> {

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::deciding::STANDING_DENY;
 use super::telling::Telling;
-use super::{Error, House, Parts};
+use super::{Error, House, Parts, webhooks};
 use crate::act::Gate;
 use crate::act::outbox::Bell;
 use crate::act::servers;
@@ -35,8 +35,10 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     }
     metrics.expect_verdict(Verdict::Cut.word(), STANDING_DENY);
     let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
-    let webhooks = config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
+    let webhooks: Vec<Webhook> =
+        config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
     let ledger = Arc::new(Ledger::open(&config.ledger)?);
+    webhooks::restore(&webhooks, &ledger)?;
     let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
     let closed = ledger.unfinished_kicks()?;
     info!(denies = gate.count(), unfinished = closed.len(), "the ledger is open");

@@ -16,6 +16,7 @@ mod refreshing;
 mod showing;
 mod streams;
 mod telling;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,7 @@ use self::refreshing::Refreshing;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
+use self::webhooks::Remembering;
 use crate::act::Gate;
 use crate::act::outbox::{self, Bell};
 use crate::act::servers::MediaServer;
@@ -135,7 +137,7 @@ impl House {
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let backend = self.backend(&inspection.streams, &ready);
+        let backend = self.backend(config, &inspection.streams, &ready);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -270,6 +272,15 @@ impl House {
             };
             keeping.spawn(reconciling.run());
         }
+        for webhook in &self.webhooks {
+            let remembering = Remembering {
+                webhook: webhook.clone(),
+                ledger: Arc::clone(&self.ledger),
+                metrics: Arc::clone(&self.telling.metrics),
+                clock: self.clock,
+            };
+            keeping.spawn(remembering.run());
+        }
         let showing = Showing {
             servers: self.servers.iter().map(|server| Arc::clone(server.name())).collect(),
             streams: Arc::clone(streams),
@@ -282,7 +293,7 @@ impl House {
         keeping
     }
 
-    fn backend(&self, streams: &Arc<Streams>, ready: &Arc<AtomicBool>) -> Backend {
+    fn backend(&self, config: &Config, streams: &Arc<Streams>, ready: &Arc<AtomicBool>) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
             streams: Arc::clone(streams),
@@ -291,6 +302,9 @@ impl House {
             telling: self.telling.clone(),
             clock: self.clock,
             ready: Arc::clone(ready),
+            webhooks: self.webhooks.clone(),
+            source: config.act.source.clone(),
+            bell: Arc::clone(&self.bell),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -83,10 +84,15 @@ impl Core {
     /// # Errors
     /// When the core does not answer, or refuses; the message says what to do.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let body = self.ask(Method::GET, path)?;
-        serde_json::from_slice(&body).with_context(|| {
-            format!("what answers at {} is no Sluicegate of this release: name another with --api", self.api)
-        })
+        self.understood(&self.ask(Method::GET, path, None)?)
+    }
+
+    /// Has `path` do something, as `body` says, and gives the answer.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<T> {
+        self.understood(&self.ask(Method::POST, path, Some(body))?)
     }
 
     /// Removes what is at `path`.
@@ -94,11 +100,21 @@ impl Core {
     /// # Errors
     /// As [`Self::get`].
     pub(super) fn delete(&self, path: &str) -> anyhow::Result<()> {
-        self.ask(Method::DELETE, path).map(drop)
+        self.ask(Method::DELETE, path, None).map(drop)
     }
 
-    fn ask(&self, method: Method, path: &str) -> anyhow::Result<Vec<u8>> {
+    fn understood<T: DeserializeOwned>(&self, answer: &[u8]) -> anyhow::Result<T> {
+        serde_json::from_slice(answer).with_context(|| {
+            format!("what answers at {} is no Sluicegate of this release: name another with --api", self.api)
+        })
+    }
+
+    fn ask(&self, method: Method, path: &str, body: Option<&serde_json::Value>) -> anyhow::Result<Vec<u8>> {
         let request = self.client.request(method, format!("{}{path}", self.api));
+        let request = match body {
+            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body.to_string()),
+            None => request,
+        };
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

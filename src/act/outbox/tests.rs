@@ -235,7 +235,8 @@ async fn a_job_runs_when_it_is_due_without_a_ring() {
 async fn a_kick_does_not_wait_behind_a_webhook_that_never_answers() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config: webhook::Config = toml::from_str(&format!(
-        "name = \"slow\"\nurl = \"http://{}/\"\nsecret = \"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"",
+        "name = \"slow\"\nurl = \"http://{}/\"\nsecret = \"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"\n\
+         allow_private = true",
         silent.local_addr().unwrap()
     ))
     .unwrap();
