@@ -1,15 +1,17 @@
 //! Verdicts and what becomes of them: the types that judge, ledger, act and api share, and the contract of the outbox.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::finding::Finding;
-use crate::stream::{Session, StreamId};
+use crate::stream::{Publisher, Session, StreamId};
 
 /// The ladder, mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,8 +71,54 @@ pub struct Decision {
     pub policy: Arc<str>,
     /// When.
     pub decided: Timestamp,
+    /// When it ends by itself: a hold is released, a deny no longer stands. `None`: when somebody releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Who decided.
+    #[serde(default)]
+    pub actor: Actor,
+    /// Whether anything follows from it.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What the rule asked for, where the verdict is milder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered: Option<Lowered>,
+    /// What the session had reached before.
+    #[serde(default = "clear")]
+    pub before: Verdict,
+    /// What was known beside the findings.
+    #[serde(default)]
+    pub context: Context,
     /// The findings that the rule rests on, oldest first.
     pub evidence: Vec<Finding>,
+}
+
+impl Decision {
+    /// What the policy decided on `session` at `decided`, to be carried out, for as long as nobody releases it. It rests
+    /// on nothing yet.
+    pub fn new(session: Session, verdict: Verdict, rule: &str, decided: Timestamp) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            session,
+            verdict,
+            rule: rule.into(),
+            capped_by: None,
+            policy: "".into(),
+            decided,
+            until: None,
+            actor: Actor::Policy,
+            mode: Mode::Enforced,
+            lowered: None,
+            before: Verdict::Clear,
+            context: Context::default(),
+            evidence: Vec::new(),
+        }
+    }
+}
+
+/// What a session had reached of which nothing is said.
+const fn clear() -> Verdict {
+    Verdict::Clear
 }
 
 /// Who decided.
@@ -161,17 +209,81 @@ pub struct SetAside {
     pub within: Duration,
 }
 
-/// A standing refusal to publish under a name.
+/// A standing refusal to publish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deny {
-    /// The stream that may not be published to.
+    /// The stream that the decision is about.
     pub stream: StreamId,
+    /// Who is refused: whoever publishes that stream, or one publisher wherever they publish.
+    #[serde(default)]
+    pub target: Target,
     /// The decision that it follows from.
     pub decision: Uuid,
     /// When it was written.
     pub since: Timestamp,
     /// When it ends by itself; `None`: when somebody lifts it.
     pub until: Option<Timestamp>,
+}
+
+/// Who is refused. All but [`Target::Name`] hold on every server.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by", content = "value")]
+pub enum Target {
+    /// Whoever publishes the stream.
+    #[default]
+    Name,
+    /// Whoever publishes with this key: its SHA-256, hexadecimal, so that no second copy of a secret is kept.
+    Key(Arc<str>),
+    /// Whoever publishes for this account of the platform.
+    Account(Arc<str>),
+    /// Whoever publishes from this address.
+    Address(Arc<str>),
+}
+
+impl Target {
+    /// Whoever publishes with `key`.
+    pub fn key(key: &str) -> Self {
+        Self::Key(hex::encode(Sha256::digest(key.as_bytes())).into())
+    }
+
+    /// Whoever publishes from `address`. One that is written in several ways is one address: `::ffff:192.0.2.1` is
+    /// `192.0.2.1`.
+    pub fn address(address: &str) -> Self {
+        let one = address.trim_start_matches('[').trim_end_matches(']').parse().map(|ip: IpAddr| ip.to_canonical());
+        Self::Address(one.map_or_else(|_| address.into(), |ip| ip.to_string().into()))
+    }
+
+    /// All that a publisher can be refused by, but for the name of the stream.
+    pub fn all_of(publisher: &Publisher) -> impl Iterator<Item = Self> {
+        let Publisher { address, key, account } = publisher;
+        let account = account.as_ref().map(|account| Self::Account(Arc::clone(account)));
+        account.into_iter().chain(address.as_deref().map(Self::address)).chain(key.as_deref().map(Self::key))
+    }
+
+    /// The word used in configuration, in the ledger and for people: `name`, `key`, `account` or `address`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Key(_) => "key",
+            Self::Account(_) => "account",
+            Self::Address(_) => "address",
+        }
+    }
+
+    /// What is refused, where that is not the stream's name.
+    pub const fn value(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Name => None,
+            Self::Key(value) | Self::Account(value) | Self::Address(value) => Some(value),
+        }
+    }
+}
+
+/// Without the value: a digest of a key and an address are nobody's business in a log.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 /// Something to be done in the world because of a decision.

@@ -36,13 +36,8 @@ fn session() -> Session {
 fn the_decision() -> Decision {
     Decision {
         id: DECISION,
-        session: session(),
-        verdict: Verdict::Cut,
-        rule: "known".into(),
-        capped_by: None,
         policy: "00".into(),
-        decided: Timestamp::from_millis(9),
-        evidence: Vec::new(),
+        ..Decision::new(session(), Verdict::Cut, "known", Timestamp::from_millis(9))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::decision::{Decision, Deny};
 use crate::ledger::{Ledger, LedgerError};
 use crate::media_server::{Admission, Hook, HookRequest, Reply};
 use crate::metrics::Stage;
-use crate::stream::StreamId;
+use crate::stream::{Publisher, StreamId};
 
 /// See the module.
 pub(super) struct Backend {
@@ -53,10 +53,10 @@ impl Backend {
     }
 
     /// Answers somebody who asks to publish, and tells of it.
-    fn admit(&self, server: &str, stream: &StreamId, began: Timestamp) -> Admission {
-        let answer = self.gate.admit(stream, began);
+    fn admit(&self, server: &str, stream: &StreamId, publisher: &Publisher, began: Timestamp) -> Admission {
+        let answer = self.gate.admit(stream, publisher, began);
         if answer == Admission::Refuse {
-            warn!(%stream, "refused: a deny stands against the stream");
+            warn!(%stream, "refused: a deny stands against the stream or its publisher");
         }
         self.telling.metrics.admission(server, answer.word(), self.clock.now().since(began));
         self.telling.tell(began, stream, Happening::Admission { answer });
@@ -74,8 +74,8 @@ impl api::Backend for Backend {
             HookError::Bad(error.to_string())
         })?;
         let answer = match &hook {
-            Hook::Publish { session, .. } => {
-                let answer = self.admit(server, &session.stream, began);
+            Hook::Publish { session, publisher } => {
+                let answer = self.admit(server, &session.stream, publisher, began);
                 if answer == Admission::Allow {
                     // Whoever asks has not begun: what is attached under the same number is a session from before.
                     block_in_place(|| {
@@ -85,9 +85,9 @@ impl api::Backend for Backend {
                 }
                 answer
             }
-            Hook::Ask { stream, .. } => self.admit(server, stream, began),
+            Hook::Ask { stream, publisher } => self.admit(server, stream, publisher, began),
             Hook::Begun { session } => {
-                let answer = self.gate.admit(&session.stream, began);
+                let answer = self.gate.admit(&session.stream, &Publisher::default(), began);
                 // One that is refused is cut at the next look at the server's list.
                 if answer == Admission::Allow {
                     block_in_place(|| self.streams.attach(session, adapter.pull(&session.stream)));

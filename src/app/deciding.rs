@@ -20,14 +20,14 @@ use crate::act::outbox::Bell;
 use crate::act::webhook::{Topic, Webhook, event};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
-use crate::decision::{Action, Decision, Deny, Verdict};
+use crate::decision::{Action, Decision, Deny, Target, Verdict};
 use crate::finding::Finding;
 use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Judgement, Policy};
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::media_server::Admission;
 use crate::metrics::Stage;
-use crate::stream::Session;
+use crate::stream::{Publisher, Session};
 
 /// How often evidence is let expire, and recording is tried again.
 const TICK: Duration = Duration::from_secs(1);
@@ -46,10 +46,12 @@ pub(super) enum Notice {
     Found(Finding),
     /// A session is over: its source gives nothing that arrives later than this.
     Ended(Session, Timestamp),
-    /// A session is listed by its server although a deny stands against its stream.
+    /// A session is listed by its server although a deny stands against its stream or its publisher.
     Denied {
         /// Whose.
         session: Session,
+        /// Who they are.
+        publisher: Publisher,
         /// When the server was asked for its list.
         asked: Timestamp,
     },
@@ -92,17 +94,10 @@ pub(super) struct Deciding {
     pub(super) closed: HashMap<Session, Option<Timestamp>>,
 }
 
-/// A decision with what follows from it, not yet recorded.
-struct Unrecorded {
-    decision: Decision,
-    deny: Option<Deny>,
-    actions: Vec<(Uuid, Action)>,
-}
-
 impl Deciding {
     /// Works until it is told to close, or nobody is left to tell it anything.
     pub(super) fn run(mut self, notices: &Receiver<Notice>) {
-        let mut unrecorded: VecDeque<Unrecorded> = VecDeque::new();
+        let mut unrecorded: VecDeque<Entry> = VecDeque::new();
         let mut ticked = self.clock.now();
         loop {
             let notice = notices.recv_timeout(TICK);
@@ -132,7 +127,7 @@ impl Deciding {
 
     /// Records what waits, up to the first that still cannot be: the disk is as full for the others. That one goes to
     /// the back, so that it never stands in their way.
-    fn catch_up(&self, unrecorded: &mut VecDeque<Unrecorded>) {
+    fn catch_up(&self, unrecorded: &mut VecDeque<Entry>) {
         while let Some(waiting) = unrecorded.pop_front() {
             if !self.record(&waiting) {
                 return unrecorded.push_back(waiting);
@@ -140,7 +135,7 @@ impl Deciding {
         }
     }
 
-    fn weigh(&mut self, notice: Notice) -> Option<Unrecorded> {
+    fn weigh(&mut self, notice: Notice) -> Option<Entry> {
         match notice {
             Notice::Found(mut finding) => {
                 self.ward.admit(&mut finding);
@@ -158,7 +153,7 @@ impl Deciding {
                 None
             }
             Notice::Close => None,
-            Notice::Denied { session, asked } => self.enforce(session, asked),
+            Notice::Denied { session, publisher, asked } => self.enforce(session, &publisher, asked),
             Notice::Kicked { session, at } => {
                 self.closed.insert(session, Some(at));
                 None
@@ -169,17 +164,17 @@ impl Deciding {
     /// Cuts a session off that is listed although a deny stands, unless that is under way, or the list is older than
     /// its end. Listed after its end, it is another session that the server gave the same identifier, or one that
     /// the server could not be made to end.
-    fn enforce(&mut self, session: Session, asked: Timestamp) -> Option<Unrecorded> {
+    fn enforce(&mut self, session: Session, publisher: &Publisher, asked: Timestamp) -> Option<Entry> {
         let decided = self.clock.now();
         let closed = self.closed.get(&session).is_some_and(|ended| ended.is_none_or(|ended| asked <= ended));
-        if closed || self.gate.admit(&session.stream, decided) == Admission::Allow {
+        if closed || self.gate.admit(&session.stream, publisher, decided) == Admission::Allow {
             return None;
         }
         let rule = STANDING_DENY.into();
         let judgement =
             Judgement { session, verdict: Verdict::Cut, rule, capped_by: None, decided, evidence: Vec::new() };
         // A deny of its own would go on for ever while somebody keeps trying, and outlive the one that is lifted.
-        Some(Unrecorded { deny: None, ..self.decide(judgement) })
+        Some(Entry { denies: Vec::new(), ..self.decide(judgement) })
     }
 
     /// Raises attention where the finding asks for it, and tells of it.
@@ -194,11 +189,11 @@ impl Deciding {
         self.telling.tell(finding.found, &finding.session.stream, happening);
     }
 
-    fn decide(&mut self, judgement: Judgement) -> Unrecorded {
+    fn decide(&mut self, judgement: Judgement) -> Entry {
         let Judgement { session, verdict, rule, capped_by, decided, evidence } = judgement;
         let policy = self.policy.digest();
-        let decision = Decision { id: Uuid::now_v7(), session, verdict, rule, capped_by, policy, decided, evidence };
-        let deny = verdict.closes().then(|| self.deny(&decision));
+        let decision = Decision { capped_by, policy, evidence, ..Decision::new(session, verdict, &rule, decided) };
+        let denies = if verdict.closes() { vec![self.deny(&decision)] } else { Vec::new() };
         let mut actions = Vec::new();
         if verdict.closes() && self.closed.insert(decision.session.clone(), None) != Some(None) {
             actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
@@ -210,7 +205,7 @@ impl Deciding {
             let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.clone() };
             actions.push((Uuid::now_v7(), action));
         }
-        Unrecorded { decision, deny, actions }
+        Entry { denies, actions, ..Entry::from(decision) }
     }
 
     /// Sets aside what fires alone in too many streams, and says so everywhere.
@@ -226,6 +221,7 @@ impl Deciding {
     fn deny(&self, decision: &Decision) -> Deny {
         Deny {
             stream: decision.session.stream.clone(),
+            target: Target::Name,
             decision: decision.id,
             since: decision.decided,
             until: (decision.verdict == Verdict::Cut).then(|| decision.decided + self.policy.deny_for()),
@@ -233,14 +229,14 @@ impl Deciding {
     }
 
     /// Records the decision and lets it act; `false` when it could not be recorded.
-    fn record(&self, waiting: &Unrecorded) -> bool {
-        let Unrecorded { decision, deny, actions } = waiting;
-        if let Err(error) = self.ledger.record(decision, deny.as_ref(), actions) {
+    fn record(&self, waiting: &Entry) -> bool {
+        let Entry { decision, denies, actions, .. } = waiting;
+        if let Err(error) = self.ledger.record(waiting) {
             self.telling.metrics.error(Stage::Ledger, error.kind());
             error!(%error, session = %decision.session, verdict = %decision.verdict, "a decision waits to be recorded");
             return false;
         }
-        if let Some(deny) = deny {
+        for deny in denies {
             self.gate.deny(deny.clone());
         }
         // Before the bell: nobody is to read of an action whose verdict is still to come. It does not wait; a log may.

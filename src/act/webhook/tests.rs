@@ -20,13 +20,13 @@ fn config(url: &str) -> Config {
 fn decision() -> Decision {
     Decision {
         id: Uuid::from_u128(0x0197_0000_0000_7000_8000_0000_0000_0001),
-        session: Session { stream: StreamId::new("main", "live", "a&\"b"), id: "17".into() },
-        verdict: Verdict::Cut,
-        rule: "known".into(),
-        capped_by: None,
         policy: "0123".into(),
-        decided: Timestamp::from_millis(1_552_616_400_123),
-        evidence: Vec::new(),
+        ..Decision::new(
+            Session { stream: StreamId::new("main", "live", "a&\"b"), id: "17".into() },
+            Verdict::Cut,
+            "known",
+            Timestamp::from_millis(1_552_616_400_123),
+        )
     }
 }
 
