@@ -128,6 +128,14 @@ pub enum ActError {
         /// The name.
         name: Arc<str>,
     },
+    /// What outlives a session is to be moved, and it is no longer said where that is.
+    #[error(
+        "what outlives a session of media server `{server}` is to be moved out of reach, and its [server.after_cut] does not say where it is: write it again, or purge playlists, segments and recordings by hand"
+    )]
+    NoAfterCut {
+        /// The server.
+        server: Arc<str>,
+    },
     /// The action is for a webhook that is no longer configured.
     #[error(
         "an event is for webhook `{name}`, which is not configured: add its [[webhook]] again or tell its reader by hand"
@@ -196,6 +204,7 @@ impl ActError {
             Self::Unpullable { .. } => "unpullable",
             Self::BadTemplate { .. } => "bad_template",
             Self::UnknownServer { .. } => "unknown_server",
+            Self::NoAfterCut { .. } => "no_after_cut",
             Self::UnknownWebhook { .. } => "unknown_webhook",
             Self::NotDelivered { .. } => "not_delivered",
             Self::PrivateAddress { .. } => "private_address",
@@ -214,6 +223,7 @@ impl ActError {
                 | Self::Unpullable { .. }
                 | Self::BadTemplate { .. }
                 | Self::UnknownServer { .. }
+                | Self::NoAfterCut { .. }
                 | Self::UnknownWebhook { .. }
                 | Self::Gone { .. }
                 | Self::BadSecret { .. }

@@ -32,6 +32,16 @@ const NOTIFY_PAUSES: [Duration; 10] = [
     Duration::from_hours(24),
 ];
 
+/// After leftovers could not be moved: about a quarter of an hour in all, for somebody to correct permissions.
+const QUARANTINE_PAUSES: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(10),
+];
+
 /// What follows from an attempt at `job` that failed at `now`. `jitter` is 0.8 to 1.2: it keeps the actions of one outage
 /// from coming back all at once.
 pub(super) fn outcome(job: &Job, error: &ActError, now: Timestamp, jitter: f64) -> Outcome {
@@ -53,6 +63,7 @@ fn pause(action: &Action, before: usize) -> Option<Duration> {
         Action::Kick { .. } => None,
         // Given up and replayed, it begins again: what is replayed is tried for as long as what is new.
         Action::Notify { .. } => NOTIFY_PAUSES.get(before % (NOTIFY_PAUSES.len() + 1)).copied(),
+        Action::Quarantine { .. } => QUARANTINE_PAUSES.get(before).copied(),
     }
 }
 

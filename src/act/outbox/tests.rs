@@ -49,11 +49,22 @@ impl Outbox for Memory {
         Ok(claimed)
     }
 
-    fn finish(&self, job: Uuid, _: Timestamp, _: Timestamp, outcome: &Outcome) -> Result<(), OutboxError> {
+    fn finish(
+        &self,
+        job: Uuid,
+        _: Timestamp,
+        ended: Timestamp,
+        outcome: &Outcome,
+        then: &[(Uuid, Action)],
+    ) -> Result<(), OutboxError> {
         if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Err(OutboxError("the disk is full".into()));
         }
         self.finished.lock().unwrap().push((job, outcome.clone()));
+        let next = then
+            .iter()
+            .map(|(id, action)| (ended, Job { id: *id, decision: None, action: action.clone(), attempts: 0 }));
+        self.waiting.lock().unwrap().extend(next);
         Ok(())
     }
 
