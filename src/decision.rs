@@ -181,6 +181,9 @@ pub struct Context {
     /// Verdicts on earlier sessions of the same publisher that stand, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Earlier>,
+    /// The breaker was open: too much was cut by itself, and nothing more may be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub breaker_open: bool,
 }
 
 /// A verdict on an earlier session.

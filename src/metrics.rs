@@ -217,7 +217,7 @@ impl Metrics {
             (&self.access_units, &["keyframe", "delta"]),
             (&self.reconnects, &["ended", "error", "stalled", "no_video"]),
             (&self.pictures, &["offered", "inspected", "superseded", "failed"]),
-            (&self.findings, &["known", "classify"]),
+            (&self.findings, &["known", "classify", "state", "report"]),
         ];
         for (counter, words) in bounded {
             for word in words {
@@ -316,7 +316,7 @@ impl Metrics {
         self.errors.with_label_values(&[stage.word(), kind]).inc();
     }
 
-    /// Counts a finding of `detector`: `known` or `classify`.
+    /// Counts a finding of `detector` (see `Observation::detector`).
     pub fn finding(&self, detector: &str) {
         self.findings.with_label_values(&[detector]).inc();
     }

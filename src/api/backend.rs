@@ -1,5 +1,7 @@
 //! What the interface asks of the rest of the house: one trait, implemented by `app` and by fakes in tests.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -74,6 +76,8 @@ pub struct StreamView {
     pub state: StreamState,
     /// Since when it has been in this state.
     pub since: Timestamp,
+    /// Its class, if it has one.
+    pub class: Option<Arc<str>>,
     /// How closely it is looked at.
     pub attention: Attention,
     /// Pictures inspected in this session.

@@ -69,6 +69,7 @@ impl Backend for Fake {
             session: session().id,
             state: StreamState::Uninspectable(UninspectableReason::NoVideo),
             since: Timestamp::from_millis(1),
+            class: None,
             attention: Attention::Calm,
             pictures_inspected: 0,
             last_inspected: None,

@@ -86,17 +86,25 @@ impl api::Backend for Backend {
                     // Whoever asks has not begun: what is attached under the same number is a session from before.
                     block_in_place(|| {
                         self.streams.detach(session);
-                        self.streams.attach(session, adapter.pull(&session.stream));
+                        self.streams.attach(session, publisher, adapter.pull(&session.stream));
                     });
                 }
                 answer
             }
-            Hook::Ask { stream, publisher } => self.admit(server, stream, publisher, began),
+            Hook::Ask { stream, publisher } => {
+                let answer = self.admit(server, stream, publisher, began);
+                if answer == Admission::Allow {
+                    self.streams.asked(stream, publisher);
+                }
+                answer
+            }
             Hook::Begun { session } => {
                 let answer = self.gate.admit(&session.stream, &Publisher::default(), began);
                 // One that is refused is cut at the next look at the server's list.
                 if answer == Admission::Allow {
-                    block_in_place(|| self.streams.attach(session, adapter.pull(&session.stream)));
+                    block_in_place(|| {
+                        self.streams.attach(session, &Publisher::default(), adapter.pull(&session.stream));
+                    });
                 }
                 answer
             }

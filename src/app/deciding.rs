@@ -20,8 +20,8 @@ use crate::act::outbox::Bell;
 use crate::act::webhook::{Topic, Webhook, event};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
-use crate::decision::{Action, Decision, Deny, Target, Verdict};
-use crate::finding::Finding;
+use crate::decision::{Action, Context, Decision, Deny, Target, Verdict};
+use crate::finding::{Finding, Observation};
 use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Judgement, Policy};
 use crate::ledger::{Entry, Ledger};
@@ -102,10 +102,10 @@ impl Deciding {
         loop {
             let notice = notices.recv_timeout(TICK);
             let ended = matches!(notice, Ok(Notice::Close) | Err(RecvTimeoutError::Disconnected));
-            if let Some(fresh) = notice.ok().and_then(|notice| self.weigh(notice))
-                && (!unrecorded.is_empty() || !self.record(&fresh))
-            {
-                unrecorded.push_back(fresh);
+            for fresh in notice.map(|notice| self.weigh(notice)).unwrap_or_default() {
+                if !unrecorded.is_empty() || !self.record(&fresh) {
+                    unrecorded.push_back(fresh);
+                }
             }
             let now = self.clock.now();
             if ended || now.since(ticked) >= TICK {
@@ -135,28 +135,29 @@ impl Deciding {
         }
     }
 
-    fn weigh(&mut self, notice: Notice) -> Option<Entry> {
+    fn weigh(&mut self, notice: Notice) -> Vec<Entry> {
         match notice {
             Notice::Found(mut finding) => {
                 self.ward.admit(&mut finding);
                 self.tell_of(&finding);
-                let judgement = self.judge.observe(finding)?;
-                Some(self.decide(judgement))
+                let judgement = self.judge.observe(finding, &Context::default());
+                let judgements: Vec<Judgement> = judgement.into_iter().chain(self.judge.also()).collect();
+                judgements.into_iter().map(|judgement| self.decide(judgement)).collect()
             }
             Notice::Ended(session, at) => {
                 self.judge.end(&session, at);
                 self.ward.end(&session, at);
-                None
+                Vec::new()
             }
             Notice::SetAside { bank, signals, revision } => {
                 self.ward.kept(&bank, &signals, revision);
-                None
+                Vec::new()
             }
-            Notice::Close => None,
-            Notice::Denied { session, publisher, asked } => self.enforce(session, &publisher, asked),
+            Notice::Close => Vec::new(),
+            Notice::Denied { session, publisher, asked } => self.enforce(session, &publisher, asked).into_iter().collect(),
             Notice::Kicked { session, at } => {
                 self.closed.insert(session, Some(at));
-                None
+                Vec::new()
             }
         }
     }
@@ -170,9 +171,7 @@ impl Deciding {
         if closed || self.gate.admit(&session.stream, publisher, decided) == Admission::Allow {
             return None;
         }
-        let rule = STANDING_DENY.into();
-        let judgement =
-            Judgement { session, verdict: Verdict::Cut, rule, capped_by: None, decided, evidence: Vec::new() };
+        let judgement = Judgement::bare(session, Verdict::Cut, STANDING_DENY, decided);
         // A deny of its own would go on for ever while somebody keeps trying, and outlive the one that is lifted.
         Some(Entry { denies: Vec::new(), ..self.decide(judgement) })
     }
@@ -185,12 +184,16 @@ impl Deciding {
             stream.attention.raise(level, finding.found, finding.found + span);
         }
         self.telling.metrics.finding(finding.observation.detector());
+        if matches!(finding.observation, Observation::State(_)) {
+            // Told already, when it began.
+            return;
+        }
         let happening = Happening::Finding { arrived: finding.arrived, observation: finding.observation.clone() };
         self.telling.tell(finding.found, &finding.session.stream, happening);
     }
 
     fn decide(&mut self, judgement: Judgement) -> Entry {
-        let Judgement { session, verdict, rule, capped_by, decided, evidence } = judgement;
+        let Judgement { session, verdict, rule, capped_by, decided, evidence, .. } = judgement;
         let policy = self.policy.digest();
         let decision = Decision { capped_by, policy, evidence, ..Decision::new(session, verdict, &rule, decided) };
         let denies = if verdict.closes() { vec![self.deny(&decision)] } else { Vec::new() };

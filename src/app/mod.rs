@@ -7,9 +7,11 @@ mod acting;
 mod attached;
 mod backend;
 mod building;
+mod classes;
 mod deciding;
 mod error;
 mod inspecting;
+mod publishers;
 mod quarantining;
 mod reconciling;
 mod refreshing;
@@ -30,13 +32,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+pub use self::classes::Config as ClassConfig;
 pub use self::error::{Error, Fault};
 pub use self::streams::Config as StreamsConfig;
 
 use self::acting::Acting;
 use self::backend::Backend;
+use self::classes::Classes;
 use self::deciding::{Deciding, Notice};
 use self::inspecting::{Detecting, Ticket, Worker};
+use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
 use self::refreshing::Refreshing;
@@ -184,6 +189,8 @@ impl House {
             notices: notices.clone(),
             telling: self.telling.clone(),
             clock,
+            classes: Classes::new(&config.class),
+            publishers: Publishers::default(),
             entries: RwLock::default(),
         };
         let start_model = |session| {

@@ -26,6 +26,11 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
         let placed = webhook.problems().into_iter();
         problems.extend(placed.map(|(key, message)| (vec!["webhook".into(), number.into(), key.into()], message)));
     }
+    problems.extend(repeated("class", config.class.iter().map(|class| &*class.name)));
+    for (number, class) in config.class.iter().enumerate() {
+        let placed = class.problems().into_iter();
+        problems.extend(placed.map(|(key, message)| (vec!["class".into(), number.into(), key.into()], message)));
+    }
     problems.extend(policy(&config.policy));
     let quarantine = config.banks.quarantine.problems().into_iter();
     problems.extend(quarantine.map(|(key, message)| {

@@ -5,6 +5,12 @@ use crate::decision::Verdict;
 /// Why a policy makes no sense. Each message names the rule and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
+    /// The document cannot be read.
+    #[error("the policy cannot be read: {0}")]
+    Unreadable(String),
+    /// The policy cannot be written as text.
+    #[error("the policy cannot be written as text: {0}")]
+    Unwritable(String),
     /// `deny_for` is zero.
     #[error("`deny_for` is zero, so a cut would refuse nobody: write a duration such as \"24h\"")]
     NoDeny,
@@ -84,6 +90,8 @@ impl PolicyError {
     /// A bounded word for metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::Unwritable(_) => "unwritable",
             Self::NoDeny => "no_deny",
             Self::Nameless => "nameless",
             Self::Duplicate { .. } => "duplicate",

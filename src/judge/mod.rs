@@ -14,10 +14,12 @@
 //! Pure: no clock, no I/O, no logging, no thread.
 
 mod aligned;
+pub mod breaker;
 mod error;
 mod policy;
 pub mod quarantine;
 mod rule;
+mod scope;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -29,8 +31,9 @@ use std::time::Duration;
 pub use self::error::PolicyError;
 pub use self::policy::{Config, Policy, RuleConfig};
 use self::rule::Rule;
+pub use self::scope::{DenyBy, Scope};
 use crate::clock::Timestamp;
-use crate::decision::Verdict;
+use crate::decision::{Context, Lowered, Mode, Verdict};
 use crate::finding::Finding;
 use crate::stream::{Attention, Session};
 
@@ -50,12 +53,47 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The name of the rule that decided.
     pub rule: Arc<str>,
+    /// Whether anything follows: not from a rule, a bank or a model on trial.
+    pub mode: Mode,
+    /// Why the verdict is milder than the rule asked for, if it is.
+    pub lowered: Option<Lowered>,
     /// The bank without whose cap the rule would have been severer.
     pub capped_by: Option<Arc<str>>,
     /// When: the time at which the finding that tipped the balance was found.
     pub decided: Timestamp,
     /// All findings that the rule counted, and no others, oldest first.
     pub evidence: Vec<Finding>,
+    /// What the session had reached before; for a judgement in the shadow, what it had reached there.
+    pub before: Verdict,
+    /// All that the judge held of the session, in the order in which it was heard: the evidence is among it.
+    pub timeline: Vec<Finding>,
+    /// What was known beside the findings.
+    pub context: Context,
+    /// How long what follows lasts; `None`: until somebody ends it, or there is nothing to end.
+    pub lasts: Option<Duration>,
+    /// By what a deny names the publisher, where the verdict closes.
+    pub scope: Scope,
+}
+
+impl Judgement {
+    /// A judgement that no finding is behind.
+    pub fn bare(session: Session, verdict: Verdict, rule: &str, decided: Timestamp) -> Self {
+        Self {
+            session,
+            verdict,
+            rule: rule.into(),
+            mode: Mode::Enforced,
+            lowered: None,
+            capped_by: None,
+            decided,
+            evidence: Vec::new(),
+            before: Verdict::Clear,
+            timeline: Vec::new(),
+            context: Context::default(),
+            lasts: None,
+            scope: Scope::default(),
+        }
+    }
 }
 
 /// Keeps the evidence of every session and applies one policy to it.
@@ -63,6 +101,8 @@ pub struct Judgement {
 pub struct Judge {
     policy: Arc<Policy>,
     cases: HashMap<Session, Case>,
+    /// What else the latest finding led to.
+    also: Option<Judgement>,
 }
 
 /// What is known of one session.
@@ -84,7 +124,7 @@ struct Case {
 impl Judge {
     /// A judge who has seen nothing yet.
     pub fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, cases: HashMap::new() }
+        Self { policy, cases: HashMap::new(), also: None }
     }
 
     /// The policy in force.
@@ -99,7 +139,10 @@ impl Judge {
 
     /// Weighs one more finding. A judgement follows only if the session's verdict rises; the rule that leads to the
     /// severest verdict decides, and among equals the severest rule, of several the one that the policy names first.
-    pub fn observe(&mut self, finding: Finding) -> Option<Judgement> {
+    ///
+    /// Where the finding leads to a judgement and another in the shadow, the shadow's is what [`Judge::also`] gives.
+    pub fn observe(&mut self, finding: Finding, context: &Context) -> Option<Judgement> {
+        self.also = None;
         let case = self.cases.entry(finding.session.clone()).or_default();
         if let Some(ended) = case.ended.filter(|ended| finding.arrived > *ended) {
             // A server that was restarted counts its sessions anew: this is another one.
@@ -127,10 +170,29 @@ impl Judge {
             }
         }
         let (rule, verdict, evidence) = severest?;
-        case.reached = verdict;
+        let before = std::mem::replace(&mut case.reached, verdict);
         let capped_by = rule.subject(&finding).filter(|_| verdict < rule.verdict).map(Arc::clone);
         let Finding { session, found, .. } = finding;
-        Some(Judgement { session, verdict, rule: Arc::clone(&rule.name), capped_by, decided: found, evidence })
+        Some(Judgement {
+            capped_by,
+            evidence,
+            before,
+            timeline: case.evidence.clone(),
+            context: context.clone(),
+            lasts: self.policy.lasts(verdict),
+            ..Judgement::bare(session, verdict, &rule.name, found)
+        })
+    }
+
+    /// What else the finding that was observed last led to, once: a judgement in the shadow beside one that is enforced.
+    pub fn also(&mut self) -> Option<Judgement> {
+        self.also.take()
+    }
+
+    /// Says that a person let go of what the session was held or cut for: the same verdict does not follow again, however
+    /// long the session goes on.
+    pub fn released(&mut self, session: &Session) {
+        let _ = session;
     }
 
     /// How closely the stream is to be looked at because of `finding`, and for how long.
@@ -159,6 +221,23 @@ impl Judge {
             case.ended.is_none() && case.reached > Verdict::Clear
         });
     }
+}
+
+/// Judges a recorded timeline again, as a decision keeps it: what follows from its last finding after all that came before.
+/// With the policy, the mode and what had been reached of the decision this is the recorded judgement, bit for bit. With
+/// another policy it is what that would have decided at the same place, or, where it would have decided earlier, then.
+pub fn replay(
+    policy: &Arc<Policy>,
+    mode: Mode,
+    before: Verdict,
+    context: &Context,
+    timeline: &[Finding],
+) -> Option<Judgement> {
+    let mut judge = Judge::new(Arc::clone(policy));
+    let first = timeline.first()?;
+    judge.cases.entry(first.session.clone()).or_default().reached = before;
+    let said = timeline.iter().filter_map(|finding| judge.observe(finding.clone(), context));
+    said.filter(|judgement| judgement.mode == mode).last()
 }
 
 impl Default for Case {

@@ -12,7 +12,7 @@ use crate::config::duration;
 use crate::decision::Verdict;
 use crate::finding::{Finding, Observation, Opinion};
 use crate::judge::rule::{BankTest, LabelTest, Rule, Test};
-use crate::judge::{EVIDENCE_LIMIT, PolicyError};
+use crate::judge::{EVIDENCE_LIMIT, PolicyError, breaker};
 use crate::stream::Attention;
 
 /// The `[policy]` section of the configuration, as written. [`Policy::parse`] makes sense of it.
@@ -24,9 +24,17 @@ pub struct Config {
     /// How long a cut refuses the stream's name. A ban refuses it until somebody lifts it.
     #[serde(with = "duration")]
     pub deny_for: Duration,
+    /// How long a hold stands unless somebody ends it sooner.
+    #[serde(with = "duration")]
+    pub hold_for: Duration,
     /// How long one finding keeps attention raised.
     #[serde(with = "duration")]
     pub suspicious_for: Duration,
+    /// How long a report keeps attention raised.
+    #[serde(with = "duration")]
+    pub reported_for: Duration,
+    /// When automatic cuts are too many.
+    pub breaker: breaker::Config,
     /// The rules: the severest that holds wins, and among equals the first.
     pub rule: Vec<RuleConfig>,
 }
@@ -105,7 +113,10 @@ impl Default for Config {
         Self {
             allow_classifier_cut: false,
             deny_for: Duration::from_hours(24),
+            hold_for: Duration::from_mins(10),
             suspicious_for: Duration::from_secs(10),
+            reported_for: Duration::from_mins(5),
+            breaker: breaker::Config::default(),
             rule: vec![known, likely],
         }
     }
@@ -117,8 +128,18 @@ pub struct Policy {
     /// Severest first, then as written.
     rules: Vec<Rule>,
     deny_for: Duration,
+    hold_for: Duration,
     suspicious_for: Duration,
+    reported_for: Duration,
+    breaker: breaker::Config,
+    text: Arc<str>,
     digest: Arc<str>,
+}
+
+/// A policy as a document of its own, or any document with a `[policy]`, such as a whole configuration.
+#[derive(Serialize, Deserialize)]
+struct Document<C> {
+    policy: C,
 }
 
 impl Policy {
@@ -127,7 +148,10 @@ impl Policy {
     /// # Errors
     /// The first rule that makes none, by name, with what to change.
     pub fn parse(config: Config) -> Result<Self, PolicyError> {
-        let Config { allow_classifier_cut, deny_for, suspicious_for, rule } = config;
+        let text: Arc<str> = toml::to_string(&Document { policy: &config })
+            .map_err(|error| PolicyError::Unwritable(error.to_string()))?
+            .into();
+        let Config { allow_classifier_cut, deny_for, hold_for, suspicious_for, reported_for, breaker, rule } = config;
         if deny_for.is_zero() {
             return Err(PolicyError::NoDeny);
         }
@@ -145,7 +169,37 @@ impl Policy {
         }
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.verdict));
         let digest = digest(&rules, deny_for, suspicious_for);
-        Ok(Self { rules, deny_for, suspicious_for, digest })
+        Ok(Self { rules, deny_for, hold_for, suspicious_for, reported_for, breaker, text, digest })
+    }
+
+    /// Makes sense of a document with a `[policy]`: what [`Policy::text`] gave, or a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(text: &str) -> Result<Self, PolicyError> {
+        let document: Document<Config> =
+            toml::from_str(text).map_err(|error| PolicyError::Unreadable(error.to_string()))?;
+        Self::parse(document.policy)
+    }
+
+    /// Everything that a decision can depend on, as a document that [`Policy::read`] reads back to an equal policy: alike
+    /// for policies that are alike but for spelling.
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
+    /// How long a verdict lasts where its rule does not say; `None`: until somebody ends it, or there is nothing to end.
+    pub fn lasts(&self, verdict: Verdict) -> Option<Duration> {
+        match verdict {
+            Verdict::Clear | Verdict::Watch | Verdict::Ban => None,
+            Verdict::Hold => Some(self.hold_for),
+            Verdict::Cut => Some(self.deny_for),
+        }
+    }
+
+    /// When automatic cuts are too many.
+    pub fn breaker(&self) -> &breaker::Config {
+        &self.breaker
     }
 
     /// How long a cut refuses the stream's name.
@@ -178,7 +232,10 @@ impl Policy {
                 Test::Label(test) => test.score(seen).is_some_and(|score| score > test.above),
                 Test::Bank(_) => false,
             }),
-            Observation::State(_) | Observation::Report(_) => false,
+            Observation::Report(report) => {
+                return (report.weight > 0.0).then_some((Attention::Reported, self.reported_for));
+            }
+            Observation::State(_) => false,
         };
         suspicious.then_some((Attention::Suspicious, self.suspicious_for))
     }

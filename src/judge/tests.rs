@@ -118,7 +118,7 @@ fn judged(policy: &Arc<Policy>, text: &str) -> String {
     let mut judge = Judge::new(Arc::clone(policy));
     let mut said = String::new();
     for (step, finding) in timeline(text) {
-        if let Some(judgement) = judge.observe(finding) {
+        if let Some(judgement) = judge.observe(finding, &Context::default()) {
             write!(said, " {}@{step}", judgement.verdict).unwrap();
         }
     }
@@ -226,7 +226,7 @@ fn stories_of_other_policies() {
 fn a_judgement_names_its_rule_its_time_and_just_its_evidence() {
     let mut judge = Judge::new(default_policy());
     let told = timeline("o9 m1 n0.9+m1 d7 m2 m3");
-    let judgement = told.iter().find_map(|(_, finding)| judge.observe(finding.clone())).unwrap();
+    let judgement = told.iter().find_map(|(_, finding)| judge.observe(finding.clone(), &Context::default())).unwrap();
     let evidence: Vec<Finding> = timeline(". m1 m1 . m2 m3").into_iter().map(|(_, finding)| finding).collect();
     assert_eq!(&*judgement.rule, "known-content");
     assert_eq!(judgement.decided, evidence.last().unwrap().found);
@@ -240,7 +240,7 @@ fn among_equals_the_first_rule_decides() {
     };
     let mut judge = Judge::new(policy(&(rule("b") + &rule("a"))));
     let (_, seen) = timeline("m1").remove(0);
-    assert_eq!(&*judge.observe(seen).unwrap().rule, "b");
+    assert_eq!(&*judge.observe(seen, &Context::default()).unwrap().rule, "b");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn sessions_are_judged_apart() {
     let mut judge = Judge::new(default_policy());
     for (at, (_, finding)) in timeline("m1 m2 m3 m4 m5").into_iter().enumerate() {
         let finding = Finding { session: session(if at % 2 == 0 { "even" } else { "odd" }), ..finding };
-        assert_eq!(judge.observe(finding).is_some(), at == 4);
+        assert_eq!(judge.observe(finding, &Context::default()).is_some(), at == 4);
     }
 }
 
@@ -261,7 +261,7 @@ fn a_session_that_is_over_is_not_judged_again_and_then_forgotten() {
             judge.end(&session("1"), START + Duration::from_secs(6));
             judge.expire(START + Duration::from_secs(4));
         }
-        judge.observe(finding)
+        judge.observe(finding, &Context::default())
     });
     assert_eq!(count.count(), 1);
     let end = START + Duration::from_mins(10);
@@ -282,7 +282,7 @@ fn another_session_under_the_same_identifier_is_judged_afresh_and_by_its_own_pic
         if step == 4 {
             judge.end(&session("1"), end);
         }
-        said.extend(judge.observe(finding).map(|judgement| (step, judgement.evidence)));
+        said.extend(judge.observe(finding, &Context::default()).map(|judgement| (step, judgement.evidence)));
     }
     let [(2, _), (8, evidence)] = said.as_slice() else { panic!("{said:?}") };
     assert!(evidence.iter().all(|finding| finding.arrived > end), "{evidence:?}");
@@ -294,14 +294,14 @@ fn a_session_that_goes_on_is_not_judged_again_however_long_it_was_quiet() {
     let judged = |judge: &mut Judge, after: u64| {
         let told = timeline("m1 m2 m3").into_iter();
         told.filter_map(|(_, seen)| {
-            judge.observe(Finding { arrived: seen.arrived + Duration::from_secs(after), ..seen })
+            judge.observe(Finding { arrived: seen.arrived + Duration::from_secs(after), ..seen }, &Context::default())
         })
         .count()
     };
     assert_eq!(judged(&mut judge, 0), 1);
     judge.expire(START + Duration::from_hours(1));
     assert_eq!(judged(&mut judge, 3600), 0);
-    judge.observe(Finding { session: session("calm"), ..timeline("m1").remove(0).1 });
+    judge.observe(Finding { session: session("calm"), ..timeline("m1").remove(0).1 }, &Context::default());
     assert_eq!(judge.sessions(), 2);
     judge.expire(START + Duration::from_hours(2));
     assert_eq!(judge.sessions(), 1, "calm and quiet is forgotten, judged is not");
@@ -311,12 +311,12 @@ fn a_session_that_goes_on_is_not_judged_again_however_long_it_was_quiet() {
 fn evidence_is_bounded_and_the_oldest_goes_first() {
     let mut judge = Judge::new(default_policy());
     for at in 0..2000 {
-        assert_eq!(judge.observe(finding(at, at / 10, observed("m1"))), None);
+        assert_eq!(judge.observe(finding(at, at / 10, observed("m1")), &Context::default()), None);
     }
     let case = &judge.cases[&session("1")];
     assert_eq!(case.evidence.len(), EVIDENCE_LIMIT);
     assert_eq!(case.evidence[0].sequence, 2000 - EVIDENCE_LIMIT as u64);
-    judge.observe(finding(3000, 10_000, observed("m1")));
+    judge.observe(finding(3000, 10_000, observed("m1")), &Context::default());
     assert_eq!(judge.cases[&session("1")].evidence.len(), 1);
 }
 
@@ -390,7 +390,7 @@ fn late(findings: Vec<Finding>, delays: &[usize]) -> Vec<Finding> {
 
 fn replay(policy: &Arc<Policy>, findings: &[Finding]) -> Vec<Judgement> {
     let mut judge = Judge::new(Arc::clone(policy));
-    findings.iter().filter_map(|finding| judge.observe(finding.clone())).collect()
+    findings.iter().filter_map(|finding| judge.observe(finding.clone(), &Context::default())).collect()
 }
 
 proptest! {
@@ -401,7 +401,7 @@ proptest! {
         let findings = late(findings, &delays);
         let (mut judge, mut slow) = (Judge::new(Arc::clone(&policy)), Slow::default());
         for finding in &findings {
-            let judgement = judge.observe(finding.clone());
+            let judgement = judge.observe(finding.clone(), &Context::default());
             let said = judgement.as_ref().map(|judgement| (judgement.verdict, Arc::clone(&judgement.rule)));
             prop_assert_eq!(said, slow.observe(&policy, finding));
         }
@@ -464,7 +464,7 @@ proptest! {
             if at % expire_every == 0 {
                 judge.expire(finding.found);
             }
-            again.extend(judge.observe(finding));
+            again.extend(judge.observe(finding, &Context::default()));
         }
         prop_assert_eq!(again, first);
     }
