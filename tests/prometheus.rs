@@ -16,7 +16,10 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde_json::Value;
-use sluicegate::api::{self, Backend, BackendError, DecisionView, Event, HookError, StreamView};
+use sluicegate::api::{
+    self, Backend, BackendError, DeadLetterView, DecisionView, Event, HookError, StreamView, TestView, WebhookView,
+    Webhooks,
+};
 use sluicegate::decision::{Decision, Deny, Verdict};
 use sluicegate::media_server::Reply;
 use sluicegate::metrics::{Metrics, PictureOutcome, Stage};
@@ -78,6 +81,25 @@ impl Backend for Measured {
     }
 }
 
+#[async_trait]
+impl Webhooks for Measured {
+    async fn webhooks(&self) -> Result<Vec<WebhookView>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    async fn test_webhook(&self, _: &str) -> Result<Option<TestView>, BackendError> {
+        Ok(None)
+    }
+
+    async fn dead_letters(&self, _: &str, _: usize) -> Result<Vec<DeadLetterView>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    async fn replay(&self, _: &str, _: Option<Vec<Uuid>>) -> Result<Option<usize>, BackendError> {
+        Ok(None)
+    }
+}
+
 /// Moves every metric, and so that every alert has its reason.
 fn everything_happens(metrics: &Metrics) {
     for word in StreamState::WORDS {
@@ -98,6 +120,7 @@ fn everything_happens(metrics: &Metrics) {
         metrics.stage(stage, Duration::from_millis(15));
     }
     metrics.error(Stage::Ledger, "full");
+    metrics.error(Stage::Act, "gone");
     metrics.finding("known");
     metrics.finding("classify");
     metrics.verdict(Verdict::Cut.word(), "known-content");

@@ -154,7 +154,9 @@ impl Deciding {
                 Vec::new()
             }
             Notice::Close => Vec::new(),
-            Notice::Denied { session, publisher, asked } => self.enforce(session, &publisher, asked).into_iter().collect(),
+            Notice::Denied { session, publisher, asked } => {
+                self.enforce(session, &publisher, asked).into_iter().collect()
+            }
             Notice::Kicked { session, at } => {
                 self.closed.insert(session, Some(at));
                 Vec::new()
