@@ -238,7 +238,7 @@ impl Metrics {
                 counter.with_label_values(&[*word]).inc_by(0);
             }
         }
-        for action in ["kick", "notify"] {
+        for action in ["kick", "notify", "quarantine"] {
             for outcome in ["done", "retry", "gave_up"] {
                 self.actions.with_label_values(&[action, outcome]).inc_by(0);
             }

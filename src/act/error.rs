@@ -128,6 +128,14 @@ pub enum ActError {
         /// The name.
         name: Arc<str>,
     },
+    /// What outlives a session is to be moved, and it is no longer said where that is.
+    #[error(
+        "what outlives a session of media server `{server}` is to be moved out of reach, and its [server.after_cut] does not say where it is: write it again, or purge playlists, segments and recordings by hand"
+    )]
+    NoAfterCut {
+        /// The server.
+        server: Arc<str>,
+    },
     /// The action is for a webhook that is no longer configured.
     #[error(
         "an event is for webhook `{name}`, which is not configured: add its [[webhook]] again or tell its reader by hand"
@@ -146,15 +154,25 @@ pub enum ActError {
         /// When the receiver wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// Only addresses that may not be delivered to.
+    #[error(
+        "webhook `{webhook}` leads to no public address: correct its `url`, or set `allow_private = true` if it is meant to stay in your own network"
+    )]
+    PrivateAddress {
+        /// The webhook.
+        webhook: Arc<str>,
+    },
     /// 410: the receiver wants no more.
-    #[error("webhook `{webhook}` is gone (HTTP 410): remove its [[webhook]] or give it another `url`")]
+    #[error(
+        "webhook `{webhook}` is gone (HTTP 410) and gets nothing more: remove its [[webhook]], give it another `url`, or, once it answers again, run `sluicegate webhook test {webhook}`, then `sluicegate webhook replay {webhook}`"
+    )]
     Gone {
         /// The webhook.
         webhook: Arc<str>,
     },
     /// The secret cannot be used.
     #[error(
-        "webhook `{webhook}` has no usable secret ({reason}): set one of `secret`, `secret_env` and `secret_file` to `whsec_` and the base64 of 24 to 64 random bytes"
+        "webhook `{webhook}` has no usable secret ({reason}): set one of `secret`, `secret_env` and `secret_file` to what `sluicegate webhook key` prints"
     )]
     BadSecret {
         /// The webhook.
@@ -186,8 +204,10 @@ impl ActError {
             Self::Unpullable { .. } => "unpullable",
             Self::BadTemplate { .. } => "bad_template",
             Self::UnknownServer { .. } => "unknown_server",
+            Self::NoAfterCut { .. } => "no_after_cut",
             Self::UnknownWebhook { .. } => "unknown_webhook",
             Self::NotDelivered { .. } => "not_delivered",
+            Self::PrivateAddress { .. } => "private_address",
             Self::Gone { .. } => "gone",
             Self::BadSecret { .. } => "bad_secret",
             Self::NoClient { .. } => "no_client",
@@ -203,6 +223,7 @@ impl ActError {
                 | Self::Unpullable { .. }
                 | Self::BadTemplate { .. }
                 | Self::UnknownServer { .. }
+                | Self::NoAfterCut { .. }
                 | Self::UnknownWebhook { .. }
                 | Self::Gone { .. }
                 | Self::BadSecret { .. }

@@ -24,11 +24,15 @@ use crate::stream::Session;
 /// How long to wait after the outbox itself failed.
 const OUTBOX_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many streams' leftovers may be watched at the same time. Each waits nearly all the while.
+const QUARANTINES_AT_ONCE: usize = 256;
+
 /// Tells the worker that something new is in the outbox. Rung once or a hundred times, it looks.
 #[derive(Debug, Default)]
 pub struct Bell {
     kick: Notify,
     notify: Notify,
+    quarantine: Notify,
 }
 
 impl Bell {
@@ -36,12 +40,14 @@ impl Bell {
     pub fn ring(&self) {
         self.kick.notify_one();
         self.notify.notify_one();
+        self.quarantine.notify_one();
     }
 
     async fn rung(&self, lane: Lane) {
         match lane {
             Lane::Kick => self.kick.notified().await,
             Lane::Notify => self.notify.notified().await,
+            Lane::Quarantine => self.quarantine.notified().await,
         }
     }
 }
@@ -98,7 +104,8 @@ pub async fn run(worker: Worker, stop: watch::Receiver<bool>) {
     let Config { kicks_at_once, deliveries_at_once, .. } = worker.config;
     tokio::join!(
         lane(&worker, Lane::Kick, kicks_at_once.max(1), stop.clone()),
-        lane(&worker, Lane::Notify, deliveries_at_once.max(1), stop),
+        lane(&worker, Lane::Notify, deliveries_at_once.max(1), stop.clone()),
+        lane(&worker, Lane::Quarantine, QUARANTINES_AT_ONCE, stop),
     );
 }
 
@@ -128,6 +135,7 @@ async fn attempt(worker: Arc<Worker>, job: Job, mut stop: watch::Receiver<bool>)
     let result = match &job.action {
         Action::Kick { session } => worker.kick(&job, session).await,
         Action::Notify { webhook, body } => worker.notify(&job, webhook, body).await,
+        Action::Quarantine { session, .. } => Err(ActError::NoAfterCut { server: session.stream.server.clone() }),
     };
     let ended = worker.clock.now();
     let outcome = match result {
@@ -232,7 +240,7 @@ impl Worker {
         outcome: &Outcome,
     ) -> Result<(), OutboxError> {
         let (outbox, id, outcome) = (self.outbox.clone(), job.id, outcome.clone());
-        let finished = spawn_blocking(move || outbox.finish(id, began, ended, &outcome)).await;
+        let finished = spawn_blocking(move || outbox.finish(id, began, ended, &outcome, &[])).await;
         finished.unwrap_or_else(|error| Err(OutboxError(error.to_string())))
     }
 

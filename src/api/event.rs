@@ -76,7 +76,7 @@ pub enum Happening {
     Action {
         /// The decision that asked for it.
         decision: Uuid,
-        /// `kick` or `notify`.
+        /// `kick`, `notify` or `quarantine`.
         action: &'static str,
         /// How far.
         progress: Progress,
@@ -116,6 +116,8 @@ pub enum Progress {
     ObservedGone,
     /// The webhook took the event.
     Delivered,
+    /// What outlived the session was moved out of reach.
+    Quarantined,
     /// It did not work; another attempt follows.
     Retry,
     /// It did not work and will not be tried again.

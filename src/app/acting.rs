@@ -82,7 +82,9 @@ impl Acting {
             Err(error) => return self.telling.metrics.error(Stage::Ledger, error.kind()),
         };
         match &job.action {
-            Action::Notify { .. } => self.telling.tell(at, &decision.session.stream, happening(of, job, far)),
+            Action::Notify { .. } | Action::Quarantine { .. } => {
+                self.telling.tell(at, &decision.session.stream, happening(of, job, far));
+            }
             Action::Kick { .. } => self.measure(job, &decision, far, at),
         }
     }
@@ -114,6 +116,7 @@ fn far(action: &Action, step: &Step) -> Option<api::Progress> {
         (Step::Ended(Outcome::Retry { .. }), _) => Some(api::Progress::Retry),
         (Step::Ended(Outcome::GaveUp { .. }), _) => Some(api::Progress::GaveUp),
         (Step::Ended(Outcome::Done { .. }), Action::Notify { .. }) => Some(api::Progress::Delivered),
+        (Step::Ended(Outcome::Done { .. }), Action::Quarantine { .. }) => Some(api::Progress::Quarantined),
         (Step::Ended(Outcome::Done { .. }), Action::Kick { .. }) => None,
     }
 }

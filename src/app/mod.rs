@@ -21,6 +21,7 @@ mod refreshing;
 mod showing;
 mod streams;
 mod telling;
+mod webhooks;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +53,7 @@ use self::refreshing::Refreshing;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
+use self::webhooks::Remembering;
 use crate::act::Gate;
 use crate::act::outbox::{self, Bell};
 use crate::act::servers::{HookToken, MediaServer};
@@ -149,7 +151,7 @@ impl House {
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let backend = self.backend(&inspection.streams, &ready, &notices);
+        let backend = self.backend(config, &inspection.streams, &ready, &notices);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -283,6 +285,15 @@ impl House {
             };
             keeping.spawn(reconciling.run());
         }
+        for webhook in &self.webhooks {
+            let remembering = Remembering {
+                webhook: webhook.clone(),
+                ledger: Arc::clone(&self.ledger),
+                metrics: Arc::clone(&self.telling.metrics),
+                clock: self.clock,
+            };
+            keeping.spawn(remembering.run());
+        }
         let showing = Showing {
             servers: self.servers.iter().map(|server| Arc::clone(server.name())).collect(),
             streams: Arc::clone(streams),
@@ -295,7 +306,13 @@ impl House {
         keeping
     }
 
-    fn backend(&self, streams: &Arc<Streams>, ready: &Arc<AtomicBool>, notices: &Sender<Notice>) -> Backend {
+    fn backend(
+        &self,
+        config: &Config,
+        streams: &Arc<Streams>,
+        ready: &Arc<AtomicBool>,
+        notices: &Sender<Notice>,
+    ) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
             hook_tokens: self.hook_tokens.clone(),
@@ -306,6 +323,9 @@ impl House {
             clock: self.clock,
             ready: Arc::clone(ready),
             notices: notices.clone(),
+            webhooks: self.webhooks.clone(),
+            source: config.act.source.clone(),
+            bell: Arc::clone(&self.bell),
         }
     }
 }

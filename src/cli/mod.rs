@@ -21,6 +21,7 @@ mod replay;
 mod run;
 mod streams;
 mod table;
+mod webhook;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -78,6 +79,7 @@ enum Command {
     Denies(denies::Args),
     Replay(replay::Args),
     Breaker(breaker::Args),
+    Webhook(webhook::Args),
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
@@ -119,6 +121,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
         Command::Replay(args) => return answered(replay::run(args, &mut io::stdout().lock())),
         Command::Breaker(args) => return answered(breaker::run(args, &mut io::stdout().lock())),
+        Command::Webhook(args) => return answered(webhook::run(args, &mut io::stdout().lock())),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),

@@ -32,6 +32,16 @@ const NOTIFY_PAUSES: [Duration; 10] = [
     Duration::from_hours(24),
 ];
 
+/// After leftovers could not be moved: about a quarter of an hour in all, for somebody to correct permissions.
+const QUARANTINE_PAUSES: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(10),
+];
+
 /// What follows from an attempt at `job` that failed at `now`. `jitter` is 0.8 to 1.2: it keeps the actions of one outage
 /// from coming back all at once.
 pub(super) fn outcome(job: &Job, error: &ActError, now: Timestamp, jitter: f64) -> Outcome {
@@ -51,7 +61,9 @@ fn pause(action: &Action, before: usize) -> Option<Duration> {
     match action {
         Action::Kick { .. } if before < KICK_RETRIES => Some(KICK_PAUSES.get(before).copied().unwrap_or(KICK_PAUSE)),
         Action::Kick { .. } => None,
-        Action::Notify { .. } => NOTIFY_PAUSES.get(before).copied(),
+        // Given up and replayed, it begins again: what is replayed is tried for as long as what is new.
+        Action::Notify { .. } => NOTIFY_PAUSES.get(before % (NOTIFY_PAUSES.len() + 1)).copied(),
+        Action::Quarantine { .. } => QUARANTINE_PAUSES.get(before).copied(),
     }
 }
 
@@ -115,6 +127,7 @@ mod tests {
         assert_eq!(due(&job(0), &busy(Some(90)), 1.0), Some(90), "later than we would");
         assert_eq!(due(&job(3), &busy(Some(90)), 1.0), Some(600), "not sooner than we would");
         assert_eq!(due(&job(10), &busy(Some(90)), 1.0), None, "the last attempt");
+        assert_eq!(due(&job(11), &busy(None), 1.0), Some(5), "the first after a replay");
         assert_eq!(due(&job(0), &ActError::Gone { webhook: "ops".into() }, 1.0), None);
     }
 }
