@@ -8,10 +8,10 @@ use tracing::{info, warn};
 use super::deciding::STANDING_DENY;
 use super::telling::Telling;
 use super::{Error, House, Parts};
-use crate::act::Gate;
 use crate::act::outbox::Bell;
-use crate::act::servers;
+use crate::act::servers::{self, Fallback};
 use crate::act::webhook::Webhook;
+use crate::act::{ActError, Gate};
 use crate::bank::{InForce, Watch};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -35,6 +35,12 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     }
     metrics.expect_verdict(Verdict::Cut.word(), STANDING_DENY);
     let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
+    let fallbacks =
+        config.server.iter().map(|server| Ok((Arc::clone(&server.name), Fallback::all(server, &config.act)?)));
+    let fallbacks = Arc::new(fallbacks.collect::<Result<_, ActError>>()?);
+    for server in &config.server {
+        metrics.expect_server(&server.name);
+    }
     let webhooks = config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
     let ledger = Arc::new(Ledger::open(&config.ledger)?);
     let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
@@ -56,6 +62,7 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         gate,
         policy,
         servers,
+        fallbacks,
         webhooks,
         bell: Arc::new(Bell::default()),
     };

@@ -43,8 +43,9 @@ use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
 use crate::act::Gate;
+use crate::act::aftermath::Keeper;
 use crate::act::outbox::{self, Bell};
-use crate::act::servers::MediaServer;
+use crate::act::servers::{Fallbacks, MediaServer};
 use crate::act::webhook::Webhook;
 use crate::bank::{InForce, Watch};
 use crate::clock::{Clock, Timestamp};
@@ -87,6 +88,7 @@ struct House {
     policy: Arc<Policy>,
     banks: Arc<InForce>,
     servers: Vec<Arc<dyn MediaServer>>,
+    fallbacks: Arc<Fallbacks>,
     webhooks: Vec<Webhook>,
     bell: Arc<Bell>,
 }
@@ -227,6 +229,7 @@ impl House {
             policy: Arc::clone(&self.policy),
             ledger: Arc::clone(&self.ledger),
             gate: Arc::clone(&self.gate),
+            servers: config.server.clone(),
             webhooks: self.webhooks.clone(),
             source: config.act.source.clone(),
             streams: Arc::clone(streams),
@@ -240,10 +243,19 @@ impl House {
     fn acting(&self, config: &Config, streams: &Arc<Streams>) -> outbox::Worker {
         let acting =
             Acting { ledger: Arc::clone(&self.ledger), streams: Arc::clone(streams), telling: self.telling.clone() };
+        let flowing = Arc::clone(streams);
         outbox::Worker {
             outbox: Arc::clone(&self.ledger) as _,
             bell: Arc::clone(&self.bell),
             servers: self.servers.clone(),
+            fallbacks: Arc::clone(&self.fallbacks),
+            keepers: config
+                .server
+                .iter()
+                .filter_map(Keeper::new)
+                .map(|keeper| (Arc::clone(keeper.server()), keeper))
+                .collect(),
+            flow: Arc::new(move |session| flowing.get(session).map(|stream| stream.received())),
             webhooks: self.webhooks.clone(),
             config: config.act.clone(),
             clock: self.clock,

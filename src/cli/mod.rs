@@ -15,6 +15,7 @@ mod hash;
 mod init;
 mod r#match;
 mod model;
+mod quarantine;
 mod run;
 mod streams;
 mod table;
@@ -73,6 +74,7 @@ enum Command {
     Streams(streams::Args),
     Decisions(decisions::Args),
     Denies(denies::Args),
+    Quarantine(quarantine::Args),
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
@@ -112,6 +114,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Streams(args) => return answered(streams::run(args, &mut io::stdout().lock())),
         Command::Decisions(args) => return answered(decisions::run(args, &mut io::stdout().lock())),
         Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
+        Command::Quarantine(args) => return answered(quarantine::run(args, &mut io::stdout().lock())),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),

@@ -8,8 +8,9 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::entry::insert_actions;
 use super::rows::{self, Key, Time};
-use super::{Ledger, LedgerError, insert};
+use super::{Ledger, LedgerError};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Job, Lane, Outbox, OutboxError, Outcome};
 
@@ -106,7 +107,7 @@ impl Ledger {
                     ])
                 })
                 .map_err(failed)?;
-            insert(&transaction, decision, then, ended).map_err(failed)?;
+            insert_actions(&transaction, decision, then, ended).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
         inner.claimed.remove(&job);

@@ -377,7 +377,7 @@ fn what_follows_from_an_ending_is_written_with_it_and_once() {
     let ledger = open(&dir);
     let decision = decision("a", at(1000));
     let (id, action) = kick(&decision);
-    ledger.record(&decision, None, &[(id, action)]).unwrap();
+    ledger.record(&entry(&decision, &[], &[(id, action)])).unwrap();
     let (first, second) = (notify(), notify());
     let gave_up = Outcome::GaveUp { detail: "it stays".into() };
     ledger.finish(id, at(1000), at(1100), &gave_up, std::slice::from_ref(&first)).unwrap();

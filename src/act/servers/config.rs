@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
-use super::{Kind, generic};
-use crate::act::http;
+use super::{Kind, fallback, generic};
 use crate::act::webhook::Secret;
+use crate::act::{aftermath, http};
 
 /// One `[[server]]`. What is left out has the default of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -29,6 +29,10 @@ pub struct Config {
     pub hook_secret: Option<Secret>,
     /// What a server of the kind `http` wants.
     pub http: generic::Config,
+    /// What is asked to end a session when the server itself does not, in this order.
+    pub fallback: Vec<fallback::Config>,
+    /// Where its files are that outlive a session.
+    pub after_cut: aftermath::Config,
 }
 
 /// What is written in the file.
@@ -48,6 +52,10 @@ struct Section {
     hook_secret: Option<Secret>,
     #[serde(default)]
     http: generic::Config,
+    #[serde(default)]
+    fallback: Vec<fallback::Config>,
+    #[serde(default)]
+    after_cut: aftermath::Config,
 }
 
 impl From<Section> for Config {
@@ -62,6 +70,8 @@ impl From<Section> for Config {
             vhost: section.vhost,
             hook_secret: section.hook_secret,
             http: section.http,
+            fallback: section.fallback,
+            after_cut: section.after_cut,
         }
     }
 }
@@ -80,6 +90,8 @@ impl Config {
             vhost: None,
             hook_secret: None,
             http: generic::Config::default(),
+            fallback: Vec::new(),
+            after_cut: aftermath::Config::default(),
         }
     }
 
@@ -110,6 +122,8 @@ impl Config {
             let message = format!("`server.hook_secret`: `{}` does not sign its hooks: remove the key", facts.word);
             problems.push(("hook_secret", message));
         }
+        problems.extend(self.fallback.iter().flat_map(fallback::Config::problems).map(|message| ("fallback", message)));
+        problems.extend(self.after_cut.problems(self.kind).into_iter().map(|message| ("after_cut", message)));
         match self.kind {
             Kind::Http => problems.extend(self.http.problems().into_iter().map(|message| ("http", message))),
             _ if self.http != generic::Config::default() => problems.push((
@@ -203,15 +217,24 @@ mod tests {
             ("mediamtx", "vhost = 'a'", "vhost"),
             ("srs", "hook_secret = 'a'", "hook_secret"),
             ("srs", "http.list = 'GET http://h/'", "http"),
+            ("mediamtx", "after_cut.hls = '/srv/hls'", "after_cut"),
+            ("srs", "after_cut.hls = 'hls'", "after_cut"),
+            ("srs", "after_cut.hls = '/srv/x{app}'", "after_cut"),
+            ("srs", "after_cut.hls = '/srv'\nafter_cut.quarantine = '/srv/q'", "after_cut"),
+            ("srs", "fallback = [{ kick = 'POST /end' }]", "fallback"),
+            ("srs", "fallback = [{}]", "fallback"),
             ("http", "", "http"),
         ] {
             let config: Config = toml::from_str(&format!("name = 'a'\nkind = '{kind}'\n{line}")).unwrap();
             let keys: Vec<_> = config.problems().into_iter().map(|(key, _)| key).collect();
             assert_eq!(keys.first(), Some(&key), "{kind} {line}");
         }
-        for (kind, line) in
-            [("srs", "pull = 'rtmp://h'"), ("srs", "vhost = 'a'"), ("oven-media-engine", "hook_secret = 'a'")]
-        {
+        for (kind, line) in [
+            ("srs", "pull = 'rtmp://h'"),
+            ("srs", "vhost = 'a'"),
+            ("oven-media-engine", "hook_secret = 'a'"),
+            ("nginx-rtmp", "after_cut.hls = '/srv/hls/{app}'\nfallback = [{ kick = 'POST /end/{session}' }]"),
+        ] {
             let config: Config = toml::from_str(&format!("name = 'a'\nkind = '{kind}'\n{line}")).unwrap();
             assert_eq!(config.problems(), [], "{kind} {line}");
         }

@@ -6,6 +6,7 @@
 mod config;
 #[cfg(test)]
 mod fake;
+mod fallback;
 mod generic;
 mod kind;
 mod link;
@@ -21,8 +22,10 @@ use async_trait::async_trait;
 
 pub use config::Config;
 pub(super) use config::deserialize_name;
-pub use generic::{Config as HttpConfig, Generic};
+pub use fallback::{Config as FallbackConfig, Fallback, Fallbacks};
+pub use generic::{BodyType, Config as HttpConfig, Generic};
 pub use kind::{Facts, Kick, Kind, Tested, WhenDown};
+pub(super) use link::encoded;
 pub use mediamtx::MediaMtx;
 pub use nginx_rtmp::NginxRtmp;
 pub use node_media_server::NodeMediaServer;
