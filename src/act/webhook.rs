@@ -4,6 +4,8 @@
 //! The body is made once, with the decision, and is the same bytes on every attempt; identifier and timestamp are the
 //! message's and the attempt's. Redirects are not followed.
 
+pub mod event;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,16 +16,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use url::Url;
 use uuid::Uuid;
 
 use super::{ActError, http, servers};
 use crate::clock::Timestamp;
-use crate::decision::{Decision, SetAside, Verdict};
-use crate::stream::StreamId;
+use crate::decision::Verdict;
 
 /// The longest that a receiver may ask us to wait.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
@@ -52,8 +52,8 @@ pub struct Config {
     pub events: Vec<Topic>,
 }
 
-/// What a webhook can be told of: a verdict, or that a signal was set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What a webhook can be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
     /// [`Verdict::Watch`].
@@ -64,9 +64,27 @@ pub enum Topic {
     Cut,
     /// [`Verdict::Ban`].
     Ban,
-    /// [`SetAside`].
+    /// A stream is held: see [`event::held`].
+    #[serde(rename = "stream.held")]
+    StreamHeld,
+    /// It no longer is: see [`event::released`].
+    #[serde(rename = "stream.released")]
+    StreamReleased,
+    /// What outlives a cut is to be purged: see [`event::quarantine`].
+    #[serde(rename = "stream.quarantine")]
+    StreamQuarantine,
+    /// A publisher could not be cut off: see [`event::cut_failed`].
+    #[serde(rename = "cut.failed")]
+    CutFailed,
+    /// Too much was cut by itself: see [`event::breaker_opened`].
+    #[serde(rename = "breaker.opened")]
+    BreakerOpened,
+    /// A signal was set aside: see [`event::signal_quarantined`].
     #[serde(rename = "signal.quarantined")]
     SignalQuarantined,
+    /// Somebody reported a stream: see [`event::report_received`].
+    #[serde(rename = "report.received")]
+    ReportReceived,
 }
 
 impl Topic {
@@ -83,7 +101,17 @@ impl Topic {
 }
 
 fn default_events() -> Vec<Topic> {
-    vec![Topic::Hold, Topic::Cut, Topic::Ban, Topic::SignalQuarantined]
+    vec![
+        Topic::Hold,
+        Topic::Cut,
+        Topic::Ban,
+        Topic::StreamHeld,
+        Topic::StreamReleased,
+        Topic::StreamQuarantine,
+        Topic::CutFailed,
+        Topic::BreakerOpened,
+        Topic::SignalQuarantined,
+    ]
 }
 
 /// A secret as it is written in the configuration. Its `Debug` does not show it.
@@ -182,38 +210,6 @@ impl Webhook {
             status => Err(not_delivered(format!("HTTP {}", status.as_u16()), retry_after(response.headers(), now))),
         }
     }
-}
-
-/// The event that says what was decided: the body of every delivery. `source` says which Sluicegate decided, such as
-/// `/sluicegate/edge-1`.
-pub fn body(decision: &Decision, source: &str) -> String {
-    let (kind, subject) = (format!("decision.{}", decision.verdict), decision.session.stream.full());
-    event(decision.id, source, &kind, decision.decided, &subject, &json!({ "decision": decision }))
-}
-
-/// The event that says that a signal was set aside at `at`; `id` is the event's.
-pub fn quarantined(id: Uuid, set_aside: &SetAside, at: Timestamp, source: &str) -> String {
-    let SetAside { bank, signal, provenance, streams, within } = set_aside;
-    let streams: Vec<String> = streams.iter().map(StreamId::full).collect();
-    let data = json!({
-        "bank": bank, "signal": signal, "provenance": provenance, "streams": streams,
-        "within_seconds": within.as_secs_f64(),
-    });
-    event(id, source, "signal.quarantined", at, &format!("{bank}/{signal}"), &data)
-}
-
-fn event(id: Uuid, source: &str, kind: &str, at: Timestamp, subject: &str, data: &Value) -> String {
-    json!({
-        "specversion": "1.0",
-        "id": id,
-        "source": source,
-        "type": format!("org.sluicegate.{kind}"),
-        "time": at.to_string(),
-        "subject": subject,
-        "datacontenttype": "application/json",
-        "data": data,
-    })
-    .to_string()
 }
 
 /// The bytes of a secret.

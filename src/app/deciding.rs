@@ -17,7 +17,7 @@ use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
 use crate::act::outbox::Bell;
-use crate::act::webhook::{self, Topic, Webhook};
+use crate::act::webhook::{Topic, Webhook, event};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, Decision, Deny, Target, Verdict};
@@ -202,7 +202,7 @@ impl Deciding {
         if verdict.closes() && self.closed.insert(decision.session.clone(), None) != Some(None) {
             actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
         }
-        let body = webhook::body(&decision, &self.source);
+        let body = event::decided(&decision, None, &self.source);
         for webhook in
             self.webhooks.iter().filter(|webhook| Topic::of(verdict).is_some_and(|topic| webhook.wants(topic)))
         {

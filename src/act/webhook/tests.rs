@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::act;
+use crate::decision::{Decision, SetAside};
 use crate::stream::{Session, StreamId};
 
 /// The example of the specification's own libraries.
@@ -58,8 +59,9 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
 async fn deliver(answer: &'static str) -> (Result<String, ActError>, String, String) {
     let (url, served) = receiver(answer).await;
     let webhook = Webhook::new(&config(&url), &act::Config::default()).unwrap();
-    let result =
-        webhook.deliver(Uuid::nil(), &body(&decision(), "/test"), Timestamp::from_millis(1_700_000_000_900)).await;
+    let result = webhook
+        .deliver(Uuid::nil(), &event::decided(&decision(), None, "/test"), Timestamp::from_millis(1_700_000_000_900))
+        .await;
     let (head, body) = served.await.unwrap();
     (result, head, body)
 }
@@ -75,7 +77,7 @@ fn signs_as_the_published_example_does() {
 async fn the_receiver_can_check_who_sent_it() {
     let (result, head, received) = deliver("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!(result.unwrap(), "HTTP 202");
-    assert_eq!(received, body(&decision(), "/test"));
+    assert_eq!(received, event::decided(&decision(), None, "/test"));
     assert_eq!(header(&head, "content-type"), "application/cloudevents+json; charset=utf-8");
     assert_eq!(header(&head, "webhook-timestamp"), "1700000000");
     assert!(head.starts_with("post /in?key=s3cret http/1.1"));
@@ -95,8 +97,8 @@ async fn the_receiver_can_check_who_sent_it() {
 
 #[test]
 fn the_event_is_a_cloud_event_and_always_the_same_bytes() {
-    let text = body(&decision(), "/sluicegate/edge-1");
-    assert_eq!(text, body(&decision(), "/sluicegate/edge-1"));
+    let text = event::decided(&decision(), None, "/sluicegate/edge-1");
+    assert_eq!(text, event::decided(&decision(), None, "/sluicegate/edge-1"));
     let event: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(event["specversion"], "1.0");
     assert_eq!(event["type"], "org.sluicegate.decision.cut");
@@ -117,7 +119,12 @@ fn the_event_of_a_signal_set_aside_says_which_why_and_in_which_streams() {
         streams: vec![StreamId::new("main", "live", "a"), StreamId::new("main", "live", "b")],
         within: Duration::from_mins(10),
     };
-    let text = quarantined(Uuid::from_u128(7), &set_aside, Timestamp::from_millis(1_552_616_400_123), "/sluicegate");
+    let text = event::signal_quarantined(
+        Uuid::from_u128(7),
+        &set_aside,
+        Timestamp::from_millis(1_552_616_400_123),
+        "/sluicegate",
+    );
     let event: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(event["type"], "org.sluicegate.signal.quarantined");
     assert_eq!((&event["subject"], &event["time"]), (&"demo/17".into(), &"2019-03-15T02:20:00.123Z".into()));
