@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
+
+use crate::report::Category;
 
 /// A stage whose time and errors are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub struct Metrics {
     registry: Registry,
     streams: IntGaugeVec,
     uninspectable: IntGaugeVec,
+    stream_seconds: CounterVec,
+    reports: IntCounterVec,
     access_units: IntCounterVec,
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
@@ -124,6 +129,19 @@ impl Metrics {
                 "sluicegate_streams_uninspectable",
                 "Streams that cannot be inspected, by reason.",
                 &["reason"],
+            )?,
+            stream_seconds: {
+                let opts = Opts::new(
+                    "sluicegate_stream_seconds_total",
+                    "Time streams were attached, by whether a picture was inspected within the gap.",
+                );
+                register(r, CounterVec::new(opts, &["coverage"])?)?
+            },
+            reports: counters(
+                r,
+                "sluicegate_reports_total",
+                "Reports of streams, by category and what became of them.",
+                &["category", "outcome"],
             )?,
             access_units: counters(
                 r,
@@ -224,6 +242,14 @@ impl Metrics {
                 counter.with_label_values(&[*word]).inc_by(0);
             }
         }
+        for coverage in ["inspected", "missed"] {
+            self.stream_seconds.with_label_values(&[coverage]).inc_by(0.0);
+        }
+        for category in Category::ALL {
+            for outcome in ["received", "repeated", "refused", "founded", "unfounded"] {
+                self.reports.with_label_values(&[category.word(), outcome]).inc_by(0);
+            }
+        }
         for action in ["kick", "notify"] {
             for outcome in ["done", "retry", "gave_up"] {
                 self.actions.with_label_values(&[action, outcome]).inc_by(0);
@@ -233,9 +259,11 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 22] = [
+        let described: [Vec<&prometheus::core::Desc>; 24] = [
             self.streams.desc(),
             self.uninspectable.desc(),
+            self.stream_seconds.desc(),
+            self.reports.desc(),
             self.access_units.desc(),
             self.reconnects.desc(),
             self.pictures.desc(),
@@ -279,6 +307,17 @@ impl Metrics {
     /// Sets how many streams are uninspectable for `reason` (see `UninspectableReason::word`).
     pub fn set_uninspectable(&self, reason: &str, count: usize) {
         self.uninspectable.with_label_values(&[reason]).set(count as i64);
+    }
+
+    /// Counts time that a stream was attached: whether a picture of it was inspected within the gap.
+    pub fn stream_time(&self, inspected: bool, span: Duration) {
+        let coverage = if inspected { "inspected" } else { "missed" };
+        self.stream_seconds.with_label_values(&[coverage]).inc_by(span.as_secs_f64());
+    }
+
+    /// Counts a report: `received`, `repeated` or `refused`, and later `founded` or `unfounded`.
+    pub fn report(&self, category: &str, outcome: &str) {
+        self.reports.with_label_values(&[category, outcome]).inc();
     }
 
     /// Counts one access unit received.

@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::event::Event;
+use super::reports::Reports;
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Deny, Outcome};
 use crate::media_server::Reply;
@@ -17,7 +18,7 @@ use crate::stream::{Attention, SessionId, StreamState};
 
 /// Everything that the interface can ask or order.
 #[async_trait]
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: Reports {
     /// Handles a hook of the configured `server`, and says what that kind of server is to be answered. Answers from
     /// memory: a media server waits for it.
     async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError>;
@@ -77,6 +78,8 @@ pub struct StreamView {
     pub since: Timestamp,
     /// Its class, if it has one.
     pub class: Option<Arc<str>>,
+    /// How often it was reported in this session.
+    pub reports: u64,
     /// How closely it is looked at.
     pub attention: Attention,
     /// Pictures inspected in this session.

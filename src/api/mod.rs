@@ -14,6 +14,7 @@
 //! | `GET /v1/decisions/{id}` | one decision and what became of its actions: [`DecisionView`] |
 //! | `GET /v1/denies` | the denies in force |
 //! | `DELETE /v1/denies/{decision}` | 204 when lifted, 404 when none follows from that decision |
+//! | `/v1/reports`, `/v1/reports/{id}` and `/v1/reports/{id}/outcome` | what people report: docs/reports.md |
 //! | `GET /v1/events` | server-sent events as they happen: [`Event`]; `missed` says how many a slow client lost |
 //!
 //! It promises: no stage is imported, everything is asked of the [`Backend`]; a request body is at most 64 KiB; a page in
@@ -25,6 +26,7 @@ mod config;
 mod event;
 mod guard;
 mod problem;
+mod reports;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,7 @@ use tokio::sync::watch;
 pub use backend::{ActionView, Attempt, Backend, BackendError, DecisionView, HookError, StreamView};
 pub use config::Config;
 pub use event::{Event, Happening, Progress};
+pub use reports::{Notice, Notifier, Receipt, ReportError, ReportView, Reports};
 
 /// How long a shutdown waits for requests under way.
 const GRACE: Duration = Duration::from_secs(2);

@@ -25,6 +25,7 @@ use super::backend::{Backend, DecisionView, StreamView};
 use super::event::Event;
 use super::guard::{self, Guard};
 use super::problem::Problem;
+use super::reports;
 use crate::decision::{Decision, Deny};
 
 const LONGEST_BODY: usize = 64 * 1024;
@@ -34,8 +35,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const MOST_DECISIONS: usize = 1000;
 
 #[derive(Clone)]
-struct Shared {
-    backend: Arc<dyn Backend>,
+pub(super) struct Shared {
+    pub(super) backend: Arc<dyn Backend>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -49,6 +50,7 @@ pub(super) fn router(backend: Arc<dyn Backend>, guard: Guard, stopped: watch::Re
         .route("/v1/denies", get(denies))
         .route("/v1/denies/{decision}", delete(lift))
         .route("/v1/events", get(events))
+        .merge(reports::router())
         .layer(middleware::from_fn_with_state(guard.clone(), guard::token));
     let guarded = Router::new()
         .route("/hooks/{server}", post(hook))

@@ -12,6 +12,7 @@ use tokio::task::block_in_place;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::reporting::Desk;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
@@ -31,13 +32,14 @@ pub(super) struct Backend {
     pub(super) gate: Arc<Gate>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) telling: Telling,
+    pub(super) desk: Desk,
     pub(super) clock: Clock,
     pub(super) ready: Arc<AtomicBool>,
 }
 
 impl Backend {
     /// Runs a call that touches the disk where it may block.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, BackendError> {

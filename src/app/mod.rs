@@ -15,6 +15,7 @@ mod publishers;
 mod quarantining;
 mod reconciling;
 mod refreshing;
+mod reporting;
 mod showing;
 mod streams;
 mod telling;
@@ -33,6 +34,7 @@ use tracing::{error, info, warn};
 
 pub use self::classes::Config as ClassConfig;
 pub use self::error::{Error, Fault};
+pub use self::reporting::Config as ReportsConfig;
 pub use self::streams::Config as StreamsConfig;
 
 use self::acting::Acting;
@@ -44,6 +46,7 @@ use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
 use self::refreshing::Refreshing;
+use self::reporting::Desk;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
@@ -140,7 +143,9 @@ impl House {
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let backend = self.backend(&inspection.streams, &ready);
+        let (desk, reporting) = reporting::open(&self, config, &inspection.streams)?;
+        keeping.spawn(reporting);
+        let backend = self.backend(&inspection.streams, desk, &ready);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -289,13 +294,14 @@ impl House {
         keeping
     }
 
-    fn backend(&self, streams: &Arc<Streams>, ready: &Arc<AtomicBool>) -> Backend {
+    fn backend(&self, streams: &Arc<Streams>, desk: Desk, ready: &Arc<AtomicBool>) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
             streams: Arc::clone(streams),
             gate: Arc::clone(&self.gate),
             ledger: Arc::clone(&self.ledger),
             telling: self.telling.clone(),
+            desk,
             clock: self.clock,
             ready: Arc::clone(ready),
         }

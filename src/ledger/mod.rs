@@ -8,6 +8,7 @@
 mod entry;
 mod error;
 mod outbox;
+mod reports;
 mod rows;
 mod schema;
 
@@ -29,6 +30,7 @@ use crate::stream::Session;
 
 pub use entry::Entry;
 pub use error::LedgerError;
+pub use reports::{COUNTED, REPEATED, Reception, Which};
 pub use rows::Attempt;
 use rows::{Key, Time, decision_columns, deny_columns};
 
