@@ -17,10 +17,10 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde_json::Value;
 use sluicegate::api::{
-    self, Backend, BackendError, DecisionView, Event, HookError, Notice, Receipt, ReportError, ReportView, Reports,
-    StreamView,
+    self, Backend, BackendError, BreakerView, DecisionView, Event, HookError, Notice, Order, OrderError, Receipt,
+    ReportError, ReportView, Reports, StreamView, TimelineView,
 };
-use sluicegate::decision::{Decision, Deny, Verdict};
+use sluicegate::decision::{Actor, Decision, Deny, Verdict};
 use sluicegate::media_server::Reply;
 use sluicegate::metrics::{Metrics, PictureOutcome, Stage};
 use sluicegate::report::Outcome;
@@ -83,8 +83,24 @@ impl Backend for Measured {
         Ok(Vec::new())
     }
 
-    async fn lift(&self, _: Uuid) -> Result<bool, BackendError> {
+    async fn order(&self, _: Order) -> Result<Vec<Decision>, OrderError> {
+        Err(OrderError::NoSuchServer)
+    }
+
+    async fn release(&self, _: Uuid, _: Actor) -> Result<bool, BackendError> {
         Ok(false)
+    }
+
+    async fn timeline(&self, _: Uuid) -> Result<Option<TimelineView>, BackendError> {
+        Ok(None)
+    }
+
+    async fn breaker(&self) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
+    }
+
+    async fn close_breaker(&self, _: Actor) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
     }
 
     fn metrics(&self) -> String {
@@ -125,6 +141,10 @@ fn everything_happens(metrics: &Metrics) {
     }
     metrics.error(Stage::Ledger, "full");
     metrics.finding("known");
+    metrics.shadow_verdict(Verdict::Cut.word(), "on-trial");
+    metrics.set_unrecorded(1);
+    metrics.set_breaker(true);
+    metrics.breaker_opened();
     metrics.finding("classify");
     metrics.verdict(Verdict::Cut.word(), "known-content");
     for outcome in ["done", "retry", "gave_up"] {
