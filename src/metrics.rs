@@ -3,76 +3,18 @@
 //! Labels are bounded words from the configuration or the code: no stream name, address, key or hash ever becomes one.
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
+mod words;
+
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
+pub use self::words::{PictureOutcome, Stage};
 use crate::report::Category;
-
-/// A stage whose time and errors are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Pulling and demuxing.
-    Source,
-    /// Decoding.
-    Decode,
-    /// Perceptual hash and bank match.
-    Known,
-    /// Model inference.
-    Classify,
-    /// Evidence and rules.
-    Judge,
-    /// Requests to media servers and webhooks.
-    Act,
-    /// The database.
-    Ledger,
-    /// The HTTP interface.
-    Api,
-}
-
-impl Stage {
-    /// The word used as a label.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Decode => "decode",
-            Self::Known => "known",
-            Self::Classify => "classify",
-            Self::Judge => "judge",
-            Self::Act => "act",
-            Self::Ledger => "ledger",
-            Self::Api => "api",
-        }
-    }
-}
-
-/// What became of a picture that the sampler chose. `offered = inspected + superseded + failed + pending`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PictureOutcome {
-    /// Chosen by the sampler and put into its stream's mailbox.
-    Offered,
-    /// Decoded, hashed and matched.
-    Inspected,
-    /// Replaced in the mailbox by newer work of the same stream.
-    Superseded,
-    /// Did not decode, or its stream was gone by its turn.
-    Failed,
-}
-
-impl PictureOutcome {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Offered => "offered",
-            Self::Inspected => "inspected",
-            Self::Superseded => "superseded",
-            Self::Failed => "failed",
-        }
-    }
-}
 
 /// The metrics of one process, with the registry they live in. Handed to whoever counts; never global.
 #[derive(Debug)]
@@ -497,22 +439,4 @@ fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Result<Hi
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_metric_is_declared_once_and_follows_the_naming_rules() {
-        let names = Metrics::new().unwrap().names();
-        assert!(names.iter().all(|name| name.starts_with("sluicegate_")));
-        let mut unique = names.clone();
-        unique.dedup();
-        assert_eq!(names, unique);
-    }
-
-    #[test]
-    fn a_count_shows_in_the_text() {
-        let metrics = Metrics::new().unwrap();
-        metrics.pictures(PictureOutcome::Inspected, 3);
-        assert!(metrics.render().unwrap().contains("sluicegate_pictures_total{outcome=\"inspected\"} 3"));
-    }
-}
+mod tests;

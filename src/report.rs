@@ -115,7 +115,7 @@ pub struct Report {
     pub id: Uuid,
     /// The stream reported.
     pub stream: StreamId,
-    /// The session on the air then, if one was.
+    /// The session meant: the one that the sender named, or the only one on the air then.
     pub session: Option<SessionId>,
     /// Who reported.
     pub reporter: Reporter,

@@ -37,6 +37,7 @@ const LONGEST_EXPLANATION: usize = 4000;
 const LONGEST_NAME: usize = 200;
 const LONGEST_EMAIL: usize = 254;
 const LONGEST_ACCOUNT: usize = 200;
+const LONGEST_SESSION: usize = 200;
 
 /// What the interface asks about reports.
 #[async_trait]
@@ -117,7 +118,7 @@ pub struct ReportView {
     pub id: Uuid,
     /// The stream's whole name, `server/app/name`.
     pub stream: String,
-    /// The session on the air then.
+    /// The session meant: the one that the sender named, or the only one on the air then.
     pub session: Option<SessionId>,
     /// What it is about.
     pub category: Category,
@@ -172,10 +173,12 @@ pub enum ReportError {
 impl Notice {
     /// What is missing or too much.
     fn lack(&self) -> Option<&'static str> {
-        let Self { stream, category, explanation, good_faith, notifier, .. } = self;
+        let Self { stream, session, category, explanation, good_faith, notifier, .. } = self;
         let named = notifier.as_ref();
         if stream.split('/').count() < 3 || stream.split('/').any(str::is_empty) {
             Some("`stream` says where the content is: server/app/name")
+        } else if session.as_ref().is_some_and(|session| session.0.chars().count() > LONGEST_SESSION) {
+            Some("`session` is longer than 200 characters")
         } else if explanation.trim().is_empty() {
             Some("`explanation` says why the content is thought to be unlawful")
         } else if explanation.chars().count() > LONGEST_EXPLANATION {
@@ -342,6 +345,7 @@ mod tests {
         for (key, value, lack) in [
             ("stream", json!("main/cam"), "server/app/name"),
             ("stream", json!("main//cam"), "server/app/name"),
+            ("session", json!("7".repeat(201)), "`session` is longer"),
             ("explanation", json!(" \n"), "why the content"),
             ("explanation", json!("a".repeat(4001)), "longer than 4000"),
             ("good_faith", json!(false), "must be true"),

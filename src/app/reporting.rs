@@ -154,12 +154,20 @@ impl Desk {
             self.telling.metrics.report(category.word(), "refused");
             return Err(ReportError::TooMany { wait });
         }
-        let on_the_air = self.streams.sessions_of(&stream);
-        let named = filed.session.filter(|session| on_the_air.iter().any(|live| live.id == *session));
+        let mut on_the_air = self.streams.sessions_of(&stream);
+        if let Some(meant) = &filed.session {
+            // Whoever publishes there now may be somebody else.
+            on_the_air.retain(|live| live.id == *meant);
+        }
+        let session = match on_the_air.as_slice() {
+            _ if filed.session.is_some() => filed.session,
+            [only] => Some(only.id.clone()),
+            _ => None,
+        };
         let report = Report {
             id: Uuid::now_v7(),
             stream,
-            session: named.or_else(|| on_the_air.first().map(|session| session.id.clone())),
+            session,
             reporter: self.reporter(filed.notifier.as_ref()),
             category,
             imminent: filed.imminent,

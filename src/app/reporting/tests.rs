@@ -116,7 +116,8 @@ async fn a_report_is_kept_raises_attention_and_reaches_the_judge() {
 async fn a_report_of_what_is_not_on_the_air_is_kept_and_raises_nothing() {
     let house = house(Config::default());
     let session = house.attach("cam");
-    for (what, report) in [("another stream", filed("ann", "cam1")), ("a session that is over", filed("bob", "cam0"))] {
+    let over = Filed { session: Some("6".into()), ..filed("bob", "cam") };
+    for (what, report) in [("another stream", filed("ann", "cam1")), ("a session that is over", over)] {
         let receipt = house.desk.take(report).await.unwrap();
         assert!(!receipt.live, "{what}");
     }
