@@ -240,6 +240,12 @@ impl Streams {
         entry.hearing.take(now).is_ok()
     }
 
+    /// How many sessions have been under inspection for `span` at `now`.
+    pub(super) fn established(&self, now: Timestamp, span: Duration) -> usize {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().filter(|entry| now.since(entry.stream.since()) >= span).count()
+    }
+
     /// Every session under inspection.
     pub(super) fn sessions(&self) -> Vec<Session> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
