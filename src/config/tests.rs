@@ -162,9 +162,11 @@ fn each_default_that_init_shows_is_the_default() {
     let kept = kept.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| examples.contains(&key)));
     let shown = Config::parse(&kept.collect::<Vec<_>>().join("\n"), "template").unwrap();
     assert_eq!(shown.webhook.len(), 1);
-    assert_eq!(shown.webhook[0].events.len(), 4);
+    assert_eq!(shown.class.len(), 1);
+    assert_eq!(shown.webhook[0].events.len(), 9);
     let server = vec![servers::Config::local("main", servers::Kind::NginxRtmp)];
-    let defaults = Config { server, webhook: shown.webhook.clone(), ..Config::default() };
+    let (webhook, class) = (shown.webhook.clone(), shown.class.clone());
+    let defaults = Config { server, webhook, class, ..Config::default() };
     assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
 }
 
