@@ -131,8 +131,10 @@ fn what_is_to_be_known_of_each_server_is_in_the_table() {
 }
 
 #[test]
-fn the_example_of_a_server_of_ones_own_can_be_used() {
-    Config::parse(&read("deploy/http/sluicegate.toml"), "deploy/http/sluicegate.toml").unwrap();
+fn the_examples_of_a_server_of_ones_own_and_of_services_can_be_used() {
+    for file in ["deploy/http/sluicegate.toml", "deploy/cloud/sluicegate.toml"] {
+        Config::parse(&read(file), file).unwrap();
+    }
 }
 
 /// The TOML blocks of a page.

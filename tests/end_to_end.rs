@@ -101,6 +101,31 @@ fn a_banked_clip_is_cut_off_and_refused_while_an_innocent_stream_runs_on() {
 }
 
 #[test]
+fn only_who_knows_the_token_can_pass_for_the_media_server() {
+    let mut sluicegate = Sluicegate::prepare().unwrap();
+    let (plain, token) = (sluicegate.hook(), "0123456789abcdef");
+    let nginx = Nginx::start(Some(&format!("{plain}/{token}"))).unwrap();
+    sluicegate.configure(&nginx, POLICY, "").unwrap();
+    let named = format!("name = \"main\"\nhook_token = \"{token}\"");
+    sluicegate.change_configuration("name = \"main\"", &named).unwrap();
+    sluicegate.start().unwrap();
+    let events = sluicegate.events().unwrap();
+    let _publisher = publish(&nginx, &clips::innocent().unwrap(), "cam");
+    events.wait(0, "the server's own question", PATIENCE, |e| is(e, "admission", "cam")).unwrap();
+    let session = listed(&nginx, "cam");
+
+    let forged = format!("call=publish_done&app=live&name=cam&clientid={session}&addr=127.0.0.1");
+    for at in [plain.clone(), format!("{plain}/{}", token.replace('0', "1"))] {
+        let answer = ureq::post(&at).config().http_status_as_error(false).build().send(&forged).unwrap();
+        assert_eq!(answer.status(), 403, "{at}");
+    }
+    assert!(!events.all().iter().any(|event| is(event, "stream_ended", "cam")), "a stranger ended its inspection");
+    assert!(ureq::post(&format!("{plain}/{token}")).send(&forged).unwrap().status().is_success());
+    events.wait(0, "the end that the server tells", PATIENCE, |e| is(e, "stream_ended", "cam")).unwrap();
+    assert!(!sluicegate.log().contains(token), "the token is in the log");
+}
+
+#[test]
 fn a_cut_that_a_crash_interrupted_is_carried_out_once_at_the_next_start() {
     let (nginx, mut sluicegate) = beside_nginx(Hooks::On);
     let (right, deaf) = (nginx.http(), format!("http://127.0.0.1:{}", rig::free_port().unwrap()));

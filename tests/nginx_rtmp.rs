@@ -56,6 +56,8 @@ async fn house(edit: impl FnOnce(String) -> String) -> House {
     let config = Config {
         pull: format!("rtmp://127.0.0.1:{rtmp}").parse().unwrap(),
         control: format!("http://127.0.0.1:{http}").parse().unwrap(),
+        account_param: Some("name".into()),
+        key_param: Some("addr".into()),
         ..Config::local("main", Kind::NginxRtmp)
     };
     let server = Arc::new(NginxRtmp::new(&config, &act::Config::default()).unwrap());
@@ -315,6 +317,8 @@ async fn a_publisher_cannot_pass_for_another() {
         (&*session.stream.app, &*session.stream.name, publisher.address.as_deref()),
         ("live", "evil", Some("127.0.0.1"))
     );
+    // Who they say they are is looked for behind the server's own fields, which have the same names.
+    assert_eq!((publisher.account.as_deref(), publisher.key.as_deref()), (Some("good"), Some("9.9.9.9")));
     assert_eq!(house.wait_for(1).await[0].session, session, "the hook and the list agree");
     drop(liar);
     let done = timeout(PATIENCE, house.hooks.recv()).await.unwrap();

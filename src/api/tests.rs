@@ -244,6 +244,12 @@ async fn a_hook_is_answered_as_its_server_wants_it() {
         assert_eq!(answered, status, "{server} {body}");
     }
     assert_eq!(served.ask(Method::GET, "/hooks/main", "").await.0, 405);
+    let good = "call=publish&name=good";
+    for (path, status) in [(TOKEN, 200), ("another", 403), ("", 404), ("a/b", 404), ("%2e%2e", 404)] {
+        let (answered, said) = served.ask(Method::POST, &format!("/hooks/main/{path}"), good).await;
+        assert_eq!(answered, status, "{path}");
+        assert!(status == 200 || !said.contains(TOKEN), "{said}");
+    }
 }
 
 #[tokio::test]

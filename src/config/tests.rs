@@ -238,6 +238,10 @@ fn what_is_to_be_known_of_a_server_is_a_warning_and_in_the_summary() {
         assert!(warnings.contains(said), "{warnings}");
     }
     assert!(!warnings.contains("`s`"), "{warnings}");
+    let open = format!("{text}\nhook_token = '0123456789abcdef'\n[api]\nlisten = '0.0.0.0:8410'\nallow_remote = true");
+    let warnings = Config::parse(&open, "x.toml").unwrap().warnings();
+    let strangers: Vec<_> = warnings.iter().filter(|line| line.contains("can pose as the server")).collect();
+    assert!(strangers.len() == 2 && strangers[1].starts_with("server `s`"), "{strangers:?}");
     let summary: Vec<_> =
         config.summary().into_iter().filter(|(what, _)| *what == "server").map(|(_, how)| how).collect();
     assert!(

@@ -38,6 +38,9 @@ const MOST_PAGES: usize = 100;
 /// Where no region can be read from the address, as with an endpoint of one's own.
 const SOME_REGION: &str = "us-east-1";
 
+/// A stream's session, and where it is played.
+type Played = HashMap<StreamId, (SessionId, Option<Arc<str>>)>;
+
 /// The channels of one account in one region.
 #[derive(Debug)]
 pub struct AwsIvs {
@@ -45,25 +48,25 @@ pub struct AwsIvs {
     link: Link,
     credentials: Credentials,
     clock: Clock,
-    /// Where each stream of the last list is played, and as which session.
-    played: Mutex<HashMap<StreamId, (SessionId, Arc<str>)>>,
+    /// Where each stream of the last list is played, if that is where it may be pulled, and as which session.
+    played: Mutex<Played>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Page {
-    streams: Vec<Stream>,
+    streams: Vec<Broadcast>,
     next_token: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct One {
-    stream: Stream,
+    stream: Broadcast,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Stream {
+struct Broadcast {
     channel_arn: String,
     stream_id: Option<String>,
     state: Option<String>,
@@ -126,7 +129,7 @@ impl AwsIvs {
         Err(self.link.garbage(LIST, format!("more than {MOST_PAGES} pages")))
     }
 
-    fn session(&self, stream: &Stream, path: &'static str) -> Result<Option<Session>, ActError> {
+    fn session(&self, stream: &Broadcast, path: &'static str) -> Result<Option<Session>, ActError> {
         if stream.state.as_deref().is_some_and(|state| state != "LIVE") {
             return Ok(None);
         }
@@ -150,7 +153,7 @@ impl AwsIvs {
     }
 
     /// The stream of a channel now.
-    async fn current(&self, stream: &StreamId) -> Result<Option<Stream>, ActError> {
+    async fn current(&self, stream: &StreamId) -> Result<Option<Broadcast>, ActError> {
         let answer = self.send(GET, &json!({ "channelArn": self.arn(stream)? }), LARGEST_ANSWER).await?;
         if is_no_such(&answer) {
             return Ok(None);
@@ -159,7 +162,7 @@ impl AwsIvs {
         Ok(Some(one.stream))
     }
 
-    fn played(&self) -> MutexGuard<'_, HashMap<StreamId, (SessionId, Arc<str>)>> {
+    fn played(&self) -> MutexGuard<'_, Played> {
         self.played.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -173,10 +176,10 @@ impl AwsIvs {
             }
             let Some(stream) = self.current(&session.stream).await? else { continue };
             let address = stream.playback_url.as_deref().and_then(|url| self.playback(url));
-            match address {
-                Some(url) => drop(self.played().insert(session.stream.clone(), (session.id.clone(), url))),
-                None => warn!(stream = %session.stream, "its playback address is not below `pull`: it is not pulled"),
+            if address.is_none() {
+                warn!(stream = %session.stream, "its playback address is not below `pull`: it is not pulled");
             }
+            self.played().insert(session.stream.clone(), (session.id.clone(), address));
         }
         Ok(())
     }
@@ -253,7 +256,7 @@ impl MediaServer for AwsIvs {
 
     fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
         let played = self.played();
-        let (_, url) = played.get(stream).ok_or_else(|| ActError::Unpullable {
+        let url = played.get(stream).and_then(|(_, url)| url.as_ref()).ok_or_else(|| ActError::Unpullable {
             server: stream.server.clone(),
             reason: "it is not known where it is played",
         })?;

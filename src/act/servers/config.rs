@@ -315,6 +315,24 @@ mod tests {
             ("srs", "fallback = [{ kick = 'POST /end' }]", "fallback"),
             ("srs", "fallback = [{}]", "fallback"),
             ("http", "", "http"),
+            ("srs", "hook_token = 'short'", "hook_token"),
+            (
+                "aws-ivs",
+                "control = 'https://k:s@ivs.eu-west-1.amazonaws.com'\nhook_token = '0123456789abcdef'",
+                "hook_token",
+            ),
+            ("srs", "account_param = ''", "account_param"),
+            ("http", "key_param = 'k'", "key_param"),
+            ("livekit", "key_param = 'k'", "key_param"),
+            ("ant-media", "", "apps"),
+            ("mux", "control = 'https://k:s@api.mux.com'\napps = ['a']", "apps"),
+            ("mux", "control = 'https://k@api.mux.com'", "control"),
+            ("livekit", "", "control"),
+            ("aws-ivs", "", "control"),
+            ("aws-ivs", "control = 'https://k:s@ivs.example'", "control"),
+            ("cloudflare-stream", "pull = 'https://h'", "control"),
+            ("cloudflare-stream", "pull = 'https://h'\ncontrol = 'https://t@h/accounts/ACCOUNT'", "control"),
+            ("cloudflare-stream", "control = 'https://t@h/accounts/1'", "pull"),
         ] {
             let config: Config = toml::from_str(&format!("name = 'a'\nkind = '{kind}'\n{line}")).unwrap();
             let keys: Vec<_> = config.problems().into_iter().map(|(key, _)| key).collect();
@@ -324,6 +342,19 @@ mod tests {
             ("srs", "pull = 'rtmp://h'"),
             ("srs", "vhost = 'a'"),
             ("oven-media-engine", "hook_secret = 'a'"),
+            ("srs", "hook_token = '0123456789abcdef'\naccount_param = 'a'\nkey_param = 'k'"),
+            ("zlmediakit", "vhost = 'a'"),
+            ("ant-media", "apps = ['live']"),
+            ("livekit", "control = 'http://k:s@h'"),
+            ("mux", "control = 'https://k:s@api.mux.com'\nhook_secret = 's'"),
+            (
+                "aws-ivs",
+                "control = 'https://k:s@ivs.eu-west-1.amazonaws.com'\napps = ['arn:aws:ivs:eu-west-1:1:channel']",
+            ),
+            (
+                "cloudflare-stream",
+                "control = 'https://t@h/accounts/1'\npull = 'https://customer-a.cloudflarestream.com'",
+            ),
             ("nginx-rtmp", "after_cut.hls = '/srv/hls/{app}'\nfallback = [{ kick = 'POST /end/{session}' }]"),
         ] {
             let config: Config = toml::from_str(&format!("name = 'a'\nkind = '{kind}'\n{line}")).unwrap();

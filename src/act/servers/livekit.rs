@@ -65,8 +65,8 @@ struct PageToken {
 /// Its API writes names as the protocol has them, its webhooks as JSON has them.
 #[derive(Deserialize)]
 struct Ingress {
-    #[serde(alias = "ingressId")]
-    ingress_id: String,
+    #[serde(rename = "ingress_id", alias = "ingressId")]
+    id: String,
     #[serde(default, alias = "streamKey")]
     stream_key: String,
     #[serde(default, alias = "inputType")]
@@ -154,12 +154,12 @@ impl LiveKit {
     }
 
     fn session(&self, ingress: &Ingress, state: &State) -> Option<Session> {
-        let named = is_plain(&ingress.ingress_id) && is_plain(&state.resource_id);
+        let named = is_plain(&ingress.id) && is_plain(&state.resource_id);
         if !named || ingress.room_name.is_empty() || ingress.participant_identity.is_empty() {
             return None;
         }
         let stream = StreamId::new(&self.config.name, &ingress.room_name, &ingress.participant_identity);
-        Some(Session { stream, id: SessionId(format!("{}:{}", ingress.ingress_id, state.resource_id).into()) })
+        Some(Session { stream, id: SessionId(format!("{}:{}", ingress.id, state.resource_id).into()) })
     }
 
     /// Whether a webhook is from the server, and its body as it was sent.
@@ -201,7 +201,7 @@ impl MediaServer for LiveKit {
         }
         let shut: Ingress =
             self.ask(UPDATE, &json!({ "ingress_id": ingress, "enabled": false }), LARGEST_ANSWER).await?;
-        if shut.ingress_id == ingress {
+        if shut.id == ingress {
             Ok(Kicked::Dropped)
         } else {
             Err(self.link.garbage(UPDATE, "another ingress than was asked for"))

@@ -151,14 +151,15 @@ impl Mux {
             Err(self.link.bad_hook("signed too long ago: look at this machine's clock"))
         }
     }
+}
 
-    fn remember(&self, found: &[LiveStream]) -> HashMap<Arc<str>, Arc<str>> {
-        let public = |found: &LiveStream| {
-            let playback = found.playback_ids.iter().find(|one| one.policy == PUBLIC && is_plain(&one.id))?;
-            Some((Arc::from(found.id.as_str()), Arc::from(playback.id.as_str())))
-        };
-        found.iter().filter_map(public).collect()
-    }
+/// Under which identifier each of `found` is played that needs no token for it.
+fn playable(found: &[LiveStream]) -> HashMap<Arc<str>, Arc<str>> {
+    let public = |found: &LiveStream| {
+        let playback = found.playback_ids.iter().find(|one| one.policy == PUBLIC && is_plain(&one.id))?;
+        Some((Arc::from(found.id.as_str()), Arc::from(playback.id.as_str())))
+    };
+    found.iter().filter_map(public).collect()
 }
 
 /// Whether Mux says itself that there is no such live stream. A 404 of another server does not.
@@ -185,7 +186,7 @@ impl MediaServer for Mux {
     async fn list(&self) -> Result<Vec<Listed>, ActError> {
         let found = self.live_streams().await?;
         let listed: Vec<_> = found.iter().map(|one| self.listed(one)).collect::<Result<_, _>>()?;
-        *self.playable.lock().unwrap_or_else(PoisonError::into_inner) = self.remember(&found);
+        *self.playable.lock().unwrap_or_else(PoisonError::into_inner) = playable(&found);
         Ok(listed.into_iter().flatten().collect())
     }
 
@@ -220,16 +221,16 @@ impl MediaServer for Mux {
         let told: Data<LiveStream> = serde_json::from_slice(request.body).map_err(|error| bad(&error))?;
         let listed = self.listed(&told.data).map_err(|_error: ActError| self.link.bad_hook("no identifier"))?;
         let Some(listed) = listed else { return Ok(Hook::Other) };
-        let mut playable = self.playable.lock().unwrap_or_else(PoisonError::into_inner);
-        if playable.len() < MOST_TOLD {
-            playable.extend(self.remember(&[told.data]));
+        let mut known = self.playable.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MOST_TOLD {
+            known.extend(playable(&[told.data]));
         }
         Ok(Hook::Begun { session: listed.session, publisher: listed.publisher })
     }
 
     fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
-        let playable = self.playable.lock().unwrap_or_else(PoisonError::into_inner);
-        let playback = playable.get(&stream.name).ok_or_else(|| ActError::Unpullable {
+        let known = self.playable.lock().unwrap_or_else(PoisonError::into_inner);
+        let playback = known.get(&stream.name).ok_or_else(|| ActError::Unpullable {
             server: stream.server.clone(),
             reason: "it has no playback identifier of the policy `public`",
         })?;

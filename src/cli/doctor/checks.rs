@@ -25,6 +25,7 @@ pub(super) fn all(config: &Config) -> Vec<Check> {
     checks.push(folder("ledger.path", config.ledger.path.parent().unwrap_or(Path::new("."))));
     checks.push(address(config));
     checks.extend(config.server.iter().flat_map(server));
+    checks.extend(config.server.iter().filter_map(|server| hooks(server, config)));
     checks.extend(config.webhook.iter().map(|webhook| self::webhook(webhook, config)));
     checks
 }
@@ -92,6 +93,24 @@ fn server(server: &servers::Config) -> Vec<Check> {
         reachable(&format!("server {} {key}", server.name), &format!("{}:{port}", url.host_str().unwrap_or_default()))
     }));
     checks
+}
+
+/// Whether somebody else than the media server could send its hooks.
+fn hooks(server: &servers::Config, config: &Config) -> Option<Check> {
+    let what = format!("server {} hooks", server.name);
+    if server.kind.facts().hooks == servers::Hooks::None {
+        return None;
+    }
+    let open = !config.api.listen.ip().is_loopback();
+    Some(match (server.knows_hooks(), open) {
+        (true, _) => Check::well(what, "known by their token or signature"),
+        (false, false) => Check::well(what, "not known by a token: whoever is on this machine can send them"),
+        (false, true) => Check::missing(
+            what,
+            "not known by a token, and other machines reach `api.listen`: whoever does can pose as the server",
+            "set `hook_token` in its [[server]], and let its hooks end in it: docs/servers.md",
+        ),
+    })
 }
 
 /// Whether the address of the HTTP interface is free.
@@ -168,6 +187,23 @@ mod tests {
         let nowhere = folder("x", &there.path().join("nowhere"));
         assert_eq!(nowhere.state, State::Missing);
         assert!(nowhere.next.unwrap().contains("nowhere"));
+    }
+
+    #[test]
+    fn hooks_that_anybody_could_send_are_not_well_where_others_reach_them() {
+        for (section, listen, state) in [
+            ("kind = 'srs'", "127.0.0.1:1", Some(State::Well)),
+            ("kind = 'srs'", "0.0.0.0:1", Some(State::Missing)),
+            ("kind = 'srs'\nhook_token = '0123456789abcdef'", "0.0.0.0:1", Some(State::Well)),
+            ("kind = 'oven-media-engine'\nhook_secret = 'x'", "0.0.0.0:1", Some(State::Well)),
+            ("kind = 'livekit'", "0.0.0.0:1", Some(State::Well)),
+            ("kind = 'aws-ivs'", "0.0.0.0:1", None),
+        ] {
+            let server: servers::Config = toml::from_str(&format!("name = 'main'\n{section}")).unwrap();
+            let api = crate::api::Config { listen: listen.parse().unwrap(), ..Default::default() };
+            let found = hooks(&server, &Config { api, ..Config::default() });
+            assert_eq!(found.map(|check| check.state), state, "{section} {listen}");
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ async fn lists_every_page_and_learns_once_where_each_is_played() {
     fake.lines();
     server.list().await.unwrap();
     let asked = fake.asked();
-    let again = asked.iter().filter(|asked| asked.line.ends_with("GetStream") && asked.body.contains("abc")).count();
+    let again = asked.iter().filter(|asked| asked.line.ends_with("GetStream")).count();
     assert_eq!(again, 0, "what is known is not asked again");
     assert_eq!(ivs(&fake, "apps = ['elsewhere']").list().await.unwrap(), []);
 }
@@ -109,11 +109,8 @@ async fn a_kick_stops_a_channel_only_while_it_is_the_same_stream() {
 
 #[tokio::test]
 async fn who_left_meanwhile_is_gone_and_a_stray_404_says_nothing() {
-    let fake = Fake::new(|asked| match asked.line.ends_with("StopStream") {
-        true => Some(off_the_air()),
-        false => Some(usual(asked)),
-    })
-    .await;
+    let fake =
+        Fake::new(|asked| Some(if asked.line.ends_with("StopStream") { off_the_air() } else { usual(asked) })).await;
     assert_eq!(ivs(&fake, "").kick(&session(APP, "abc", ID)).await.unwrap(), Kicked::NoSuchSession);
     for (status, body, kind) in [
         (404, "<html>", "not_found"),

@@ -96,11 +96,8 @@ async fn a_kick_disables_the_input_only_while_it_makes_the_same_video() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_relied_on_is_an_error() {
     let still = said(&json!({ "uid": ID, "enabled": true }));
-    let fake = Fake::new(move |asked| match asked.line.starts_with("PUT") {
-        true => Some(still.clone()),
-        false => Some(usual(asked)),
-    })
-    .await;
+    let fake =
+        Fake::new(move |asked| Some(if asked.line.starts_with("PUT") { still.clone() } else { usual(asked) })).await;
     assert_eq!(cloudflare(&fake).kick(&session("", ID, VIDEO)).await.unwrap_err().kind(), "garbage");
     for (body, kind) in [(lifecycle(None, true).1, "garbage"), (lifecycle(Some("a/b"), true).1, "garbage")] {
         let fake = Fake::always(200, &body).await;

@@ -197,3 +197,23 @@ fn what_is_missing_or_dangerous_is_told_before_anything_starts() {
     let shown = format!("{:?}", fake::config(Kind::Http, SECTION));
     assert!(shown.contains("Authorization") && !shown.contains("Bearer"), "{shown}");
 }
+
+#[tokio::test]
+async fn who_publishes_is_where_the_configuration_says() {
+    let entry = r#"{"data":{"streams":[{"app":"live","name":"a","id":1,"k":"abc","user":{"id":7}}]}}"#;
+    let fake = Fake::always(200, entry).await;
+    let more = "key = '/k'\naccount = '/user/id'\nhook_key = '/key'\nhook_account = '/account'";
+    let server = generic(&fake, more);
+    let listed = server.list().await.unwrap();
+    let of = |publisher: &Publisher| (publisher.account.clone(), publisher.key.clone());
+    assert_eq!(of(&listed[0].publisher), (Some("7".into()), Some("abc".into())));
+    let form = "action=on_publish&app=live&stream=a&client_id=1&account=7&key=a%26b&account=8&key=c";
+    let Hook::Publish { publisher, .. } = fake::hook(&server, form).unwrap() else { panic!() };
+    assert_eq!(of(&publisher), (Some("7".into()), Some("a&b".into())), "the first value counts");
+    let Hook::Publish { publisher, .. } =
+        fake::hook(&server, "action=on_publish&app=live&stream=a&client_id=1&key=").unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(of(&publisher), (None, None));
+}

@@ -102,9 +102,8 @@ async fn an_answer_that_cannot_be_relied_on_is_an_error() {
         assert_eq!(livekit(&fake, "").list().await.unwrap_err().kind(), "garbage", "{items}");
     }
     let other = ingress("IN_9", "party", "cam1", "RS_9k2", PUBLISHING, "RTMP_INPUT");
-    let fake = Fake::new(move |asked| match asked.line.ends_with("ListIngress") {
-        true => Some(usual(asked)),
-        false => Some((200, other.to_string())),
+    let fake = Fake::new(move |asked| {
+        Some(if asked.line.ends_with("ListIngress") { usual(asked) } else { (200, other.to_string()) })
     })
     .await;
     let refused = livekit(&fake, "").kick(&session("party", "cam1", ID)).await.unwrap_err();

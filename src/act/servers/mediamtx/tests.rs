@@ -116,6 +116,15 @@ fn question(action: &str, path: &str, ip: &str, user: &str, password: &str) -> S
 }
 
 #[test]
+fn who_publishes_is_read_of_the_query() {
+    let server = mtx("account_param = 'path'\nkey_param = 'ip'");
+    let asked = fake::hook(&server, &question("publish", "live/cam1", "10.0.0.1", "", "")).unwrap();
+    let Hook::Ask { publisher, .. } = asked else { panic!("{asked:?}") };
+    assert_eq!((publisher.account.as_deref(), publisher.key.as_deref()), (Some("good"), Some("127.0.0.1")));
+    assert_eq!(publisher.address.as_deref(), Some("10.0.0.1"));
+}
+
+#[test]
 fn the_question_decides_and_does_not_say_which_session_it_is() {
     let server = mtx("");
     for (path, app, name) in [("live/cam1", "live", "cam1"), ("a/b/c", "a/b", "c"), ("live/a&b#c", "live", "a&b#c")] {

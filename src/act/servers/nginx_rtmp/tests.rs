@@ -74,6 +74,24 @@ fn the_first_value_of_a_field_wins() {
 }
 
 #[test]
+fn who_publishes_is_read_of_what_the_publisher_wrote_and_of_nothing_before() {
+    let config = fake::config(Kind::NginxRtmp, "account_param = 'name'\nkey_param = 'key'");
+    let server = NginxRtmp::new(&config, &act::Config::default()).unwrap();
+    for (name, query, account, key) in [
+        ("cam", "&name=7&key=a%26b&name=8", Some("7"), Some("a&b")),
+        // A name that looks like the end of the server's own fields is encoded by the server, and ends nothing.
+        ("cam%26type%3Dlive%26key%3Dforged", "&name=7", Some("7"), None),
+        ("cam", "", None, None),
+    ] {
+        let Hook::Publish { publisher, .. } = parse(&server, &hook("publish", 24, name, query)).unwrap() else {
+            panic!("{name}")
+        };
+        assert_eq!((publisher.account.as_deref(), publisher.key.as_deref()), (account, key), "{name}{query}");
+        assert_eq!(publisher.address.as_deref(), Some("10.0.0.1"));
+    }
+}
+
+#[test]
 fn a_hostile_name_arrives_as_it_was_published() {
     let server = server(&[]);
     let long = "L".repeat(4096);

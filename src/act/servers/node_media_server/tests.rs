@@ -138,6 +138,10 @@ fn hooks_say_who_asks_who_began_and_who_is_gone() {
     let publisher = crate::stream::Publisher::at(Some("10.0.0.1"));
     assert_eq!(read("prePublish"), Hook::Ask { stream, publisher: publisher.clone() });
     assert_eq!(read("postPublish"), Hook::Begun { session: session("live", "cam1", ID), publisher });
+    let named = fake::config(Kind::NodeMediaServer, "account_param = 'name'\nkey_param = 'id'");
+    let named = NodeMediaServer::new(&named, &fake::limits()).unwrap();
+    let Hook::Ask { publisher, .. } = fake::hook(&named, &body("prePublish", "cam1", ID)).unwrap() else { panic!() };
+    assert_eq!((publisher.account.as_deref(), publisher.key.as_deref()), (Some("good"), Some("x")));
     assert_eq!(read("donePublish"), Hook::PublishDone { session: session("live", "cam1", ID) });
     assert_eq!(read("prePlay"), Hook::Other);
     let whole = body("postPublish", "cam1", ID);

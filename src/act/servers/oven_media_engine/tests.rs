@@ -172,6 +172,16 @@ async fn hooks_name_the_stream_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn who_publishes_is_read_of_the_query() {
+    let fake = Fake::always(200, "").await;
+    let server = ome(&fake, "account_param = 'account'\nkey_param = 'key'");
+    let url = "rtmp://h/live/cam1?account=a%26b&account=8&key=k#key=x";
+    let asked = fake::hook(&server, &body("incoming", "opening", url)).unwrap();
+    let publisher = Publisher { account: Some("a&b".into()), key: Some("k".into()), ..Publisher::at(Some("10.0.0.1")) };
+    assert_eq!(asked, Hook::Ask { stream: StreamId::new("main", "live", "cam1"), publisher });
+}
+
+#[tokio::test]
 async fn with_a_secret_only_signed_hooks_are_believed() {
     let fake = Fake::always(200, "").await;
     let server = ome(&fake, "hook_secret = 'Jefe'");

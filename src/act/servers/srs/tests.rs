@@ -127,6 +127,15 @@ fn hooks_say_who_asks_and_who_is_gone() {
 }
 
 #[test]
+fn who_publishes_is_read_of_the_query() {
+    let server = srs("account_param = 'stream'\nkey_param = 'client_id'");
+    let asked = fake::hook(&server, &body("on_publish", DEFAULT_VHOST, "a", "c1")).unwrap();
+    let publisher =
+        Publisher { account: Some("good".into()), key: Some("1".into()), ..Publisher::at(Some("10.0.0.1")) };
+    assert_eq!(asked, Hook::Publish { session: session("live", "a", "c1"), publisher });
+}
+
+#[test]
 fn a_hook_that_makes_no_sense_is_refused() {
     let whole = body("on_publish", DEFAULT_VHOST, "a", "c1");
     for text in [
