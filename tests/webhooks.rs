@@ -86,6 +86,7 @@ fn full(verdict: Verdict) -> Decision {
         context: Context {
             class: Some("news".into()),
             earlier: vec![Earlier { decision: Uuid::now_v7(), verdict: Verdict::Hold, decided: at(1) }],
+            breaker_open: true,
         },
         evidence: seen.map(finding).into(),
         ..Decision::new(session(), verdict, "known", at(1000))
