@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// A stage whose time and errors are counted.
@@ -86,6 +87,10 @@ pub struct Metrics {
     errors: IntCounterVec,
     findings: IntCounterVec,
     verdicts: IntCounterVec,
+    shadow_verdicts: IntCounterVec,
+    unrecorded: IntGauge,
+    breaker_open: IntGauge,
+    breaker_openings: IntCounter,
     actions: IntCounterVec,
     verdict_to_request: Histogram,
     cutoff: Histogram,
@@ -158,6 +163,15 @@ impl Metrics {
             errors: counters(r, "sluicegate_errors_total", "Errors, by stage and kind.", &["stage", "kind"])?,
             findings: counters(r, "sluicegate_findings_total", "Findings, by detector.", &["detector"])?,
             verdicts: counters(r, "sluicegate_verdicts_total", "Verdicts, by verdict and rule.", &["verdict", "rule"])?,
+            shadow_verdicts: counters(
+                r,
+                "sluicegate_shadow_verdicts_total",
+                "Verdicts in the shadow, from which nothing follows, by verdict and rule.",
+                &["verdict", "rule"],
+            )?,
+            unrecorded: gauge(r, "sluicegate_decisions_unrecorded", "Decisions that the ledger has no room for yet.")?,
+            breaker_open: gauge(r, "sluicegate_breaker_open", "1 while nothing is cut by itself, else 0.")?,
+            breaker_openings: counter(r, "sluicegate_breaker_openings_total", "Times the breaker opened.")?,
             actions: counters(
                 r,
                 "sluicegate_actions_total",
@@ -233,7 +247,7 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 22] = [
+        let described: [Vec<&prometheus::core::Desc>; 26] = [
             self.streams.desc(),
             self.uninspectable.desc(),
             self.access_units.desc(),
@@ -245,6 +259,10 @@ impl Metrics {
             self.errors.desc(),
             self.findings.desc(),
             self.verdicts.desc(),
+            self.shadow_verdicts.desc(),
+            self.unrecorded.desc(),
+            self.breaker_open.desc(),
+            self.breaker_openings.desc(),
             self.actions.desc(),
             self.verdict_to_request.desc(),
             self.cutoff.desc(),
@@ -336,6 +354,26 @@ impl Metrics {
         self.actions.with_label_values(&[action, outcome]).inc();
     }
 
+    /// Counts a verdict from which nothing follows.
+    pub fn shadow_verdict(&self, verdict: &str, rule: &str) {
+        self.shadow_verdicts.with_label_values(&[verdict, rule]).inc();
+    }
+
+    /// Sets the number of decisions that wait to be recorded.
+    pub fn set_unrecorded(&self, count: usize) {
+        self.unrecorded.set(count as i64);
+    }
+
+    /// Says whether the breaker is open.
+    pub fn set_breaker(&self, open: bool) {
+        self.breaker_open.set(i64::from(open));
+    }
+
+    /// Counts that the breaker opened.
+    pub fn breaker_opened(&self) {
+        self.breaker_openings.inc();
+    }
+
     /// Records the time from a verdict to the first request to the media server.
     pub fn verdict_to_request(&self, spent: Duration) {
         self.verdict_to_request.observe(spent.as_secs_f64());
@@ -406,6 +444,10 @@ fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<Int
 
 fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
     register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    register(r, IntCounter::new(name, help)?)
 }
 
 fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

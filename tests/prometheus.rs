@@ -17,10 +17,10 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde_json::Value;
 use sluicegate::api::{
-    self, Backend, BackendError, DeadLetterView, DecisionView, Event, HookError, StreamView, TestView, WebhookView,
-    Webhooks,
+    self, Backend, BackendError, BreakerView, DeadLetterView, DecisionView, Event, HookError, Order, OrderError,
+    StreamView, TestView, TimelineView, WebhookView, Webhooks,
 };
-use sluicegate::decision::{Decision, Deny, Verdict};
+use sluicegate::decision::{Actor, Decision, Deny, Verdict};
 use sluicegate::media_server::Reply;
 use sluicegate::metrics::{Metrics, PictureOutcome, Stage};
 use sluicegate::stream::{StreamState, UninspectableReason};
@@ -63,8 +63,24 @@ impl Backend for Measured {
         Ok(Vec::new())
     }
 
-    async fn lift(&self, _: Uuid) -> Result<bool, BackendError> {
+    async fn order(&self, _: Order) -> Result<Vec<Decision>, OrderError> {
+        Err(OrderError::NoSuchServer)
+    }
+
+    async fn release(&self, _: Uuid, _: Actor) -> Result<bool, BackendError> {
         Ok(false)
+    }
+
+    async fn timeline(&self, _: Uuid) -> Result<Option<TimelineView>, BackendError> {
+        Ok(None)
+    }
+
+    async fn breaker(&self) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
+    }
+
+    async fn close_breaker(&self, _: Actor) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
     }
 
     fn metrics(&self) -> String {
@@ -122,6 +138,10 @@ fn everything_happens(metrics: &Metrics) {
     metrics.error(Stage::Ledger, "full");
     metrics.error(Stage::Act, "gone");
     metrics.finding("known");
+    metrics.shadow_verdict(Verdict::Cut.word(), "on-trial");
+    metrics.set_unrecorded(1);
+    metrics.set_breaker(true);
+    metrics.breaker_opened();
     metrics.finding("classify");
     metrics.verdict(Verdict::Cut.word(), "known-content");
     for outcome in ["done", "retry", "gave_up"] {

@@ -12,8 +12,12 @@
 //! | `GET /v1/streams` | every stream attached: [`StreamView`] |
 //! | `GET /v1/decisions?limit=100` | the latest decisions, newest first, at most 1000 |
 //! | `GET /v1/decisions/{id}` | one decision and what became of its actions: [`DecisionView`] |
+//! | `POST /v1/decisions` | 201 and what was decided, for `{"stream": {"server", "app", "name"}, "verdict": "hold", "cut" or "ban", "by", "reason"}`; `for_seconds` and `deny` (`name`, `key`, `account`, `address`) where they matter |
+//! | `POST /v1/decisions/{id}/release` | 204 when its denies are lifted and its hold is over, for `{"by", "reason"}`; 404 when nothing of it stands |
+//! | `GET /v1/decisions/{id}/timeline` | what it can be replayed from: [`TimelineView`] |
 //! | `GET /v1/denies` | the denies in force |
-//! | `DELETE /v1/denies/{decision}` | 204 when lifted, 404 when none follows from that decision |
+//! | `GET /v1/breaker` | whether too much was cut by itself: [`BreakerView`] |
+//! | `POST /v1/breaker/close` | how the breaker was before it was closed, for `{"by", "reason"}` |
 //! | `GET /v1/webhooks` | every webhook and how it is doing: [`WebhookView`] |
 //! | `POST /v1/webhooks/{name}/test` | sends a test event, at once and once: [`TestView`] |
 //! | `GET /v1/webhooks/{name}/dead?limit=100` | the events that were given up, oldest first: [`DeadLetterView`] |
@@ -28,6 +32,7 @@ mod backend;
 mod config;
 mod event;
 mod guard;
+mod orders;
 mod problem;
 mod routes;
 #[cfg(test)]
@@ -43,7 +48,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use backend::{ActionView, Attempt, Backend, BackendError, DecisionView, HookError, StreamView};
+pub use backend::{
+    ActionView, Attempt, Backend, BackendError, BreakerView, DecisionView, HookError, Order, OrderError, StreamView,
+    TimelineView,
+};
 pub use config::Config;
 pub use event::{Event, Happening, Progress};
 pub use webhooks::{DeadLetterView, TestView, WebhookView, Webhooks};

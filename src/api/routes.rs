@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::backend::{Backend, DecisionView, StreamView};
 use super::event::Event;
 use super::guard::{self, Guard};
+use super::orders;
 use super::problem::Problem;
 use super::webhooks;
 use crate::decision::{Decision, Deny};
@@ -45,10 +46,13 @@ pub(super) fn router(backend: Arc<dyn Backend>, guard: Guard, stopped: watch::Re
     let guard = Arc::new(guard);
     let control = Router::new()
         .route("/v1/streams", get(streams))
-        .route("/v1/decisions", get(decisions))
+        .route("/v1/decisions", get(decisions).post(orders::order))
         .route("/v1/decisions/{id}", get(decision))
+        .route("/v1/decisions/{id}/release", post(orders::release))
+        .route("/v1/decisions/{id}/timeline", get(orders::timeline))
         .route("/v1/denies", get(denies))
-        .route("/v1/denies/{decision}", delete(lift))
+        .route("/v1/breaker", get(orders::breaker))
+        .route("/v1/breaker/close", post(orders::close_breaker))
         .route("/v1/events", get(events))
         .merge(webhooks::router())
         .layer(middleware::from_fn_with_state(guard.clone(), guard::token));
@@ -139,19 +143,7 @@ async fn denies(State(shared): State<Shared>) -> Result<Json<Vec<Deny>>, Problem
     Ok(Json(shared.backend.denies().await?))
 }
 
-async fn lift(State(shared): State<Shared>, Path(decision): Path<String>) -> Result<StatusCode, Problem> {
-    if shared.backend.lift(identifier(&decision)?).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no deny in force follows from that decision",
-            "list those in force with GET /v1/denies",
-        ))
-    }
-}
-
-fn identifier(text: &str) -> Result<Uuid, Problem> {
+pub(super) fn identifier(text: &str) -> Result<Uuid, Problem> {
     Uuid::try_parse(text).map_err(|_error: uuid::Error| Problem::no_such_decision())
 }
 

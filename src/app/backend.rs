@@ -6,21 +6,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use crossbeam_channel::Sender;
 use reqwest::header::HeaderMap;
-use tokio::sync::broadcast;
-use tokio::task::block_in_place;
-use tracing::{info, warn};
+use tokio::sync::{broadcast, oneshot};
+use tokio::task::{block_in_place, spawn_blocking};
+use tracing::warn;
 use uuid::Uuid;
 
+use super::deciding::Notice;
+use super::ordering::Order;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
 use crate::act::outbox::Bell;
 use crate::act::servers::MediaServer;
 use crate::act::webhook::Webhook;
-use crate::api::{self, ActionView, BackendError, DecisionView, Happening, HookError, StreamView};
+use crate::api::{
+    self, ActionView, BackendError, BreakerView, DecisionView, Happening, HookError, OrderError, StreamView,
+    TimelineView,
+};
 use crate::clock::{Clock, Timestamp};
-use crate::decision::{Decision, Deny};
+use crate::decision::{Actor, Decision, Deny};
 use crate::ledger::{Ledger, LedgerError};
 use crate::media_server::{Admission, Hook, HookRequest, Reply};
 use crate::metrics::Stage;
@@ -39,6 +45,7 @@ pub(super) struct Backend {
     /// What webhooks' events name as their source.
     pub(super) source: String,
     pub(super) bell: Arc<Bell>,
+    pub(super) notices: Sender<Notice>,
 }
 
 impl Backend {
@@ -48,7 +55,7 @@ impl Backend {
         call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, BackendError> {
         let ledger = Arc::clone(&self.ledger);
-        match tokio::task::spawn_blocking(move || call(&ledger)).await {
+        match spawn_blocking(move || call(&ledger)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.telling.metrics.error(Stage::Ledger, error.kind());
@@ -56,6 +63,18 @@ impl Backend {
             }
             Err(error) => Err(BackendError(format!("the ledger's thread failed: {error}"))),
         }
+    }
+
+    /// Orders something of the judge's thread, and waits until it is done.
+    async fn hand_on<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, BackendError> {
+        let (answer, answered) = oneshot::channel();
+        let (notices, notice) = (self.notices.clone(), Notice::Ordered(order(answer)));
+        let gone = || BackendError("nobody decides any more: stopping".to_owned());
+        // Waits when the judge is behind.
+        if !matches!(spawn_blocking(move || notices.send(notice)).await, Ok(Ok(()))) {
+            return Err(gone());
+        }
+        answered.await.map_err(|_ended| gone())
     }
 
     /// Answers somebody who asks to publish, and tells of it.
@@ -139,7 +158,8 @@ impl api::Backend for Backend {
                     }
                 }
             }
-            Ok(Some(DecisionView { decision, actions }))
+            let ended = ledger.ended(id)?;
+            Ok(Some(DecisionView { decision, ended, actions }))
         })
         .await
     }
@@ -149,14 +169,37 @@ impl api::Backend for Backend {
         self.ask(move |ledger| ledger.denies(now)).await
     }
 
-    async fn lift(&self, decision: Uuid) -> Result<bool, BackendError> {
-        let now = self.clock.now();
-        let lifted = self.ask(move |ledger| ledger.lift_decision(decision, now)).await?;
-        self.gate.lift_decision(decision);
-        for deny in &lifted {
-            info!(stream = %deny.stream, %decision, "a deny was lifted");
+    async fn order(&self, order: api::Order) -> Result<Vec<Decision>, OrderError> {
+        if !self.servers.contains_key(&order.stream.server) {
+            return Err(OrderError::NoSuchServer);
         }
-        Ok(!lifted.is_empty())
+        let (decisions, recorded) = self.hand_on(|answer| Order::Decide(order, answer)).await?;
+        if recorded { Ok(decisions) } else { Err(OrderError::Waits) }
+    }
+
+    async fn release(&self, decision: Uuid, by: Actor) -> Result<bool, BackendError> {
+        let released = self.hand_on(|answer| Order::Release(decision, by, answer)).await?;
+        released.map_err(|error| {
+            self.telling.metrics.error(Stage::Ledger, error.kind());
+            BackendError(error.to_string())
+        })
+    }
+
+    async fn timeline(&self, id: Uuid) -> Result<Option<TimelineView>, BackendError> {
+        self.ask(move |ledger| {
+            let Some(decision) = ledger.decision(id)? else { return Ok(None) };
+            let (timeline, policy) = (ledger.timeline(id)?, ledger.policy(&decision.policy)?);
+            Ok(Some(TimelineView { decision, timeline, policy }))
+        })
+        .await
+    }
+
+    async fn breaker(&self) -> Result<BreakerView, BackendError> {
+        self.hand_on(Order::Breaker).await
+    }
+
+    async fn close_breaker(&self, by: Actor) -> Result<BreakerView, BackendError> {
+        self.hand_on(|answer| Order::CloseBreaker(by, answer)).await
     }
 
     fn metrics(&self) -> String {

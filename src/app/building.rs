@@ -5,7 +5,10 @@ use std::thread;
 
 use tracing::{info, warn};
 
+use super::breaking::Breaking;
 use super::deciding::STANDING_DENY;
+use super::history::{self, History};
+use super::ordering::OPERATOR;
 use super::telling::Telling;
 use super::{Error, House, Parts, webhooks};
 use crate::act::Gate;
@@ -34,6 +37,9 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         metrics.expect_verdict(verdict.word(), rule);
     }
     metrics.expect_verdict(Verdict::Cut.word(), STANDING_DENY);
+    for verdict in [Verdict::Hold, Verdict::Cut, Verdict::Ban] {
+        metrics.expect_verdict(verdict.word(), OPERATOR);
+    }
     let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
     let webhooks: Vec<Webhook> =
         config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
@@ -41,6 +47,12 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     webhooks::restore(&webhooks, &ledger)?;
     let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
     let closed = ledger.unfinished_kicks()?;
+    ledger.keep_policy(&policy.digest(), &policy.text(), clock.now())?;
+    let breaking = Breaking::new(policy.breaker(), Breaking::kept(&ledger)?.as_deref());
+    let history = History::new(ledger.standing(history::MOST)?);
+    if breaking.is_open(clock.now()) {
+        warn!("the breaker is open since before the restart: what rules cut is held; see `sluicegate breaker`");
+    }
     info!(denies = gate.count(), unfinished = closed.len(), "the ledger is open");
     let (banks, watch) = banks(config, &metrics)?;
     let parts = Parts {
@@ -49,6 +61,8 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         decoders: decoders(config)?,
         sources: Sources::new(config.source.clone(), clock)?,
         closed: closed.into_iter().map(|session| (session, None)).collect(),
+        breaking,
+        history,
     };
     let house = House {
         clock,

@@ -6,11 +6,14 @@
 mod acting;
 mod attached;
 mod backend;
+mod breaking;
 mod building;
 mod classes;
 mod deciding;
 mod error;
+mod history;
 mod inspecting;
+mod ordering;
 mod publishers;
 mod quarantining;
 mod reconciling;
@@ -20,7 +23,7 @@ mod streams;
 mod telling;
 mod webhooks;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -38,8 +41,10 @@ pub use self::streams::Config as StreamsConfig;
 
 use self::acting::Acting;
 use self::backend::Backend;
+use self::breaking::Breaking;
 use self::classes::Classes;
 use self::deciding::{Deciding, Notice};
+use self::history::History;
 use self::inspecting::{Detecting, Ticket, Worker};
 use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
@@ -106,6 +111,8 @@ struct Parts {
     watch: Watch,
     /// Sessions that a decision of an earlier run closes and that were not observed gone yet.
     closed: HashMap<Session, Option<Timestamp>>,
+    breaking: Breaking,
+    history: History,
 }
 
 /// Everything left of the judge, at work.
@@ -122,7 +129,7 @@ impl House {
     async fn live(self, config: &Config, parts: Parts) -> Result<(), Error> {
         let listener = api::bind(&config.api).await?;
         let (notices, inbox) = bounded(NOTICES);
-        let Parts { models, decoders, sources, watch, closed } = parts;
+        let Parts { models, decoders, sources, watch, closed, breaking, history } = parts;
         let inspection = self.inspect(config, models, decoders, sources, &notices)?;
         let (to_keep, asked) = bounded(ALARMS);
         let quarantining = Quarantining {
@@ -132,7 +139,8 @@ impl House {
             clock: self.clock,
         };
         let keeper = start("quarantine", move || quarantining.run(&asked))?;
-        let deciding = self.deciding(config, &inspection.streams, Alarms::new(to_keep), closed);
+        let deciding =
+            Deciding { closed, breaking, history, ..self.deciding(config, &inspection.streams, Alarms::new(to_keep)) };
         let (alive, mut fallen) = watch::channel(());
         let judge = start("judge", move || {
             let _alive = alive;
@@ -142,7 +150,7 @@ impl House {
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let backend = self.backend(config, &inspection.streams, &ready);
+        let backend = self.backend(config, &inspection.streams, &ready, &notices);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -222,13 +230,7 @@ impl House {
         Ok(Inspection { streams: Arc::new(streams), queue, workers, models })
     }
 
-    fn deciding(
-        &self,
-        config: &Config,
-        streams: &Arc<Streams>,
-        alarms: Alarms,
-        closed: HashMap<Session, Option<Timestamp>>,
-    ) -> Deciding {
+    fn deciding(&self, config: &Config, streams: &Arc<Streams>, alarms: Alarms) -> Deciding {
         Deciding {
             judge: Judge::new(Arc::clone(&self.policy)),
             ward: Ward::new(config.banks.quarantine.clone()),
@@ -242,7 +244,10 @@ impl House {
             telling: self.telling.clone(),
             bell: Arc::clone(&self.bell),
             clock: self.clock,
-            closed,
+            closed: HashMap::new(),
+            breaking: Breaking::new(self.policy.breaker(), None),
+            history: History::default(),
+            unrecorded: VecDeque::new(),
         }
     }
 
@@ -300,7 +305,13 @@ impl House {
         keeping
     }
 
-    fn backend(&self, config: &Config, streams: &Arc<Streams>, ready: &Arc<AtomicBool>) -> Backend {
+    fn backend(
+        &self,
+        config: &Config,
+        streams: &Arc<Streams>,
+        ready: &Arc<AtomicBool>,
+        notices: &Sender<Notice>,
+    ) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
             streams: Arc::clone(streams),
@@ -312,6 +323,7 @@ impl House {
             webhooks: self.webhooks.clone(),
             source: config.act.source.clone(),
             bell: Arc::clone(&self.bell),
+            notices: notices.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::api;
 use crate::config::Config;
@@ -84,42 +85,32 @@ impl Core {
     /// # Errors
     /// When the core does not answer, or refuses; the message says what to do.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        self.understood(&self.ask(Method::GET, path, None)?)
+        let body = self.runtime.block_on(self.answer(self.request(Method::GET, path)))?;
+        self.understood(&body)
     }
 
-    /// Has `path` do something, as `body` says, and gives the answer.
+    /// Sends `body` to `path`, and gives what is answered; nothing where the answer is empty.
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<T> {
-        self.understood(&self.ask(Method::POST, path, Some(body))?)
+    pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/json").body(body.to_string());
+        let answer = self.runtime.block_on(self.answer(request))?;
+        if answer.is_empty() { Ok(Value::Null) } else { self.understood(&answer) }
     }
 
-    /// Removes what is at `path`.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
-    pub(super) fn delete(&self, path: &str) -> anyhow::Result<()> {
-        self.ask(Method::DELETE, path, None).map(drop)
-    }
-
-    fn understood<T: DeserializeOwned>(&self, answer: &[u8]) -> anyhow::Result<T> {
-        serde_json::from_slice(answer).with_context(|| {
-            format!("what answers at {} is no Sluicegate of this release: name another with --api", self.api)
-        })
-    }
-
-    fn ask(&self, method: Method, path: &str, body: Option<&serde_json::Value>) -> anyhow::Result<Vec<u8>> {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.api));
-        let request = match body {
-            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body.to_string()),
-            None => request,
-        };
-        let request = match &self.token {
+        match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
-        };
-        self.runtime.block_on(self.answer(request))
+        }
+    }
+
+    fn understood<T: DeserializeOwned>(&self, body: &[u8]) -> anyhow::Result<T> {
+        serde_json::from_slice(body).with_context(|| {
+            format!("what answers at {} is no Sluicegate of this release: name another with --api", self.api)
+        })
     }
 
     async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
@@ -164,8 +155,6 @@ fn read_token(path: &Path) -> anyhow::Result<String> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-
-    use serde_json::Value;
 
     use super::*;
 

@@ -123,7 +123,8 @@ fn letters(core: &Core, name: &str, limit: u16, as_json: bool) -> anyhow::Result
 }
 
 fn test(core: &Core, name: &str, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let TestView { delivered, detail } = core.post(&format!("/v1/webhooks/{}/test", named(name)?), &Value::Null)?;
+    let answer = core.post(&format!("/v1/webhooks/{}/test", named(name)?), &Value::Null)?;
+    let TestView { delivered, detail } = serde_json::from_value(answer)?;
     if !delivered {
         bail!("{detail}");
     }
@@ -137,7 +138,8 @@ fn replay(core: &Core, name: &str, wanted: &Value) -> anyhow::Result<Answer> {
     struct Replayed {
         replayed: usize,
     }
-    let Replayed { replayed } = core.post(&format!("/v1/webhooks/{}/replay", named(name)?), wanted)?;
+    let answer = core.post(&format!("/v1/webhooks/{}/replay", named(name)?), wanted)?;
+    let Replayed { replayed } = serde_json::from_value(answer)?;
     let text = match replayed {
         0 => "nothing to replay: list what was given up with `sluicegate webhook list NAME`".to_owned(),
         1 => "one event is tried again".to_owned(),

@@ -1,6 +1,7 @@
 //! The judge's behaviour as text timelines, and against a slow and obvious twin.
 
 mod aligned;
+mod policy;
 mod quarantine;
 mod slow;
 mod terms;
@@ -313,11 +314,11 @@ fn evidence_is_bounded_and_the_oldest_goes_first() {
     for at in 0..2000 {
         assert_eq!(judge.observe(finding(at, at / 10, observed("m1")), &Context::default()), None);
     }
-    let case = &judge.cases[&session("1")];
-    assert_eq!(case.evidence.len(), EVIDENCE_LIMIT);
-    assert_eq!(case.evidence[0].sequence, 2000 - EVIDENCE_LIMIT as u64);
+    let held = |judge: &Judge| judge.cases[&session("1")].evidence().timeline();
+    assert_eq!(held(&judge).len(), EVIDENCE_LIMIT);
+    assert_eq!(held(&judge)[0].sequence, 2000 - EVIDENCE_LIMIT as u64);
     judge.observe(finding(3000, 10_000, observed("m1")), &Context::default());
-    assert_eq!(judge.cases[&session("1")].evidence.len(), 1);
+    assert_eq!(held(&judge).len(), 1);
 }
 
 #[test]
@@ -388,7 +389,7 @@ fn late(findings: Vec<Finding>, delays: &[usize]) -> Vec<Finding> {
     order.into_iter().map(|(_, finding)| finding).collect()
 }
 
-fn replay(policy: &Arc<Policy>, findings: &[Finding]) -> Vec<Judgement> {
+fn judge_all(policy: &Arc<Policy>, findings: &[Finding]) -> Vec<Judgement> {
     let mut judge = Judge::new(Arc::clone(policy));
     findings.iter().filter_map(|finding| judge.observe(finding.clone(), &Context::default())).collect()
 }
@@ -411,9 +412,9 @@ proptest! {
     fn verdicts_only_rise_and_more_evidence_never_lowers_them(
         policy in rules(2), findings in findings(80), cut in 0..60_usize,
     ) {
-        let all = replay(&policy, &findings);
+        let all = judge_all(&policy, &findings);
         prop_assert!(all.windows(2).all(|pair| pair[0].verdict < pair[1].verdict));
-        let some = replay(&policy, &findings[..cut.min(findings.len())]);
+        let some = judge_all(&policy, &findings[..cut.min(findings.len())]);
         prop_assert_eq!(&all[..some.len()], &some[..]);
     }
 
@@ -422,7 +423,7 @@ proptest! {
     fn a_match_never_speaks_for_a_stream(
         policy in rules(0), findings in findings(16), more in findings(16), places in prop::collection::vec(0..60_usize, 60),
     ) {
-        let last = |findings: &[Finding]| replay(&policy, findings).last().map(|judgement| judgement.verdict);
+        let last = |findings: &[Finding]| judge_all(&policy, findings).last().map(|judgement| judgement.verdict);
         let mut mixed = findings.clone();
         for (finding, place) in more.into_iter().zip(places) {
             // Not newer than what there is: a newer picture may make an older one too old.
@@ -438,14 +439,14 @@ proptest! {
     fn within_the_window_order_does_not_matter_to_what_a_bank_decides(
         policy in rules(0), findings in findings(24), keys in prop::collection::vec(any::<u32>(), 60),
     ) {
-        let widest = policy.widest();
+        let widest = policy.widest().pictures;
         let first = findings.first().map(|finding| finding.arrived);
         let findings: Vec<Finding> =
             findings.into_iter().filter(|finding| first.is_some_and(|first| finding.arrived.since(first) <= widest)).collect();
         let mut shuffled: Vec<(u32, Finding)> = keys.into_iter().zip(findings.clone()).collect();
         shuffled.sort_by_key(|(key, _)| *key);
         let shuffled: Vec<Finding> = shuffled.into_iter().map(|(_, finding)| finding).collect();
-        let last = |findings: &[Finding]| replay(&policy, findings).last().map(|judgement| judgement.verdict);
+        let last = |findings: &[Finding]| judge_all(&policy, findings).last().map(|judgement| judgement.verdict);
         prop_assert_eq!(last(&shuffled), last(&findings));
     }
 
@@ -455,8 +456,8 @@ proptest! {
     ) {
         let recorded = serde_json::to_string(&findings).unwrap();
         let read: Vec<Finding> = serde_json::from_str(&recorded).unwrap();
-        let first = replay(&policy, &findings);
-        prop_assert_eq!(&replay(&policy, &read), &first);
+        let first = judge_all(&policy, &findings);
+        prop_assert_eq!(&judge_all(&policy, &read), &first);
         // Tidying up in between changes nothing.
         let mut judge = Judge::new(policy);
         let mut again = Vec::new();
@@ -471,7 +472,7 @@ proptest! {
 
     #[test]
     fn evidence_is_in_order_of_one_subject_and_within_the_time(policy in rules(2), findings in findings(80)) {
-        for judgement in replay(&policy, &findings) {
+        for judgement in judge_all(&policy, &findings) {
             let rule = policy.rules().iter().find(|rule| rule.name == judgement.rule).unwrap();
             let evidence = &judgement.evidence;
             prop_assert!(!evidence.is_empty() && evidence.is_sorted_by_key(|finding| finding.arrived));

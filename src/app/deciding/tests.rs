@@ -46,6 +46,9 @@ fn deciding() -> (Deciding, TempDir) {
         bell: Arc::default(),
         clock,
         closed: HashMap::new(),
+        breaking: Breaking::new(&judge::breaker::Config::default(), None),
+        history: History::default(),
+        unrecorded: VecDeque::new(),
     };
     (deciding, folder)
 }
@@ -197,6 +200,6 @@ fn a_severer_verdict_does_not_kick_a_second_time_while_the_first_kick_is_under_w
     let (mut deciding, _folder) = deciding();
     let Entry { decision, .. } = deciding.cut(&session("7"));
     let Decision { session, rule, decided, .. } = decision;
-    let ban = deciding.decide(Judgement::bare(session, Verdict::Ban, &rule, decided));
+    let ban = deciding.decide(Judgement::bare(session, Verdict::Ban, &rule, decided), Actor::Policy);
     assert!(ban.actions.is_empty() && ban.denies[0].until.is_none());
 }
