@@ -94,6 +94,8 @@ pub struct Metrics {
     actions: IntCounterVec,
     verdict_to_request: Histogram,
     cutoff: Histogram,
+    cuts_failed: IntCounterVec,
+    cut_tail: HistogramVec,
     admissions: IntCounterVec,
     admission_seconds: Histogram,
     denies: IntGauge,
@@ -190,6 +192,19 @@ impl Metrics {
                 "From the arrival of the first access unit in the evidence to the publisher being observed gone.",
                 CUTOFF,
             )?,
+            cuts_failed: counters(
+                r,
+                "sluicegate_cuts_failed_total",
+                "Cuts after which the publisher is still there, whoever was asked, by media server.",
+                &["server"],
+            )?,
+            cut_tail: {
+                let opts = HistogramOpts::new(
+                    "sluicegate_cut_tail_seconds",
+                    "From the end of a session to the last of its files moved out of reach, by media server.",
+                );
+                register(r, HistogramVec::new(opts.buckets(CUTOFF.to_vec()), &["server"])?)?
+            },
             admissions: counters(
                 r,
                 "sluicegate_admissions_total",
@@ -247,7 +262,7 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 26] = [
+        let described: [Vec<&prometheus::core::Desc>; 28] = [
             self.streams.desc(),
             self.uninspectable.desc(),
             self.access_units.desc(),
@@ -266,6 +281,8 @@ impl Metrics {
             self.actions.desc(),
             self.verdict_to_request.desc(),
             self.cutoff.desc(),
+            self.cuts_failed.desc(),
+            self.cut_tail.desc(),
             self.admissions.desc(),
             self.admission_seconds.desc(),
             self.denies.desc(),
@@ -382,6 +399,21 @@ impl Metrics {
     /// Records a cut-off latency: first access unit of the evidence received to publisher observed gone.
     pub fn cutoff(&self, spent: Duration) {
         self.cutoff.observe(spent.as_secs_f64());
+    }
+
+    /// Begins the series of a media server at zero.
+    pub fn expect_server(&self, server: &str) {
+        self.cuts_failed.with_label_values(&[server]).inc_by(0);
+    }
+
+    /// Counts a cut after which the publisher is still there, whoever was asked.
+    pub fn cut_failed(&self, server: &str) {
+        self.cuts_failed.with_label_values(&[server]).inc();
+    }
+
+    /// Records how long after the end of a session the last of its files was moved out of reach.
+    pub fn cut_tail(&self, server: &str, tail: Duration) {
+        self.cut_tail.with_label_values(&[server]).observe(tail.as_secs_f64());
     }
 
     /// Counts and times an answer to a publish hook: `allow` or `refuse`.

@@ -2,6 +2,7 @@
 //!
 //! Streams' names, secrets and whole addresses never appear: a message names the `[[server]]` or the `[[webhook]]`.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,13 +85,15 @@ pub enum ActError {
     },
     /// Asked to end the session, the server still lists it.
     #[error(
-        "media server `{server}` still lists the session {waited:?} after being asked to end it: see its error log, and block the publisher's address if it stays"
+        "media server `{server}` still lists the session {waited:?} after being asked to end it, and {bytes}: see its error log, and block the publisher's address if it stays"
     )]
     StillListed {
         /// The server.
         server: Arc<str>,
         /// How long we looked.
         waited: Duration,
+        /// Whether anything still arrives of it.
+        bytes: Bytes,
     },
     /// A hook's body makes no sense.
     #[error(
@@ -133,6 +136,24 @@ pub enum ActError {
         "what outlives a session of media server `{server}` is to be moved out of reach, and its [server.after_cut] does not say where it is: write it again, or purge playlists, segments and recordings by hand"
     )]
     NoAfterCut {
+        /// The server.
+        server: Arc<str>,
+    },
+    /// Files that outlive a session stay where they are.
+    #[error(
+        "what outlives a session of media server `{server}` cannot be moved out of reach ({reason}): let the service write to the folders in [server.after_cut], or purge them by hand"
+    )]
+    LeftBehind {
+        /// The server.
+        server: Arc<str>,
+        /// What the system said.
+        reason: String,
+    },
+    /// The server no longer lists the session, and its video goes on.
+    #[error(
+        "media server `{server}` no longer lists the session, yet its video still arrives: was the server reloaded? restart it, and look whether the publisher is gone"
+    )]
+    StillFlowing {
         /// The server.
         server: Arc<str>,
     },
@@ -188,6 +209,27 @@ pub enum ActError {
     },
 }
 
+/// What a media server says of the bytes of a session that it still lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bytes {
+    /// More came.
+    Arriving,
+    /// None came: perhaps only the entry is left.
+    Stopped,
+    /// It does not say.
+    Unknown,
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arriving => "receives its video",
+            Self::Stopped => "receives nothing of it any more",
+            Self::Unknown => "does not say whether its video still arrives",
+        })
+    }
+}
+
 impl ActError {
     /// A bounded word for metrics.
     pub const fn kind(&self) -> &'static str {
@@ -205,6 +247,8 @@ impl ActError {
             Self::BadTemplate { .. } => "bad_template",
             Self::UnknownServer { .. } => "unknown_server",
             Self::NoAfterCut { .. } => "no_after_cut",
+            Self::LeftBehind { .. } => "left_behind",
+            Self::StillFlowing { .. } => "still_flowing",
             Self::UnknownWebhook { .. } => "unknown_webhook",
             Self::NotDelivered { .. } => "not_delivered",
             Self::PrivateAddress { .. } => "private_address",

@@ -55,8 +55,9 @@ use self::streams::{Queue, Streams};
 use self::telling::Telling;
 use self::webhooks::Remembering;
 use crate::act::Gate;
+use crate::act::aftermath::Keeper;
 use crate::act::outbox::{self, Bell};
-use crate::act::servers::MediaServer;
+use crate::act::servers::{Fallbacks, HookToken, MediaServer};
 use crate::act::webhook::Webhook;
 use crate::bank::{InForce, Watch};
 use crate::clock::{Clock, Timestamp};
@@ -99,6 +100,8 @@ struct House {
     policy: Arc<Policy>,
     banks: Arc<InForce>,
     servers: Vec<Arc<dyn MediaServer>>,
+    hook_tokens: HashMap<Arc<str>, HookToken>,
+    fallbacks: Arc<Fallbacks>,
     webhooks: Vec<Webhook>,
     bell: Arc<Bell>,
 }
@@ -238,6 +241,7 @@ impl House {
             policy: Arc::clone(&self.policy),
             ledger: Arc::clone(&self.ledger),
             gate: Arc::clone(&self.gate),
+            servers: config.server.clone(),
             webhooks: self.webhooks.clone(),
             source: config.act.source.clone(),
             streams: Arc::clone(streams),
@@ -254,10 +258,19 @@ impl House {
     fn acting(&self, config: &Config, streams: &Arc<Streams>) -> outbox::Worker {
         let acting =
             Acting { ledger: Arc::clone(&self.ledger), streams: Arc::clone(streams), telling: self.telling.clone() };
+        let flowing = Arc::clone(streams);
         outbox::Worker {
             outbox: Arc::clone(&self.ledger) as _,
             bell: Arc::clone(&self.bell),
             servers: self.servers.clone(),
+            fallbacks: Arc::clone(&self.fallbacks),
+            keepers: config
+                .server
+                .iter()
+                .filter_map(Keeper::new)
+                .map(|keeper| (Arc::clone(keeper.server()), keeper))
+                .collect(),
+            flow: Arc::new(move |session| flowing.get(session).map(|stream| stream.received())),
             webhooks: self.webhooks.clone(),
             config: config.act.clone(),
             clock: self.clock,
@@ -314,16 +327,17 @@ impl House {
     ) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
+            hook_tokens: self.hook_tokens.clone(),
             streams: Arc::clone(streams),
             gate: Arc::clone(&self.gate),
             ledger: Arc::clone(&self.ledger),
             telling: self.telling.clone(),
             clock: self.clock,
             ready: Arc::clone(ready),
+            notices: notices.clone(),
             webhooks: self.webhooks.clone(),
             source: config.act.source.clone(),
             bell: Arc::clone(&self.bell),
-            notices: notices.clone(),
         }
     }
 }

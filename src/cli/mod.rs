@@ -17,6 +17,7 @@ mod init;
 mod r#match;
 mod model;
 mod orders;
+mod quarantine;
 mod replay;
 mod run;
 mod streams;
@@ -77,9 +78,10 @@ enum Command {
     Streams(streams::Args),
     Decisions(decisions::Args),
     Denies(denies::Args),
-    Webhook(webhook::Args),
     Replay(replay::Args),
     Breaker(breaker::Args),
+    Webhook(webhook::Args),
+    Quarantine(quarantine::Args),
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
@@ -119,9 +121,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Streams(args) => return answered(streams::run(args, &mut io::stdout().lock())),
         Command::Decisions(args) => return answered(decisions::run(args, &mut io::stdout().lock())),
         Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
-        Command::Webhook(args) => return answered(webhook::run(args, &mut io::stdout().lock())),
         Command::Replay(args) => return answered(replay::run(args, &mut io::stdout().lock())),
         Command::Breaker(args) => return answered(breaker::run(args, &mut io::stdout().lock())),
+        Command::Webhook(args) => return answered(webhook::run(args, &mut io::stdout().lock())),
+        Command::Quarantine(args) => return answered(quarantine::run(args, &mut io::stdout().lock())),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),

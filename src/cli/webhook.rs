@@ -123,8 +123,7 @@ fn letters(core: &Core, name: &str, limit: u16, as_json: bool) -> anyhow::Result
 }
 
 fn test(core: &Core, name: &str, as_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let answer = core.post(&format!("/v1/webhooks/{}/test", named(name)?), &Value::Null)?;
-    let TestView { delivered, detail } = serde_json::from_value(answer)?;
+    let TestView { delivered, detail } = core.post(&format!("/v1/webhooks/{}/test", named(name)?), &Value::Null)?;
     if !delivered {
         bail!("{detail}");
     }
@@ -138,8 +137,7 @@ fn replay(core: &Core, name: &str, wanted: &Value) -> anyhow::Result<Answer> {
     struct Replayed {
         replayed: usize,
     }
-    let answer = core.post(&format!("/v1/webhooks/{}/replay", named(name)?), wanted)?;
-    let Replayed { replayed } = serde_json::from_value(answer)?;
+    let Replayed { replayed } = core.post(&format!("/v1/webhooks/{}/replay", named(name)?), wanted)?;
     let text = match replayed {
         0 => "nothing to replay: list what was given up with `sluicegate webhook list NAME`".to_owned(),
         1 => "one event is tried again".to_owned(),

@@ -39,6 +39,7 @@ fn deciding() -> (Deciding, TempDir) {
         policy,
         ledger: Arc::new(Ledger::open(&ledger::Config { path: folder.path().join("ledger.sqlite") }).unwrap()),
         gate: Arc::new(Gate::default()),
+        servers: Vec::new(),
         webhooks: Vec::new(),
         source: "/test".to_owned(),
         streams: Arc::new(streams),
