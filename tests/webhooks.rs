@@ -84,9 +84,9 @@ fn full(verdict: Verdict) -> Decision {
         lowered: Some(Lowered { from: Verdict::Ban, because: LoweredBecause::ReviewFirst { class: "news".into() } }),
         before: Verdict::Watch,
         context: Context {
-            breaker_open: false,
             class: Some("news".into()),
             earlier: vec![Earlier { decision: Uuid::now_v7(), verdict: Verdict::Hold, decided: at(1) }],
+            breaker_open: true,
         },
         evidence: seen.map(finding).into(),
         ..Decision::new(session(), verdict, "known", at(1000))
@@ -104,7 +104,7 @@ fn bodies() -> Vec<(&'static str, String)> {
         (event::LeftoverKind::Thumbnail, false),
     ]
     .map(|(kind, moved)| event::Leftover { kind, place: "/srv/hls/a.m3u8".into(), moved });
-    let opened = |fault, reopens| event::BreakerOpened { cuts: 20, within_seconds: 60.0, live: 50, fault, reopens };
+    let opened = |fault, until| event::BreakerOpened { cuts: 20, within_seconds: 60.0, live: 50, fault, until };
     let set_aside = SetAside {
         bank: "demo".into(),
         signal: 17,
@@ -126,7 +126,7 @@ fn bodies() -> Vec<(&'static str, String)> {
     for verdict in [Verdict::Watch, Verdict::Hold, Verdict::Cut, Verdict::Ban] {
         bodies.push(("decision.json", event::decided(&full(verdict), Some("account-7"), SOURCE)));
     }
-    for because in [event::Released::Expired, event::Released::Operator, event::Released::Ended] {
+    for because in [event::Released::Expired, event::Released::Operator] {
         bodies.push(("stream.released.json", event::released(id, decision, &session(), because, at(5), SOURCE)));
     }
     for fault in [event::Fault::Rule("r".into()), event::Fault::Bank("b".into()), event::Fault::Model("m".into())] {

@@ -74,7 +74,7 @@ impl Breaking {
             "the breaker opened: too much was cut by itself, and what would be cut is held instead. Look at what is at \
              fault, then close it with `sluicegate breaker close`"
         );
-        let opened = BreakerOpened { cuts, within_seconds, live, fault, reopens: opening.until };
+        let opened = BreakerOpened { cuts, within_seconds, live, fault, until: opening.until };
         let body = event::breaker_opened(Uuid::now_v7(), &opened, at, source);
         for webhook in webhooks.iter().filter(|webhook| webhook.wants(Topic::BreakerOpened)) {
             let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.clone() };

@@ -32,8 +32,6 @@ pub enum Released {
     Expired,
     /// Somebody released it.
     Operator,
-    /// The stream is over.
-    Ended,
 }
 
 /// Something of a stream that outlives its cut.
@@ -73,7 +71,7 @@ pub struct BreakerOpened {
     /// What most of the cuts rest on; `None`: nothing stands out.
     pub fault: Option<Fault>,
     /// When it closes by itself; `None`: when somebody closes it.
-    pub reopens: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 /// What too many cuts rest on.
