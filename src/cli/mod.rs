@@ -2,7 +2,7 @@
 //!
 //! It promises: results go to standard output, everything else to standard error; a message says what happened and what to
 //! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), and for
-//! `doctor` alone 1.
+//! `doctor` and `policy test` alone 1.
 
 mod bank;
 mod check_config;
@@ -15,6 +15,7 @@ mod hash;
 mod init;
 mod r#match;
 mod model;
+mod policy;
 mod run;
 mod streams;
 mod table;
@@ -61,7 +62,7 @@ Environment:
   SLUICEGATE_LOG   what is logged, for example `info` or `warn,sluicegate::source=debug`
 
 Exit codes:
-  0 done   1 `doctor` found something missing   64 usage or configuration
+  0 done   1 `doctor` found something missing, or `policy test` something unexpected   64 usage or configuration
   69 something this machine lacks   70 a bug";
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +74,7 @@ enum Command {
     Streams(streams::Args),
     Decisions(decisions::Args),
     Denies(denies::Args),
+    Policy(policy::Args),
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
@@ -112,6 +114,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Streams(args) => return answered(streams::run(args, &mut io::stdout().lock())),
         Command::Decisions(args) => return answered(decisions::run(args, &mut io::stdout().lock())),
         Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
+        Command::Policy(args) => return answered(policy::run(args, &mut io::stdout().lock())),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),
