@@ -165,7 +165,7 @@ impl Breaker {
         if !self.config.enabled || self.opening(cut.at).is_some() {
             return None;
         }
-        self.opening = None;
+        self.expire(cut.at);
         let (now, since) = (cut.at, cut.at.minus(self.config.within));
         while self.recent.pop_front_if(|oldest| oldest.at < since).is_some() {}
         self.recent.push_back(cut);
