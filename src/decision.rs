@@ -1,15 +1,17 @@
 //! Verdicts and what becomes of them: the types that judge, ledger, act and api share, and the contract of the outbox.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::finding::Finding;
-use crate::stream::{Session, StreamId};
+use crate::stream::{Publisher, Session, StreamId};
 
 /// The ladder, mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,8 +71,54 @@ pub struct Decision {
     pub policy: Arc<str>,
     /// When.
     pub decided: Timestamp,
+    /// When it ends by itself: a hold is released, a deny no longer stands. `None`: when somebody releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Who decided.
+    #[serde(default)]
+    pub actor: Actor,
+    /// Whether anything follows from it.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What the rule asked for, where the verdict is milder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered: Option<Lowered>,
+    /// What the session had reached before.
+    #[serde(default = "clear")]
+    pub before: Verdict,
+    /// What was known beside the findings.
+    #[serde(default)]
+    pub context: Context,
     /// The findings that the rule rests on, oldest first.
     pub evidence: Vec<Finding>,
+}
+
+impl Decision {
+    /// What the policy decided on `session` at `decided`, to be carried out, for as long as nobody releases it. It rests
+    /// on nothing yet.
+    pub fn new(session: Session, verdict: Verdict, rule: &str, decided: Timestamp) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            session,
+            verdict,
+            rule: rule.into(),
+            capped_by: None,
+            policy: "".into(),
+            decided,
+            until: None,
+            actor: Actor::Policy,
+            mode: Mode::Enforced,
+            lowered: None,
+            before: Verdict::Clear,
+            context: Context::default(),
+            evidence: Vec::new(),
+        }
+    }
+}
+
+/// What a session had reached of which nothing is said.
+const fn clear() -> Verdict {
+    Verdict::Clear
 }
 
 /// Who decided.
@@ -149,6 +197,34 @@ pub struct Earlier {
     pub decided: Timestamp,
 }
 
+/// When a decision came to its end, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    #[serde(flatten)]
+    pub because: Ending,
+}
+
+/// How a decision came to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "because")]
+pub enum Ending {
+    /// It ran out.
+    Expired,
+    /// Somebody released it.
+    Released {
+        /// Who.
+        by: Actor,
+    },
+    /// A severer one on the same session took its place.
+    Superseded {
+        /// Which.
+        decision: Uuid,
+    },
+}
+
 /// A signal of a bank was set aside by itself, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {
@@ -164,17 +240,98 @@ pub struct SetAside {
     pub within: Duration,
 }
 
-/// A standing refusal to publish under a name.
+/// A standing refusal to publish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deny {
-    /// The stream that may not be published to.
+    /// The stream that the decision is about.
     pub stream: StreamId,
+    /// Who is refused: whoever publishes that stream, or one publisher wherever they publish.
+    #[serde(default)]
+    pub target: Target,
     /// The decision that it follows from.
     pub decision: Uuid,
     /// When it was written.
     pub since: Timestamp,
     /// When it ends by itself; `None`: when somebody lifts it.
     pub until: Option<Timestamp>,
+}
+
+/// One thing by which a publisher can be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenyBy {
+    /// The name of the stream.
+    Name,
+    /// The secret that they publish with, where it is not the stream's name.
+    Key,
+    /// The platform's account that they publish for.
+    Account,
+    /// The address that they publish from.
+    Address,
+}
+
+/// Who is refused. All but [`Target::Name`] hold on every server.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by", content = "value")]
+pub enum Target {
+    /// Whoever publishes the stream.
+    #[default]
+    Name,
+    /// Whoever publishes with this key: its SHA-256, hexadecimal, so that no second copy of a secret is kept.
+    Key(Arc<str>),
+    /// Whoever publishes for this account of the platform.
+    Account(Arc<str>),
+    /// Whoever publishes from this address.
+    Address(Arc<str>),
+}
+
+impl Target {
+    /// Whoever publishes with `key`.
+    pub fn key(key: &str) -> Self {
+        Self::Key(hex::encode(Sha256::digest(key.as_bytes())).into())
+    }
+
+    /// Whoever publishes from `address`. One that is written in several ways is one address: `::ffff:192.0.2.1` is
+    /// `192.0.2.1`.
+    pub fn address(address: &str) -> Self {
+        let one = address.trim_start_matches('[').trim_end_matches(']').parse().map(|ip: IpAddr| ip.to_canonical());
+        Self::Address(one.map_or_else(|_| address.into(), |ip| ip.to_string().into()))
+    }
+
+    /// What of `publisher` is refused by `by`; `None` where it is not known.
+    pub fn named(by: DenyBy, publisher: &Publisher) -> Option<Self> {
+        match by {
+            DenyBy::Name => Some(Self::Name),
+            DenyBy::Key => publisher.key.as_deref().map(Self::key),
+            DenyBy::Account => publisher.account.clone().map(Self::Account),
+            DenyBy::Address => publisher.address.as_deref().map(Self::address),
+        }
+    }
+
+    /// The word used in configuration, in the ledger and for people: `name`, `key`, `account` or `address`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Key(_) => "key",
+            Self::Account(_) => "account",
+            Self::Address(_) => "address",
+        }
+    }
+
+    /// What is refused, where that is not the stream's name.
+    pub const fn value(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Name => None,
+            Self::Key(value) | Self::Account(value) | Self::Address(value) => Some(value),
+        }
+    }
+}
+
+/// Without the value: a digest of a key and an address are nobody's business in a log.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 /// Something to be done in the world because of a decision.
@@ -193,25 +350,40 @@ pub enum Action {
         /// The body, the same bytes on every attempt.
         body: String,
     },
+    /// Move what outlives a session on this machine out of reach: playlists, segments, recordings, thumbnails.
+    Quarantine {
+        /// Whose.
+        session: Session,
+        /// When the session began, as far as is known: what is older is not its.
+        since: Timestamp,
+    },
 }
 
 impl Action {
-    /// A bounded word for metrics: `kick` or `notify`.
+    /// A bounded word for metrics: `kick`, `notify` or `quarantine`.
     pub const fn word(&self) -> &'static str {
+        self.lane().word()
+    }
+
+    /// The queue that it waits in.
+    pub const fn lane(&self) -> Lane {
         match self {
-            Self::Kick { .. } => "kick",
-            Self::Notify { .. } => "notify",
+            Self::Kick { .. } => Lane::Kick,
+            Self::Notify { .. } => Lane::Notify,
+            Self::Quarantine { .. } => Lane::Quarantine,
         }
     }
 }
 
-/// The two queues of the outbox. Each is claimed on its own, so that a kick never waits behind a slow webhook.
+/// The queues of the outbox. Each is claimed on its own, so that a kick never waits behind a slow webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// [`Action::Kick`].
     Kick,
     /// [`Action::Notify`].
     Notify,
+    /// [`Action::Quarantine`].
+    Quarantine,
 }
 
 impl Lane {
@@ -220,6 +392,7 @@ impl Lane {
         match self {
             Self::Kick => "kick",
             Self::Notify => "notify",
+            Self::Quarantine => "quarantine",
         }
     }
 }
@@ -279,8 +452,17 @@ pub trait Outbox: Send + Sync {
     /// the process ends; a claimed job is not given out again.
     fn claim(&self, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<Job>, OutboxError>;
 
-    /// Records how an attempt at `job` ended, with the time at which it began and the time at which it ended.
-    fn finish(&self, job: Uuid, began: Timestamp, ended: Timestamp, outcome: &Outcome) -> Result<(), OutboxError>;
+    /// Records how an attempt at `job` ended, with the time at which it began and the time at which it ended, and what is
+    /// to be done because of that, all or nothing. What follows is due when the attempt ended and belongs to the same
+    /// decision. Of a job that is done or given up already nothing is recorded: the first outcome stands.
+    fn finish(
+        &self,
+        job: Uuid,
+        began: Timestamp,
+        ended: Timestamp,
+        outcome: &Outcome,
+        then: &[(Uuid, Action)],
+    ) -> Result<(), OutboxError>;
 
     /// How long from `now` until the next unclaimed job of `lane` is due; `None` when there is none.
     fn next_due(&self, lane: Lane, now: Timestamp) -> Result<Option<Duration>, OutboxError>;

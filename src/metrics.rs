@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// A stage whose time and errors are counted.
@@ -86,9 +87,15 @@ pub struct Metrics {
     errors: IntCounterVec,
     findings: IntCounterVec,
     verdicts: IntCounterVec,
+    shadow_verdicts: IntCounterVec,
+    unrecorded: IntGauge,
+    breaker_open: IntGauge,
+    breaker_openings: IntCounter,
     actions: IntCounterVec,
     verdict_to_request: Histogram,
     cutoff: Histogram,
+    cuts_failed: IntCounterVec,
+    cut_tail: HistogramVec,
     admissions: IntCounterVec,
     admission_seconds: Histogram,
     denies: IntGauge,
@@ -158,6 +165,15 @@ impl Metrics {
             errors: counters(r, "sluicegate_errors_total", "Errors, by stage and kind.", &["stage", "kind"])?,
             findings: counters(r, "sluicegate_findings_total", "Findings, by detector.", &["detector"])?,
             verdicts: counters(r, "sluicegate_verdicts_total", "Verdicts, by verdict and rule.", &["verdict", "rule"])?,
+            shadow_verdicts: counters(
+                r,
+                "sluicegate_shadow_verdicts_total",
+                "Verdicts in the shadow, from which nothing follows, by verdict and rule.",
+                &["verdict", "rule"],
+            )?,
+            unrecorded: gauge(r, "sluicegate_decisions_unrecorded", "Decisions that the ledger has no room for yet.")?,
+            breaker_open: gauge(r, "sluicegate_breaker_open", "1 while nothing is cut by itself, else 0.")?,
+            breaker_openings: counter(r, "sluicegate_breaker_openings_total", "Times the breaker opened.")?,
             actions: counters(
                 r,
                 "sluicegate_actions_total",
@@ -176,6 +192,19 @@ impl Metrics {
                 "From the arrival of the first access unit in the evidence to the publisher being observed gone.",
                 CUTOFF,
             )?,
+            cuts_failed: counters(
+                r,
+                "sluicegate_cuts_failed_total",
+                "Cuts after which the publisher is still there, whoever was asked, by media server.",
+                &["server"],
+            )?,
+            cut_tail: {
+                let opts = HistogramOpts::new(
+                    "sluicegate_cut_tail_seconds",
+                    "From the end of a session to the last of its files moved out of reach, by media server.",
+                );
+                register(r, HistogramVec::new(opts.buckets(CUTOFF.to_vec()), &["server"])?)?
+            },
             admissions: counters(
                 r,
                 "sluicegate_admissions_total",
@@ -217,14 +246,14 @@ impl Metrics {
             (&self.access_units, &["keyframe", "delta"]),
             (&self.reconnects, &["ended", "error", "stalled", "no_video"]),
             (&self.pictures, &["offered", "inspected", "superseded", "failed"]),
-            (&self.findings, &["known", "classify"]),
+            (&self.findings, &["known", "classify", "state", "report"]),
         ];
         for (counter, words) in bounded {
             for word in words {
                 counter.with_label_values(&[*word]).inc_by(0);
             }
         }
-        for action in ["kick", "notify"] {
+        for action in ["kick", "notify", "quarantine"] {
             for outcome in ["done", "retry", "gave_up"] {
                 self.actions.with_label_values(&[action, outcome]).inc_by(0);
             }
@@ -233,7 +262,7 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 22] = [
+        let described: [Vec<&prometheus::core::Desc>; 28] = [
             self.streams.desc(),
             self.uninspectable.desc(),
             self.access_units.desc(),
@@ -245,9 +274,15 @@ impl Metrics {
             self.errors.desc(),
             self.findings.desc(),
             self.verdicts.desc(),
+            self.shadow_verdicts.desc(),
+            self.unrecorded.desc(),
+            self.breaker_open.desc(),
+            self.breaker_openings.desc(),
             self.actions.desc(),
             self.verdict_to_request.desc(),
             self.cutoff.desc(),
+            self.cuts_failed.desc(),
+            self.cut_tail.desc(),
             self.admissions.desc(),
             self.admission_seconds.desc(),
             self.denies.desc(),
@@ -316,7 +351,7 @@ impl Metrics {
         self.errors.with_label_values(&[stage.word(), kind]).inc();
     }
 
-    /// Counts a finding of `detector`: `known` or `classify`.
+    /// Counts a finding of `detector` (see `Observation::detector`).
     pub fn finding(&self, detector: &str) {
         self.findings.with_label_values(&[detector]).inc();
     }
@@ -336,6 +371,26 @@ impl Metrics {
         self.actions.with_label_values(&[action, outcome]).inc();
     }
 
+    /// Counts a verdict from which nothing follows.
+    pub fn shadow_verdict(&self, verdict: &str, rule: &str) {
+        self.shadow_verdicts.with_label_values(&[verdict, rule]).inc();
+    }
+
+    /// Sets the number of decisions that wait to be recorded.
+    pub fn set_unrecorded(&self, count: usize) {
+        self.unrecorded.set(count as i64);
+    }
+
+    /// Says whether the breaker is open.
+    pub fn set_breaker(&self, open: bool) {
+        self.breaker_open.set(i64::from(open));
+    }
+
+    /// Counts that the breaker opened.
+    pub fn breaker_opened(&self) {
+        self.breaker_openings.inc();
+    }
+
     /// Records the time from a verdict to the first request to the media server.
     pub fn verdict_to_request(&self, spent: Duration) {
         self.verdict_to_request.observe(spent.as_secs_f64());
@@ -344,6 +399,21 @@ impl Metrics {
     /// Records a cut-off latency: first access unit of the evidence received to publisher observed gone.
     pub fn cutoff(&self, spent: Duration) {
         self.cutoff.observe(spent.as_secs_f64());
+    }
+
+    /// Begins the series of a media server at zero.
+    pub fn expect_server(&self, server: &str) {
+        self.cuts_failed.with_label_values(&[server]).inc_by(0);
+    }
+
+    /// Counts a cut after which the publisher is still there, whoever was asked.
+    pub fn cut_failed(&self, server: &str) {
+        self.cuts_failed.with_label_values(&[server]).inc();
+    }
+
+    /// Records how long after the end of a session the last of its files was moved out of reach.
+    pub fn cut_tail(&self, server: &str, tail: Duration) {
+        self.cut_tail.with_label_values(&[server]).observe(tail.as_secs_f64());
     }
 
     /// Counts and times an answer to a publish hook: `allow` or `refuse`.
@@ -406,6 +476,10 @@ fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<Int
 
 fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
     register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    register(r, IntCounter::new(name, help)?)
 }
 
 fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sluicegate::act::aftermath::Keepers;
 use sluicegate::act::outbox::{Bell, Progress, Step, Worker, run};
 use sluicegate::act::servers::{Kicked, MediaServer};
 use sluicegate::act::{self, ActError};
 use sluicegate::clock::Clock;
-use sluicegate::decision::{Action, Decision, Deny, Outbox as _, Verdict};
-use sluicegate::ledger::{Config, Ledger};
+use sluicegate::decision::{Action, Decision, Deny, Outbox as _, Target, Verdict};
+use sluicegate::ledger::{Config, Entry, Ledger};
 use sluicegate::media_server::{Hook, HookRequest, Listed, Pull};
 use sluicegate::metrics::Metrics;
 use sluicegate::stream::{Session, StreamId};
@@ -79,6 +80,9 @@ fn worker(ledger: &Arc<Ledger>, bell: &Arc<Bell>, clock: Clock) -> Worker {
         outbox: ledger.clone(),
         bell: bell.clone(),
         servers: vec![Arc::new(Fake { name: "main".into(), ..Fake::default() })],
+        fallbacks: Arc::default(),
+        keepers: Keepers::new(),
+        flow: Arc::new(|_| None),
         webhooks: Vec::new(),
         config: act::Config::default(),
         clock,
@@ -102,18 +106,16 @@ async fn child() {
     for _ in 0..CUTS_PER_ROUND {
         let (name, now) = (Uuid::now_v7().to_string(), clock.now());
         let session = Session { stream: StreamId::new("main", "live", &name), id: "1".into() };
-        let decision = Decision {
-            id: Uuid::now_v7(),
-            session: session.clone(),
-            verdict: Verdict::Cut,
-            rule: "test".into(),
-            capped_by: None,
-            policy: "0".into(),
-            decided: now,
-            evidence: Vec::new(),
+        let decision = Decision { policy: "0".into(), ..Decision::new(session.clone(), Verdict::Cut, "test", now) };
+        let deny = Deny {
+            stream: session.stream.clone(),
+            target: Target::Name,
+            decision: decision.id,
+            since: now,
+            until: None,
         };
-        let deny = Deny { stream: session.stream.clone(), decision: decision.id, since: now, until: None };
-        ledger.record(&decision, Some(&deny), &[(Uuid::now_v7(), Action::Kick { session })]).unwrap();
+        let actions = vec![(Uuid::now_v7(), Action::Kick { session })];
+        ledger.record(&Entry { denies: vec![deny], actions, ..Entry::from(decision) }).unwrap();
         say("recorded", &name);
         bell.ring();
     }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
+use sluicegate::act::aftermath::Keepers;
 use sluicegate::act::outbox::{Bell, Progress, Step, Worker, run};
 use sluicegate::act::servers::{Config, Kicked, Kind, MediaServer, NginxRtmp};
 use sluicegate::act::{self, Gate};
 use sluicegate::clock::{Clock, Timestamp};
-use sluicegate::decision::{Action, Decision, Deny, Outcome, Verdict};
-use sluicegate::ledger::{self, Ledger};
+use sluicegate::decision::{Action, Decision, Deny, Outcome, Target, Verdict};
+use sluicegate::ledger::{self, Entry, Ledger};
 use sluicegate::media_server::{Admission, Hook, HookRequest, Listed};
 use sluicegate::metrics::Metrics;
 use sluicegate::stream::{Session, StreamId};
@@ -96,7 +97,9 @@ async fn answer_hooks(
         };
         let hook = server.parse_hook(HookRequest { headers: &HeaderMap::new(), body: &body });
         let refused = match &hook {
-            Ok(Hook::Publish { session, .. }) => gate.admit(&session.stream, clock.now()) == Admission::Refuse,
+            Ok(Hook::Publish { session, publisher }) => {
+                gate.admit(&session.stream, &publisher, clock.now()) == Admission::Refuse
+            }
             Ok(_) => false,
             Err(_) => true,
         };
@@ -192,17 +195,14 @@ impl Drop for Publisher {
 }
 
 fn cut(session: &Session, decided: Timestamp) -> (Decision, Deny) {
-    let decision = Decision {
-        id: Uuid::now_v7(),
-        session: session.clone(),
-        verdict: Verdict::Cut,
-        rule: "test".into(),
-        capped_by: None,
-        policy: "0".into(),
-        decided,
-        evidence: Vec::new(),
+    let decision = Decision { policy: "0".into(), ..Decision::new(session.clone(), Verdict::Cut, "test", decided) };
+    let deny = Deny {
+        stream: session.stream.clone(),
+        target: Target::Name,
+        decision: decision.id,
+        since: decided,
+        until: None,
     };
-    let deny = Deny { stream: session.stream.clone(), decision: decision.id, since: decided, until: None };
     (decision, deny)
 }
 
@@ -217,6 +217,9 @@ async fn a_publisher_is_refused_cut_off_and_observed_gone_and_the_others_are_lef
         outbox: ledger.clone(),
         bell: bell.clone(),
         servers: vec![house.server.clone()],
+        fallbacks: Arc::default(),
+        keepers: Keepers::new(),
+        flow: Arc::new(|_| None),
         webhooks: Vec::new(),
         config: act::Config::default(),
         clock: house.clock,
@@ -235,7 +238,9 @@ async fn a_publisher_is_refused_cut_off_and_observed_gone_and_the_others_are_lef
         house.wait_for(2).await;
         let session = house.session(&name).await;
         let (decision, deny) = cut(&session, house.clock.now());
-        ledger.record(&decision, Some(&deny), &[(Uuid::now_v7(), Action::Kick { session: session.clone() })]).unwrap();
+        let actions = vec![(Uuid::now_v7(), Action::Kick { session: session.clone() })];
+        let denies = vec![deny.clone()];
+        ledger.record(&Entry { denies, actions, ..Entry::from(decision.clone()) }).unwrap();
         house.gate.deny(deny);
         bell.ring();
 

@@ -16,8 +16,11 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde_json::Value;
-use sluicegate::api::{self, Backend, BackendError, DecisionView, Event, HookError, StreamView};
-use sluicegate::decision::{Decision, Deny, Verdict};
+use sluicegate::api::{
+    self, Backend, BackendError, BreakerView, DeadLetterView, DecisionView, Event, HookError, Order, OrderError,
+    StreamView, TestView, TimelineView, WebhookView, Webhooks,
+};
+use sluicegate::decision::{Actor, Decision, Deny, Verdict};
 use sluicegate::media_server::Reply;
 use sluicegate::metrics::{Metrics, PictureOutcome, Stage};
 use sluicegate::stream::{StreamState, UninspectableReason};
@@ -40,7 +43,7 @@ struct Measured {
 
 #[async_trait]
 impl Backend for Measured {
-    async fn hook(&self, _: &str, _: HeaderMap, _: Bytes) -> Result<Reply, HookError> {
+    async fn hook(&self, _: &str, _: Option<&str>, _: HeaderMap, _: Bytes) -> Result<Reply, HookError> {
         Err(HookError::NotConfigured)
     }
 
@@ -60,8 +63,24 @@ impl Backend for Measured {
         Ok(Vec::new())
     }
 
-    async fn lift(&self, _: Uuid) -> Result<bool, BackendError> {
+    async fn order(&self, _: Order) -> Result<Vec<Decision>, OrderError> {
+        Err(OrderError::NoSuchServer)
+    }
+
+    async fn release(&self, _: Uuid, _: Actor) -> Result<bool, BackendError> {
         Ok(false)
+    }
+
+    async fn timeline(&self, _: Uuid) -> Result<Option<TimelineView>, BackendError> {
+        Ok(None)
+    }
+
+    async fn breaker(&self) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
+    }
+
+    async fn close_breaker(&self, _: Actor) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
     }
 
     fn metrics(&self) -> String {
@@ -75,6 +94,25 @@ impl Backend for Measured {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         broadcast::channel(1).1
+    }
+}
+
+#[async_trait]
+impl Webhooks for Measured {
+    async fn webhooks(&self) -> Result<Vec<WebhookView>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    async fn test_webhook(&self, _: &str) -> Result<Option<TestView>, BackendError> {
+        Ok(None)
+    }
+
+    async fn dead_letters(&self, _: &str, _: usize) -> Result<Vec<DeadLetterView>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    async fn replay(&self, _: &str, _: Option<Vec<Uuid>>) -> Result<Option<usize>, BackendError> {
+        Ok(None)
     }
 }
 
@@ -98,7 +136,12 @@ fn everything_happens(metrics: &Metrics) {
         metrics.stage(stage, Duration::from_millis(15));
     }
     metrics.error(Stage::Ledger, "full");
+    metrics.error(Stage::Act, "gone");
     metrics.finding("known");
+    metrics.shadow_verdict(Verdict::Cut.word(), "on-trial");
+    metrics.set_unrecorded(1);
+    metrics.set_breaker(true);
+    metrics.breaker_opened();
     metrics.finding("classify");
     metrics.verdict(Verdict::Cut.word(), "known-content");
     for outcome in ["done", "retry", "gave_up"] {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::backend::BreakerView;
 use crate::clock::Timestamp;
-use crate::decision::Verdict;
+use crate::decision::{Mode, Verdict};
 use crate::finding::Observation;
 use crate::media_server::Admission;
 use crate::stream::{SessionId, StreamState};
@@ -55,12 +56,27 @@ pub enum Happening {
         verdict: Verdict,
         /// The rule that decided.
         rule: Arc<str>,
+        /// Whether anything follows.
+        mode: Mode,
+    },
+    /// A decision is over: it ran out, or somebody released it.
+    Released {
+        /// The decision in the ledger.
+        decision: Uuid,
+        /// What had been decided.
+        verdict: Verdict,
+    },
+    /// The breaker opened or closed.
+    Breaker {
+        /// How it is now.
+        #[serde(flatten)]
+        breaker: BreakerView,
     },
     /// An action got further.
     Action {
         /// The decision that asked for it.
         decision: Uuid,
-        /// `kick` or `notify`.
+        /// `kick`, `notify` or `quarantine`.
         action: &'static str,
         /// How far.
         progress: Progress,
@@ -96,10 +112,14 @@ pub enum Happening {
 pub enum Progress {
     /// The first request is on its way.
     Asked,
-    /// The media server no longer lists the session.
+    /// The media server no longer lists the session, and its video has stopped.
     ObservedGone,
     /// The webhook took the event.
     Delivered,
+    /// What outlived the session was moved out of reach.
+    Quarantined,
+    /// All were asked in vain, and people are told; it is tried on.
+    Failing,
     /// It did not work; another attempt follows.
     Retry,
     /// It did not work and will not be tried again.
@@ -114,6 +134,8 @@ impl Happening {
             Self::StreamState { .. } => "stream_state",
             Self::Finding { .. } => "finding",
             Self::Verdict { .. } => "verdict",
+            Self::Released { .. } => "released",
+            Self::Breaker { .. } => "breaker",
             Self::Action { .. } => "action",
             Self::Admission { .. } => "admission",
             Self::StreamEnded { .. } => "stream_ended",
@@ -133,7 +155,14 @@ mod tests {
         let happenings = [
             Happening::StreamAttached { session: session() },
             Happening::StreamState { state: StreamState::Uninspectable(UninspectableReason::NoVideo) },
-            Happening::Verdict { decision: Uuid::nil(), verdict: Verdict::Cut, rule: "known".into() },
+            Happening::Verdict {
+                decision: Uuid::nil(),
+                verdict: Verdict::Cut,
+                rule: "known".into(),
+                mode: Mode::Enforced,
+            },
+            Happening::Released { decision: Uuid::nil(), verdict: Verdict::Hold },
+            Happening::Breaker { breaker: BreakerView::closed() },
             Happening::Action { decision: Uuid::nil(), action: "kick", progress: Progress::ObservedGone },
             Happening::Admission { answer: Admission::Refuse },
             Happening::StreamEnded { session: session() },

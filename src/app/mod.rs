@@ -6,18 +6,24 @@
 mod acting;
 mod attached;
 mod backend;
+mod breaking;
 mod building;
+mod classes;
 mod deciding;
 mod error;
+mod history;
 mod inspecting;
+mod ordering;
+mod publishers;
 mod quarantining;
 mod reconciling;
 mod refreshing;
 mod showing;
 mod streams;
 mod telling;
+mod webhooks;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -29,22 +35,29 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+pub use self::classes::Config as ClassConfig;
 pub use self::error::{Error, Fault};
 pub use self::streams::Config as StreamsConfig;
 
 use self::acting::Acting;
 use self::backend::Backend;
+use self::breaking::Breaking;
+use self::classes::Classes;
 use self::deciding::{Deciding, Notice};
+use self::history::History;
 use self::inspecting::{Detecting, Ticket, Worker};
+use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
 use self::refreshing::Refreshing;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
+use self::webhooks::Remembering;
 use crate::act::Gate;
+use crate::act::aftermath::Keeper;
 use crate::act::outbox::{self, Bell};
-use crate::act::servers::MediaServer;
+use crate::act::servers::{Fallbacks, HookToken, MediaServer};
 use crate::act::webhook::Webhook;
 use crate::bank::{InForce, Watch};
 use crate::clock::{Clock, Timestamp};
@@ -87,6 +100,8 @@ struct House {
     policy: Arc<Policy>,
     banks: Arc<InForce>,
     servers: Vec<Arc<dyn MediaServer>>,
+    hook_tokens: HashMap<Arc<str>, HookToken>,
+    fallbacks: Arc<Fallbacks>,
     webhooks: Vec<Webhook>,
     bell: Arc<Bell>,
 }
@@ -99,6 +114,8 @@ struct Parts {
     watch: Watch,
     /// Sessions that a decision of an earlier run closes and that were not observed gone yet.
     closed: HashMap<Session, Option<Timestamp>>,
+    breaking: Breaking,
+    history: History,
 }
 
 /// Everything left of the judge, at work.
@@ -115,7 +132,7 @@ impl House {
     async fn live(self, config: &Config, parts: Parts) -> Result<(), Error> {
         let listener = api::bind(&config.api).await?;
         let (notices, inbox) = bounded(NOTICES);
-        let Parts { models, decoders, sources, watch, closed } = parts;
+        let Parts { models, decoders, sources, watch, closed, breaking, history } = parts;
         let inspection = self.inspect(config, models, decoders, sources, &notices)?;
         let (to_keep, asked) = bounded(ALARMS);
         let quarantining = Quarantining {
@@ -125,7 +142,8 @@ impl House {
             clock: self.clock,
         };
         let keeper = start("quarantine", move || quarantining.run(&asked))?;
-        let deciding = self.deciding(config, &inspection.streams, Alarms::new(to_keep), closed);
+        let deciding =
+            Deciding { closed, breaking, history, ..self.deciding(config, &inspection.streams, Alarms::new(to_keep)) };
         let (alive, mut fallen) = watch::channel(());
         let judge = start("judge", move || {
             let _alive = alive;
@@ -135,7 +153,7 @@ impl House {
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let backend = self.backend(&inspection.streams, &ready);
+        let backend = self.backend(config, &inspection.streams, &ready, &notices);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -182,6 +200,8 @@ impl House {
             notices: notices.clone(),
             telling: self.telling.clone(),
             clock,
+            classes: Classes::new(&config.class),
+            publishers: Publishers::default(),
             entries: RwLock::default(),
         };
         let start_model = |session| {
@@ -213,13 +233,7 @@ impl House {
         Ok(Inspection { streams: Arc::new(streams), queue, workers, models })
     }
 
-    fn deciding(
-        &self,
-        config: &Config,
-        streams: &Arc<Streams>,
-        alarms: Alarms,
-        closed: HashMap<Session, Option<Timestamp>>,
-    ) -> Deciding {
+    fn deciding(&self, config: &Config, streams: &Arc<Streams>, alarms: Alarms) -> Deciding {
         Deciding {
             judge: Judge::new(Arc::clone(&self.policy)),
             ward: Ward::new(config.banks.quarantine.clone()),
@@ -227,23 +241,36 @@ impl House {
             policy: Arc::clone(&self.policy),
             ledger: Arc::clone(&self.ledger),
             gate: Arc::clone(&self.gate),
+            servers: config.server.clone(),
             webhooks: self.webhooks.clone(),
             source: config.act.source.clone(),
             streams: Arc::clone(streams),
             telling: self.telling.clone(),
             bell: Arc::clone(&self.bell),
             clock: self.clock,
-            closed,
+            closed: HashMap::new(),
+            breaking: Breaking::new(self.policy.breaker(), None),
+            history: History::default(),
+            unrecorded: VecDeque::new(),
         }
     }
 
     fn acting(&self, config: &Config, streams: &Arc<Streams>) -> outbox::Worker {
         let acting =
             Acting { ledger: Arc::clone(&self.ledger), streams: Arc::clone(streams), telling: self.telling.clone() };
+        let flowing = Arc::clone(streams);
         outbox::Worker {
             outbox: Arc::clone(&self.ledger) as _,
             bell: Arc::clone(&self.bell),
             servers: self.servers.clone(),
+            fallbacks: Arc::clone(&self.fallbacks),
+            keepers: config
+                .server
+                .iter()
+                .filter_map(Keeper::new)
+                .map(|keeper| (Arc::clone(keeper.server()), keeper))
+                .collect(),
+            flow: Arc::new(move |session| flowing.get(session).map(|stream| stream.received())),
             webhooks: self.webhooks.clone(),
             config: config.act.clone(),
             clock: self.clock,
@@ -270,6 +297,15 @@ impl House {
             };
             keeping.spawn(reconciling.run());
         }
+        for webhook in &self.webhooks {
+            let remembering = Remembering {
+                webhook: webhook.clone(),
+                ledger: Arc::clone(&self.ledger),
+                metrics: Arc::clone(&self.telling.metrics),
+                clock: self.clock,
+            };
+            keeping.spawn(remembering.run());
+        }
         let showing = Showing {
             servers: self.servers.iter().map(|server| Arc::clone(server.name())).collect(),
             streams: Arc::clone(streams),
@@ -282,15 +318,26 @@ impl House {
         keeping
     }
 
-    fn backend(&self, streams: &Arc<Streams>, ready: &Arc<AtomicBool>) -> Backend {
+    fn backend(
+        &self,
+        config: &Config,
+        streams: &Arc<Streams>,
+        ready: &Arc<AtomicBool>,
+        notices: &Sender<Notice>,
+    ) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
+            hook_tokens: self.hook_tokens.clone(),
             streams: Arc::clone(streams),
             gate: Arc::clone(&self.gate),
             ledger: Arc::clone(&self.ledger),
             telling: self.telling.clone(),
             clock: self.clock,
             ready: Arc::clone(ready),
+            notices: notices.clone(),
+            webhooks: self.webhooks.clone(),
+            source: config.act.source.clone(),
+            bell: Arc::clone(&self.bell),
         }
     }
 }

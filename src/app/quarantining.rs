@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::deciding::Notice;
 use super::telling::Telling;
-use crate::act::webhook::{self, Topic, Webhook};
+use crate::act::webhook::{Topic, Webhook, event};
 use crate::api::Happening;
 use crate::bank::{BankError, BankName, Store};
 use crate::clock::{Clock, Timestamp};
@@ -78,7 +78,7 @@ impl Alarms {
             if self.unannounced.is_empty() {
                 self.since = now;
             }
-            let body = webhook::quarantined(Uuid::now_v7(), &set_aside, now, source);
+            let body = event::signal_quarantined(Uuid::now_v7(), &set_aside, now, source);
             for webhook in webhooks.iter().filter(|webhook| webhook.wants(Topic::SignalQuarantined)) {
                 let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.clone() };
                 self.unannounced.push((Uuid::now_v7(), action));

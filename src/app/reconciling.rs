@@ -1,7 +1,7 @@
 //! Compares what each media server lists with what is attached: hooks get lost and reordered, the list does not.
 //!
 //! A session that no hook announced is attached, one that is no longer listed is detached, and one that is listed
-//! although a deny stands against its stream is cut, so that the gate holds even where a server asks nobody.
+//! although a deny stands against it is cut, so that the gate holds even where a server asks nobody.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -65,12 +65,13 @@ impl Reconciling {
     fn compare(&self, listed: &[Listed], asked: Timestamp) {
         let now = self.clock.now();
         let there: HashSet<&Session> = listed.iter().map(|publisher| &publisher.session).collect();
-        for session in &there {
-            if self.gate.admit(&session.stream, now) == Admission::Refuse {
+        for Listed { session, publisher, .. } in listed {
+            if self.gate.admit(&session.stream, publisher, now) == Admission::Refuse {
+                let denied = Notice::Denied { session: session.clone(), publisher: publisher.clone(), asked };
                 // Refused only when the judge has ended; a full queue is tried again at the next beat.
-                drop(self.notices.try_send(Notice::Denied { session: (*session).clone(), asked }));
+                drop(self.notices.try_send(denied));
             } else {
-                self.streams.attach(session, self.server.pull(&session.stream));
+                self.streams.attach(session, publisher, self.server.pull(&session.stream));
             }
         }
         for session in self.streams.sessions() {

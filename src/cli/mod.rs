@@ -2,9 +2,10 @@
 //!
 //! It promises: results go to standard output, everything else to standard error; a message says what happened and what to
 //! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), and for
-//! `doctor` and `policy test` alone 1.
+//! `doctor`, `replay` and `policy test` alone 1.
 
 mod bank;
+mod breaker;
 mod check_config;
 mod core;
 mod decisions;
@@ -15,10 +16,14 @@ mod hash;
 mod init;
 mod r#match;
 mod model;
+mod orders;
 mod policy;
+mod quarantine;
+mod replay;
 mod run;
 mod streams;
 mod table;
+mod webhook;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -62,8 +67,8 @@ Environment:
   SLUICEGATE_LOG   what is logged, for example `info` or `warn,sluicegate::source=debug`
 
 Exit codes:
-  0 done   1 `doctor` found something missing, or `policy test` something unexpected   64 usage or configuration
-  69 something this machine lacks   70 a bug";
+  0 done   1 `doctor` found something missing, `replay` or `policy test` something else
+  64 usage or configuration   69 something this machine lacks   70 a bug";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -75,6 +80,10 @@ enum Command {
     Decisions(decisions::Args),
     Denies(denies::Args),
     Policy(policy::Args),
+    Replay(replay::Args),
+    Breaker(breaker::Args),
+    Webhook(webhook::Args),
+    Quarantine(quarantine::Args),
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
@@ -115,6 +124,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Decisions(args) => return answered(decisions::run(args, &mut io::stdout().lock())),
         Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
         Command::Policy(args) => return answered(policy::run(args, &mut io::stdout().lock())),
+        Command::Replay(args) => return answered(replay::run(args, &mut io::stdout().lock())),
+        Command::Breaker(args) => return answered(breaker::run(args, &mut io::stdout().lock())),
+        Command::Webhook(args) => return answered(webhook::run(args, &mut io::stdout().lock())),
+        Command::Quarantine(args) => return answered(quarantine::run(args, &mut io::stdout().lock())),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),

@@ -24,8 +24,7 @@ use crate::judge::{self, Judgement, Policy};
 #[command(after_long_help = "\
 Examples:
   sluicegate policy explain --config sluicegate.toml
-  sluicegate decisions show 019351a2-7c1e-7d3a-9f00-3b0a5c2d1e4f --json > case.json
-  sluicegate policy test case.json --config stricter.toml")]
+  sluicegate policy test cases.jsonl --config stricter.toml")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -44,9 +43,10 @@ enum Command {
     Explain,
     /// Run recorded timelines against the policy and show the verdicts.
     ///
-    /// A timeline is a JSON object with `timeline`, a list of findings, or `evidence` where there is no `timeline`; it may have a `name`,
-    /// a `context` and what to `expect`, such as ["hold", "cut"]. What `decisions show --json` writes is one, too. A file may
-    /// hold several, one after another. Ends with 1 where something else came out than was expected.
+    /// A timeline is a JSON object with `timeline`, a list of findings; it may have a `name`, a `context` and what to `expect`, such
+    /// as `["hold", "cut"]`. What the core answers for /v1/decisions/ID/timeline is one, and so is what `decisions show --json`
+    /// writes, with the evidence alone. A file may hold several, one after another. Ends with 1 where something else came out
+    /// than was expected.
     #[command(after_help = "Example:\n  sluicegate policy test cases.jsonl --config sluicegate.toml")]
     Test {
         /// The recorded timelines.
@@ -67,6 +67,8 @@ struct Recorded {
     #[serde(default)]
     evidence: Vec<Finding>,
     expect: Option<Vec<String>>,
+    /// Where the timeline stands beside its decision, which has the rest.
+    decision: Option<Box<Recorded>>,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -134,7 +136,10 @@ fn read(file: &Path) -> anyhow::Result<Vec<Recorded>> {
 }
 
 fn tried(policy: &Policy, recorded: Recorded, place: &str) -> anyhow::Result<Answer> {
-    let Recorded { name, id, context, timeline, evidence, expect } = recorded;
+    let Recorded { name, mut id, mut context, timeline, mut evidence, expect, decision } = recorded;
+    if let Some(decision) = decision {
+        (id, context, evidence) = (decision.id, decision.context, decision.evidence);
+    }
     let name = name.or_else(|| id.map(|id| id.to_string())).unwrap_or_else(|| place.to_owned());
     let timeline = if timeline.is_empty() { evidence } else { timeline };
     let Some(began) = timeline.iter().map(|finding| finding.arrived).min() else {
@@ -160,17 +165,11 @@ fn tried(policy: &Policy, recorded: Recorded, place: &str) -> anyhow::Result<Ans
 
 fn said(judgement: &Judgement) -> String {
     let Judgement { verdict, rule, mode, lowered, capped_by, evidence, .. } = judgement;
-    let mut said = format!("{verdict} by the rule `{rule}` on {} findings", evidence.len());
-    if let Some(lowered) = lowered {
-        said += &format!(", lowered from {}", lowered.from);
-    }
-    if let Some(bank) = capped_by {
-        said += &format!(", capped by the bank `{bank}`");
-    }
-    if *mode == Mode::Shadow {
-        said += ", on trial: nothing follows";
-    }
-    said
+    let mut said = vec![format!("{verdict} by the rule `{rule}` on {} findings", evidence.len())];
+    said.extend(lowered.as_ref().map(|lowered| format!("lowered from {}", lowered.from)));
+    said.extend(capped_by.as_ref().map(|bank| format!("capped by the bank `{bank}`")));
+    said.extend((*mode == Mode::Shadow).then(|| "on trial: nothing follows".to_owned()));
+    said.join(", ")
 }
 
 fn shown(judgement: &Judgement) -> Value {
@@ -265,7 +264,12 @@ mod tests {
         fs::write(&policy, POLICY).unwrap();
         let case = |name: &str, signals: &[u64], class: &str, expect: &[&str]| json!({ "name": name, "context": { "class": class }, "timeline": matches(signals), "expect": expect });
         let told = json!({ "results": [{ "id": Uuid::nil(), "evidence": matches(&[1, 2]), "actions": [] }] });
-        let lines = [case("two", &[1, 2], "sport", &["cut"]), case("one", &[1, 1], "sport", &[]), told];
+        let beside = json!({
+            "decision": { "id": Uuid::max(), "context": { "class": "news" }, "verdict": "hold" },
+            "policy": null,
+            "timeline": matches(&[1, 2]),
+        });
+        let lines = [case("two", &[1, 2], "sport", &["cut"]), case("one", &[1, 1], "sport", &[]), told, beside];
         fs::write(&cases, lines.map(|line| line.to_string()).join("\n")).unwrap();
         let tried = || answer(&["test", cases.to_str().unwrap(), "--config", policy.to_str().unwrap()]).unwrap();
         let (said, well) = tried();
@@ -278,6 +282,8 @@ mod tests {
                 "one: clear",
                 "00000000-0000-0000-0000-000000000000: cut",
                 "     1.000 s  cut by the rule `seen` on 2 findings",
+                "ffffffff-ffff-ffff-ffff-ffffffffffff: hold",
+                "     1.000 s  hold by the rule `seen` on 2 findings, lowered from cut",
             ]
         );
         fs::write(&cases, case("news", &[1, 2], "news", &["cut"]).to_string()).unwrap();

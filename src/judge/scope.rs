@@ -4,19 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// One thing by which a publisher can be named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DenyBy {
-    /// The name of the stream.
-    Name,
-    /// The secret that they publish with, where it is not the stream's name.
-    Key,
-    /// The platform's account that they publish for.
-    Account,
-    /// The address that they publish from.
-    Address,
-}
+pub use crate::decision::DenyBy;
 
 /// By what a deny names the publisher: whoever is met by one of them is refused. Where the media server tells none of
 /// them, there is always the name of the stream.

@@ -1,14 +1,18 @@
 //! What must survive a crash: decisions with their evidence, standing denies, the outbox and what became of each action.
 //!
-//! One SQLite file in WAL mode with `synchronous = FULL`: when [`Ledger::record`] returns, a verdict, the deny that
-//! follows from it and the actions it asks for are on the disk together, before anything is done about them. Calls block
+//! One SQLite file in WAL mode with `synchronous = FULL`: when [`Ledger::record`] returns, a verdict, the denies
+//! that follow from it and the actions it asks for are on the disk together, before anything is done about them. Calls block
 //! on the disk: make them where blocking is allowed. The file holds stream keys, so it is created readable by its owner
 //! only.
 
+mod archive;
+mod ending;
+mod entry;
 mod error;
 mod outbox;
 mod rows;
 mod schema;
+mod webhooks;
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,17 +22,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Deny};
-use crate::stream::{Session, StreamId};
+use crate::stream::Session;
 
+pub use archive::Standing;
+pub use entry::Entry;
 pub use error::LedgerError;
 pub use rows::Attempt;
-use rows::{Json, Key, Time};
+use rows::{Key, Time, decision_columns, deny_columns};
+pub use webhooks::{DeadLetter, Gone, Undelivered};
 
 /// How long a call waits for another program that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,103 +91,24 @@ impl Ledger {
         Ok(Self { path, inner: Mutex::new(Inner { connection, claimed: HashSet::new() }), _lock: lock })
     }
 
-    /// Writes a decision with the deny that follows from it and the actions it asks for, all or nothing.
-    ///
-    /// A decision that is already there stays as it is, with its deny and its actions: recording twice is recording
-    /// once. Actions are due at once.
-    pub fn record(
-        &self,
-        decision: &Decision,
-        deny: Option<&Deny>,
-        actions: &[(Uuid, Action)],
-    ) -> Result<(), LedgerError> {
-        let failed = |error| self.failed(error);
-        let mut inner = self.lock();
-        let transaction = inner.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let Session { stream, id } = &decision.session;
-        let added = transaction
-            .prepare_cached(
-                "INSERT INTO decisions (id, server, app, name, session, verdict, rule, policy, decided, evidence,
-                 capped_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    Key(decision.id),
-                    stream.server,
-                    stream.app,
-                    stream.name,
-                    id.0,
-                    decision.verdict.word(),
-                    decision.rule,
-                    decision.policy,
-                    Time(decision.decided),
-                    Json(&decision.evidence),
-                    decision.capped_by,
-                ])
-            })
-            .map_err(failed)?;
-        if added == 0 {
-            return Ok(());
-        }
-        if let Some(deny) = deny {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO denies (server, app, name, decision, since, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )
-                .and_then(|mut insert| {
-                    let Deny { stream, decision, since, until } = deny;
-                    insert.execute(params![
-                        stream.server,
-                        stream.app,
-                        stream.name,
-                        Key(*decision),
-                        Time(*since),
-                        until.map(Time)
-                    ])
-                })
-                .map_err(failed)?;
-        }
-        insert(&transaction, Some(decision.id), actions, decision.decided).map_err(failed)?;
-        transaction.commit().map_err(failed)
-    }
-
     /// Writes actions that no decision asks for, all or nothing. They are due at `now`.
     pub fn announce(&self, actions: &[(Uuid, Action)], now: Timestamp) -> Result<(), LedgerError> {
         let failed = |error| self.failed(error);
         let mut inner = self.lock();
         let transaction = inner.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        insert(&transaction, None, actions, now).map_err(failed)?;
+        entry::insert_actions(&transaction, None, actions, now).map_err(failed)?;
         transaction.commit().map_err(failed)
     }
 
     /// The denies in force at `now`, oldest first.
     pub fn denies(&self, now: Timestamp) -> Result<Vec<Deny>, LedgerError> {
         self.rows(
-            "SELECT server, app, name, decision, since, until FROM denies
-             WHERE lifted IS NULL AND (until IS NULL OR until > ?1) ORDER BY id",
+            concat!(
+                "SELECT ",
+                deny_columns!(),
+                " FROM denies WHERE lifted IS NULL AND (until IS NULL OR until > ?1) ORDER BY id"
+            ),
             params![Time(now)],
-            rows::deny,
-        )
-    }
-
-    /// Lifts every deny that stands against `stream`, and says which.
-    pub fn lift(&self, stream: &StreamId, now: Timestamp) -> Result<Vec<Deny>, LedgerError> {
-        self.rows(
-            "UPDATE denies SET lifted = ?1
-             WHERE lifted IS NULL AND (until IS NULL OR until > ?1) AND server = ?2 AND app = ?3 AND name = ?4
-             RETURNING server, app, name, decision, since, until",
-            params![Time(now), stream.server, stream.app, stream.name],
-            rows::deny,
-        )
-    }
-
-    /// Lifts the deny that follows from `decision`, and says which it was; empty when none stood.
-    pub fn lift_decision(&self, decision: Uuid, now: Timestamp) -> Result<Vec<Deny>, LedgerError> {
-        self.rows(
-            "UPDATE denies SET lifted = ?1
-             WHERE lifted IS NULL AND (until IS NULL OR until > ?1) AND decision = ?2
-             RETURNING server, app, name, decision, since, until",
-            params![Time(now), Key(decision)],
             rows::deny,
         )
     }
@@ -188,8 +116,7 @@ impl Ledger {
     /// The newest `limit` decisions, newest first.
     pub fn decisions(&self, limit: usize) -> Result<Vec<Decision>, LedgerError> {
         self.rows(
-            "SELECT id, server, app, name, session, verdict, rule, policy, decided, evidence, capped_by FROM decisions
-             ORDER BY decided DESC, id DESC LIMIT ?1",
+            concat!("SELECT ", decision_columns!(), " FROM decisions ORDER BY decided DESC, id DESC LIMIT ?1"),
             params![i64::try_from(limit).unwrap_or(i64::MAX)],
             rows::decision,
         )
@@ -199,10 +126,7 @@ impl Ledger {
     pub fn decision(&self, id: Uuid) -> Result<Option<Decision>, LedgerError> {
         self.lock()
             .connection
-            .prepare_cached(
-                "SELECT id, server, app, name, session, verdict, rule, policy, decided, evidence, capped_by FROM decisions
-                 WHERE id = ?1",
-            )
+            .prepare_cached(concat!("SELECT ", decision_columns!(), " FROM decisions WHERE id = ?1"))
             .and_then(|mut select| select.query_row(params![Key(id)], rows::decision).optional())
             .map_err(|error| self.failed(error))
     }
@@ -259,23 +183,6 @@ impl Ledger {
     fn failed(&self, error: rusqlite::Error) -> LedgerError {
         LedgerError::of(&self.path, error)
     }
-}
-
-/// Puts actions into the outbox.
-fn insert(
-    transaction: &Transaction<'_>,
-    decision: Option<Uuid>,
-    actions: &[(Uuid, Action)],
-    due: Timestamp,
-) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO actions (id, decision, kind, payload, state, attempts, due)
-         VALUES (?1, ?2, ?3, ?4, 'pending', 0, ?5)",
-    )?;
-    for (id, action) in actions {
-        insert.execute(params![Key(*id), decision.map(Key), action.word(), Json(action), Time(due)])?;
-    }
-    Ok(())
 }
 
 /// Takes the lock that says which process has the ledger. Two would carry out the same action twice.

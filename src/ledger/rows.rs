@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::Standing;
 use crate::clock::Timestamp;
-use crate::decision::{Action, Decision, Deny, Job, Outcome, Verdict};
+use crate::decision::{Action, Decision, Deny, Earlier, Ended, Job, Outcome, Target};
 use crate::stream::{Session, SessionId, StreamId};
 
 /// One attempt at an action, as the ledger remembers it.
@@ -15,7 +16,7 @@ use crate::stream::{Session, SessionId, StreamId};
 pub struct Attempt {
     /// The action's identifier.
     pub action: Uuid,
-    /// `kick` or `notify`.
+    /// The word of the action: `kick`, `notify` or `quarantine`.
     pub kind: String,
     /// Counts the attempts at this action from 1.
     pub attempt: u32,
@@ -64,33 +65,75 @@ impl<T: Serialize> ToSql for Json<'_, T> {
     }
 }
 
-/// `server, app, name, decision, since, until`.
+/// The columns that [`deny`] reads.
+macro_rules! deny_columns {
+    () => {
+        "server, app, name, decision, since, until, target, value"
+    };
+}
+pub(super) use deny_columns;
+
+/// [`deny_columns`].
 pub(super) fn deny(row: &Row<'_>) -> rusqlite::Result<Deny> {
+    let value = || row.get(7);
+    let target = match row.get_ref(6)?.as_str()? {
+        "key" => Target::Key(value()?),
+        "account" => Target::Account(value()?),
+        "address" => Target::Address(value()?),
+        _ => Target::Name,
+    };
     Ok(Deny {
         stream: stream(row, 0)?,
+        target,
         decision: key(row, 3)?,
         since: time(row, 4)?,
-        until: row.get::<_, Option<Time>>(5)?.map(|Time(until)| until),
+        until: optional_time(row, 5)?,
     })
 }
 
-/// `id, server, app, name, session, verdict, rule, policy, decided, evidence, capped_by`.
+/// The columns that [`decision`] reads.
+macro_rules! decision_columns {
+    () => {
+        "id, server, app, name, session, verdict, rule, policy, decided, evidence, capped_by, until, actor, mode, lowered, \
+         before, context"
+    };
+}
+pub(super) use decision_columns;
+
+/// [`decision_columns`].
 pub(super) fn decision(row: &Row<'_>) -> rusqlite::Result<Decision> {
     Ok(Decision {
         id: key(row, 0)?,
         session: Session { stream: stream(row, 1)?, id: SessionId(row.get(4)?) },
-        verdict: verdict(row, 5)?,
+        verdict: word(row, 5)?,
         rule: row.get(6)?,
         policy: row.get(7)?,
         decided: time(row, 8)?,
         evidence: json(row, 9)?,
         capped_by: row.get(10)?,
+        until: optional_time(row, 11)?,
+        actor: json(row, 12)?,
+        mode: word(row, 13)?,
+        lowered: if row.get_ref(14)? == ValueRef::Null { None } else { Some(json(row, 14)?) },
+        before: word(row, 15)?,
+        context: json(row, 16)?,
     })
 }
 
 /// `server, app, name, session`.
 pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session { stream: stream(row, 0)?, id: SessionId(row.get(3)?) })
+}
+
+/// `server, app, name, session, known_as, id, verdict, decided`.
+pub(super) fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let verdict = Earlier { decision: key(row, 5)?, verdict: word(row, 6)?, decided: time(row, 7)? };
+    Ok(Standing { session: session(row)?, known_as: json(row, 4)?, verdict })
+}
+
+/// `ended, ending`.
+pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
+    Ok(Ended { at: time(row, 0)?, because: json(row, 1)? })
 }
 
 /// `action, kind, attempt, began, ended, outcome, detail, due`.
@@ -117,7 +160,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     Ok(Job { id: key(row, 0)?, decision: optional_key(row, 1)?, action, attempts: row.get(3)? })
 }
 
-fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
+pub(super) fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
     if row.get_ref(column)? == ValueRef::Null { Ok(None) } else { key(row, column).map(Some) }
 }
 
@@ -133,12 +176,17 @@ fn stream(row: &Row<'_>, first: usize) -> rusqlite::Result<StreamId> {
     Ok(StreamId { server: row.get(first)?, app: row.get(first + 1)?, name: row.get(first + 2)? })
 }
 
-fn verdict(row: &Row<'_>, column: usize) -> rusqlite::Result<Verdict> {
+fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<Time>>(column)?.map(|Time(at)| at))
+}
+
+/// A value that is one word in JSON, such as a verdict.
+fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let word = row.get_ref(column)?.as_str()?;
     serde_json::from_value(word.into()).map_err(|error| unreadable(column, error))
 }
 
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
 }
 

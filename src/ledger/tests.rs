@@ -6,8 +6,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::decision::{Job, Lane, Outbox, Outcome, Verdict};
+use crate::decision::{Actor, Ended, Ending, Job, Lane, Outbox, Outcome, Target, Verdict};
 use crate::finding::{Finding, Match, Observation, Opinion};
+use crate::stream::StreamId;
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
@@ -47,19 +48,30 @@ fn decision(name: &str, decided: Timestamp) -> Decision {
         }),
     };
     Decision {
-        id: Uuid::now_v7(),
-        session: session(name),
-        verdict: Verdict::Cut,
-        rule: "known content".into(),
-        capped_by: None,
         policy: "0123".into(),
-        decided,
         evidence: vec![evidence],
+        ..Decision::new(session(name), Verdict::Cut, "known content", decided)
     }
 }
 
 fn deny(decision: &Decision, until: Option<Timestamp>) -> Deny {
-    Deny { stream: decision.session.stream.clone(), decision: decision.id, since: decision.decided, until }
+    Deny {
+        stream: decision.session.stream.clone(),
+        target: Target::Name,
+        decision: decision.id,
+        since: decision.decided,
+        until,
+    }
+}
+
+fn entry(decision: &Decision, denies: &[&Deny], actions: &[(Uuid, Action)]) -> Entry {
+    let denies = denies.iter().copied().cloned().collect();
+    Entry { denies, actions: actions.to_vec(), ..Entry::from(decision.clone()) }
+}
+
+fn released(millis: u64) -> Ended {
+    let by = Actor::Operator { name: "ann".into(), reason: "a rehearsal".into() };
+    Ended { at: at(millis), because: Ending::Released { by } }
 }
 
 fn kick(decision: &Decision) -> (Uuid, Action) {
@@ -75,7 +87,7 @@ fn what_is_recorded_reads_back_after_a_restart() {
     let dir = TempDir::new().unwrap();
     let decision = decision("a&b \u{0} é\n", at(1000));
     let deny = deny(&decision, Some(at(5000)));
-    open(&dir).record(&decision, Some(&deny), &[kick(&decision), notify()]).unwrap();
+    open(&dir).record(&entry(&decision, &[&deny], &[kick(&decision), notify()])).unwrap();
 
     let ledger = open(&dir);
     assert_eq!(ledger.decisions(10).unwrap(), std::slice::from_ref(&decision));
@@ -92,7 +104,7 @@ fn recording_twice_is_recording_once() {
     let decision = decision("a", at(1000));
     let (deny, actions) = (deny(&decision, None), [kick(&decision)]);
     for _ in 0..2 {
-        ledger.record(&decision, Some(&deny), &actions).unwrap();
+        ledger.record(&entry(&decision, &[&deny], &actions)).unwrap();
     }
     assert_eq!((ledger.denies(at(1000)).unwrap().len(), ledger.pending().unwrap()), (1, 1));
 }
@@ -103,9 +115,9 @@ fn a_decision_whose_actions_cannot_be_written_is_not_written_either() {
     let ledger = open(&dir);
     let first = decision("a", at(1000));
     let action = kick(&first);
-    ledger.record(&first, None, std::slice::from_ref(&action)).unwrap();
+    ledger.record(&entry(&first, &[], std::slice::from_ref(&action))).unwrap();
     let second = decision("b", at(2000));
-    ledger.record(&second, Some(&deny(&second, None)), &[action]).unwrap_err();
+    ledger.record(&entry(&second, &[&deny(&second, None)], &[action])).unwrap_err();
     assert_eq!(ledger.decisions(10).unwrap(), [first]);
     assert_eq!(ledger.denies(at(2000)).unwrap(), []);
 }
@@ -116,14 +128,16 @@ fn a_deny_ends_by_itself_or_is_lifted() {
     let ledger = open(&dir);
     let (brief, lasting) = (decision("brief", at(1000)), decision("lasting", at(1000)));
     let (first, second) = (deny(&brief, Some(at(2000))), deny(&lasting, None));
-    ledger.record(&brief, Some(&first), &[]).unwrap();
-    ledger.record(&lasting, Some(&second), &[]).unwrap();
+    ledger.record(&entry(&brief, &[&first], &[])).unwrap();
+    ledger.record(&entry(&lasting, &[&second], &[])).unwrap();
     assert_eq!(ledger.denies(at(1999)).unwrap(), [first, second.clone()]);
     assert_eq!(ledger.denies(at(2000)).unwrap(), std::slice::from_ref(&second));
 
-    assert_eq!(ledger.lift(&brief.session.stream, at(3000)).unwrap(), [], "it had ended");
-    assert_eq!(ledger.lift_decision(lasting.id, at(3000)).unwrap(), [second]);
-    assert_eq!(ledger.lift_decision(lasting.id, at(3001)).unwrap(), [], "it was lifted");
+    assert_eq!(ledger.end(brief.id, &released(3000), &[]).unwrap(), None, "it had ended");
+    assert_eq!(ledger.end(lasting.id, &released(3000), &[notify()]).unwrap(), Some(vec![second]));
+    assert_eq!(ledger.end(lasting.id, &released(3001), &[notify()]).unwrap(), None, "it was lifted");
+    assert_eq!(ledger.ended(lasting.id).unwrap(), Some(released(3000)));
+    assert_eq!(ledger.pending().unwrap(), 1, "and it is told once");
     assert_eq!(ledger.denies(at(3001)).unwrap(), []);
 }
 
@@ -133,7 +147,7 @@ fn decisions_come_newest_first() {
     let ledger = open(&dir);
     let all: Vec<Decision> = [3000, 1000, 2000].map(|millis| decision("a", at(millis))).into();
     for decision in &all {
-        ledger.record(decision, None, &[]).unwrap();
+        ledger.record(&decision.clone().into()).unwrap();
     }
     assert_eq!(ledger.decisions(2).unwrap(), [all[0].clone(), all[2].clone()]);
 }
@@ -145,7 +159,7 @@ fn a_claimed_job_is_given_out_once_and_again_after_a_restart() {
     let kick = kick(&decision);
     {
         let ledger = open(&dir);
-        ledger.record(&decision, None, std::slice::from_ref(&kick)).unwrap();
+        ledger.record(&entry(&decision, &[], std::slice::from_ref(&kick))).unwrap();
         assert_eq!(ledger.claim(Lane::Kick, at(999), 10).unwrap(), [], "not due yet");
         assert_eq!(ledger.next_due(Lane::Kick, at(900)).unwrap(), Some(Duration::from_millis(100)));
         assert_eq!(ledger.claim(Lane::Notify, at(1000), 10).unwrap(), [], "another lane");
@@ -163,7 +177,7 @@ fn claimed_jobs_do_not_hide_the_ones_behind_them() {
     let ledger = open(&dir);
     let decision = decision("a", at(1000));
     let actions: Vec<_> = (0..3).map(|_| kick(&decision)).collect();
-    ledger.record(&decision, None, &actions).unwrap();
+    ledger.record(&entry(&decision, &[], &actions)).unwrap();
     for (id, _) in &actions {
         let claimed = ledger.claim(Lane::Kick, at(1000), 1).unwrap();
         assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [*id], "oldest first");
@@ -176,23 +190,24 @@ fn an_action_is_tried_until_it_is_done_and_every_attempt_is_remembered() {
     let ledger = open(&dir);
     let decision = decision("a", at(1000));
     let (id, action) = kick(&decision);
-    ledger.record(&decision, None, &[(id, action)]).unwrap();
+    ledger.record(&entry(&decision, &[], &[(id, action)])).unwrap();
 
     ledger.claim(Lane::Kick, at(1000), 1).unwrap();
     let retry = Outcome::Retry { detail: "refused".into(), due: at(1500) };
-    ledger.finish(id, at(1000), at(1100), &retry).unwrap();
+    ledger.finish(id, at(1000), at(1100), &retry, &[]).unwrap();
     assert_eq!(ledger.claim(Lane::Kick, at(1499), 1).unwrap(), []);
     assert_eq!(ledger.claim(Lane::Kick, at(1500), 1).unwrap()[0].attempts, 1);
     let done = Outcome::Done { detail: "gone".into() };
-    ledger.finish(id, at(1500), at(1600), &done).unwrap();
-    ledger.finish(id, at(1500), at(1700), &Outcome::GaveUp { detail: "late".into() }).unwrap();
+    ledger.finish(id, at(1500), at(1600), &done, &[]).unwrap();
+    ledger.finish(id, at(1500), at(1700), &Outcome::GaveUp { detail: "late".into() }, &[]).unwrap();
 
     let seen: Vec<_> =
         ledger.outcomes(decision.id).unwrap().into_iter().map(|a| (a.attempt, a.ended, a.outcome)).collect();
     assert_eq!(seen, [(1, at(1100), retry), (2, at(1600), done)], "the first ending stands");
     assert_eq!(ledger.pending().unwrap(), 0);
     assert_eq!(open_fails_and_says(&ledger.path), "in_use");
-    let unknown = ledger.finish(Uuid::now_v7(), at(0), at(0), &Outcome::Done { detail: String::new() }).unwrap_err();
+    let unknown =
+        ledger.finish(Uuid::now_v7(), at(0), at(0), &Outcome::Done { detail: String::new() }, &[]).unwrap_err();
     assert!(unknown.to_string().contains("has no action"));
 }
 
@@ -228,7 +243,7 @@ fn a_file_cut_short_or_overwritten_is_refused() {
     {
         let ledger = try_open(&whole).unwrap();
         for _ in 0..50 {
-            ledger.record(&decision("a", at(1000)), None, &[]).unwrap();
+            ledger.record(&decision("a", at(1000)).into()).unwrap();
         }
     }
     let bytes = fs::read(&whole).unwrap();
@@ -249,10 +264,10 @@ fn a_full_disk_is_an_error_that_passes() {
     let dir = TempDir::new().unwrap();
     let ledger = open(&dir);
     ledger.lock().connection.execute_batch("PRAGMA max_page_count = 20").unwrap();
-    let error = (0..100).find_map(|_| ledger.record(&decision("a", at(1000)), None, &[]).err()).unwrap();
+    let error = (0..100).find_map(|_| ledger.record(&decision("a", at(1000)).into()).err()).unwrap();
     assert_eq!((error.kind(), error.is_retryable()), ("full", true));
     ledger.lock().connection.execute_batch("PRAGMA max_page_count = 10000").unwrap();
-    ledger.record(&decision("b", at(1000)), None, &[]).unwrap();
+    ledger.record(&decision("b", at(1000)).into()).unwrap();
 }
 
 #[test]
@@ -262,10 +277,10 @@ fn a_file_locked_by_another_program_is_an_error_that_passes() {
     ledger.lock().connection.busy_timeout(Duration::ZERO).unwrap();
     let other = Connection::open(&ledger.path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = ledger.record(&decision("a", at(1000)), None, &[]).unwrap_err();
+    let error = ledger.record(&decision("a", at(1000)).into()).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), ("busy", true));
     other.execute_batch("ROLLBACK").unwrap();
-    ledger.record(&decision("a", at(1000)), None, &[]).unwrap();
+    ledger.record(&decision("a", at(1000)).into()).unwrap();
 }
 
 #[test]
@@ -273,7 +288,7 @@ fn an_older_file_is_brought_up_to_date_and_keeps_what_it_holds() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("ledger.sqlite");
     let kept = decision("a", at(1000));
-    open(&dir).record(&kept, None, &[]).unwrap();
+    open(&dir).record(&kept.clone().into()).unwrap();
 
     let steps = [schema::STEPS, &["ALTER TABLE decisions ADD COLUMN reviewer TEXT"]].concat();
     let mut connection = Connection::open(&path).unwrap();
@@ -287,7 +302,7 @@ fn an_older_file_is_brought_up_to_date_and_keeps_what_it_holds() {
     let broken = [steps, vec!["CREATE TABLE half (a); SELECT nonsense"]].concat();
     schema::migrate(&mut connection, &path, &broken).unwrap_err();
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 3, "a step that fails leaves nothing behind");
+    assert_eq!(version, 4, "a step that fails leaves nothing behind");
     assert!(!connection.table_exists(None, "half").unwrap());
     drop(connection);
     assert_eq!(open_fails_and_says(&path), "newer");
@@ -323,6 +338,33 @@ fn what_the_first_version_held_is_all_there_and_its_outbox_goes_on() {
 }
 
 #[test]
+fn what_the_second_version_held_is_all_there_as_the_policy_decided_it() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    let mut connection = Connection::open(&path).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    schema::migrate(&mut connection, &path, &schema::STEPS[..2]).unwrap();
+    let kept = decision("a", at(1000));
+    let (evidence, id, waiting) = (serde_json::to_string(&kept.evidence).unwrap(), kept.id.to_string(), kick(&kept));
+    let payload = serde_json::to_string(&waiting.1).unwrap();
+    let old = "INSERT INTO decisions VALUES (?1, 'main', 'live', 'a', '17', 'cut', 'known content', '0123', 1000000, ?2, NULL)";
+    connection.execute(old, [&id, &evidence]).unwrap();
+    connection.execute("INSERT INTO denies VALUES (1, 'main', 'live', 'a', ?1, 1000000, NULL, NULL)", [&id]).unwrap();
+    let old = "INSERT INTO actions VALUES (?1, ?2, 'kick', ?3, 'pending', 1, 1000000)";
+    connection.execute(old, [&waiting.0.to_string(), &id, &payload]).unwrap();
+    let old = "INSERT INTO outcomes VALUES (1, ?1, 1, 1000000, 2000000, 'retry', 'no answer', 1000000)";
+    connection.execute(old, [&waiting.0.to_string()]).unwrap();
+    drop(connection);
+
+    let ledger = open(&dir);
+    assert_eq!(ledger.decision(kept.id).unwrap(), Some(kept.clone()));
+    assert_eq!(ledger.denies(at(2000)).unwrap(), [deny(&kept, None)], "it refuses the stream's name, as it did");
+    assert_eq!(ledger.outcomes(kept.id).unwrap().len(), 1);
+    let jobs = ledger.claim(Lane::Kick, at(2000), 9).unwrap();
+    assert_eq!(jobs, [Job { id: waiting.0, decision: Some(kept.id), action: waiting.1, attempts: 1 }]);
+}
+
+#[test]
 fn somebody_can_be_told_without_a_decision() {
     let dir = TempDir::new().unwrap();
     let told = notify();
@@ -331,9 +373,25 @@ fn somebody_can_be_told_without_a_decision() {
     let jobs = ledger.claim(Lane::Notify, at(1000), 9).unwrap();
     assert_eq!(jobs, [Job { id: told.0, decision: None, action: told.1, attempts: 0 }]);
     let done = Outcome::Done { detail: "HTTP 204".to_owned() };
-    ledger.finish(told.0, at(1000), at(1100), &done).unwrap();
+    ledger.finish(told.0, at(1000), at(1100), &done, &[]).unwrap();
     drop(ledger);
     assert_eq!(open(&dir).pending().unwrap(), 0);
+}
+
+#[test]
+fn what_follows_from_an_ending_is_written_with_it_and_once() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let decision = decision("a", at(1000));
+    let (id, action) = kick(&decision);
+    ledger.record(&entry(&decision, &[], &[(id, action)])).unwrap();
+    let (first, second) = (notify(), notify());
+    let gave_up = Outcome::GaveUp { detail: "it stays".into() };
+    ledger.finish(id, at(1000), at(1100), &gave_up, std::slice::from_ref(&first)).unwrap();
+    ledger.finish(id, at(1000), at(1200), &gave_up, &[second]).unwrap();
+    assert_eq!(ledger.claim(Lane::Notify, at(1099), 9).unwrap(), [], "due when the attempt had ended");
+    let jobs = ledger.claim(Lane::Notify, at(1100), 9).unwrap();
+    assert_eq!(jobs, [Job { id: first.0, decision: Some(decision.id), action: first.1, attempts: 0 }]);
 }
 
 #[test]
@@ -341,7 +399,7 @@ fn a_decision_says_which_bank_capped_it() {
     let dir = TempDir::new().unwrap();
     let capped = Decision { capped_by: Some("propaganda".into()), ..decision("a", at(1000)) };
     let ledger = open(&dir);
-    ledger.record(&capped, None, &[]).unwrap();
+    ledger.record(&capped.clone().into()).unwrap();
     assert_eq!(ledger.decision(capped.id).unwrap(), Some(capped.clone()));
     assert_eq!(ledger.decisions(9).unwrap(), [capped]);
 }
@@ -363,7 +421,7 @@ fn a_kick_is_due_at_once_after_a_restart_even_if_the_clock_was_set_back() {
     let dir = tempfile::tempdir().unwrap();
     let decision = decision("a", at(9_000_000));
     let kick = (Uuid::now_v7(), Action::Kick { session: session("a") });
-    open(&dir).record(&decision, None, &[kick]).unwrap();
+    open(&dir).record(&entry(&decision, &[], &[kick])).unwrap();
     let ledger = open(&dir);
     assert_eq!(ledger.claim(Lane::Kick, at(1000), 9).unwrap().len(), 1);
 }

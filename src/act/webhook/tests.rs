@@ -7,25 +7,26 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::act;
+use crate::decision::{Decision, SetAside};
 use crate::stream::{Session, StreamId};
 
 /// The example of the specification's own libraries.
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 fn config(url: &str) -> Config {
-    toml::from_str(&format!("name = \"ops\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"")).unwrap()
+    toml::from_str(&format!("name = \"ops\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"\nallow_private = true")).unwrap()
 }
 
 fn decision() -> Decision {
     Decision {
         id: Uuid::from_u128(0x0197_0000_0000_7000_8000_0000_0000_0001),
-        session: Session { stream: StreamId::new("main", "live", "a&\"b"), id: "17".into() },
-        verdict: Verdict::Cut,
-        rule: "known".into(),
-        capped_by: None,
         policy: "0123".into(),
-        decided: Timestamp::from_millis(1_552_616_400_123),
-        evidence: Vec::new(),
+        ..Decision::new(
+            Session { stream: StreamId::new("main", "live", "a&\"b"), id: "17".into() },
+            Verdict::Cut,
+            "known",
+            Timestamp::from_millis(1_552_616_400_123),
+        )
     }
 }
 
@@ -58,24 +59,18 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
 async fn deliver(answer: &'static str) -> (Result<String, ActError>, String, String) {
     let (url, served) = receiver(answer).await;
     let webhook = Webhook::new(&config(&url), &act::Config::default()).unwrap();
-    let result =
-        webhook.deliver(Uuid::nil(), &body(&decision(), "/test"), Timestamp::from_millis(1_700_000_000_900)).await;
+    let result = webhook
+        .deliver(Uuid::nil(), &event::decided(&decision(), None, "/test"), Timestamp::from_millis(1_700_000_000_900))
+        .await;
     let (head, body) = served.await.unwrap();
     (result, head, body)
-}
-
-#[test]
-fn signs_as_the_published_example_does() {
-    let body = r#"{"email":"test@example.com","username":"test_user"}"#;
-    let signature = sign(&key(SECRET).unwrap(), "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", 1_649_367_553, body);
-    assert_eq!(signature, "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
 }
 
 #[tokio::test]
 async fn the_receiver_can_check_who_sent_it() {
     let (result, head, received) = deliver("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!(result.unwrap(), "HTTP 202");
-    assert_eq!(received, body(&decision(), "/test"));
+    assert_eq!(received, event::decided(&decision(), None, "/test"));
     assert_eq!(header(&head, "content-type"), "application/cloudevents+json; charset=utf-8");
     assert_eq!(header(&head, "webhook-timestamp"), "1700000000");
     assert!(head.starts_with("post /in?key=s3cret http/1.1"));
@@ -95,8 +90,8 @@ async fn the_receiver_can_check_who_sent_it() {
 
 #[test]
 fn the_event_is_a_cloud_event_and_always_the_same_bytes() {
-    let text = body(&decision(), "/sluicegate/edge-1");
-    assert_eq!(text, body(&decision(), "/sluicegate/edge-1"));
+    let text = event::decided(&decision(), None, "/sluicegate/edge-1");
+    assert_eq!(text, event::decided(&decision(), None, "/sluicegate/edge-1"));
     let event: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(event["specversion"], "1.0");
     assert_eq!(event["type"], "org.sluicegate.decision.cut");
@@ -117,7 +112,12 @@ fn the_event_of_a_signal_set_aside_says_which_why_and_in_which_streams() {
         streams: vec![StreamId::new("main", "live", "a"), StreamId::new("main", "live", "b")],
         within: Duration::from_mins(10),
     };
-    let text = quarantined(Uuid::from_u128(7), &set_aside, Timestamp::from_millis(1_552_616_400_123), "/sluicegate");
+    let text = event::signal_quarantined(
+        Uuid::from_u128(7),
+        &set_aside,
+        Timestamp::from_millis(1_552_616_400_123),
+        "/sluicegate",
+    );
     let event: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(event["type"], "org.sluicegate.signal.quarantined");
     assert_eq!((&event["subject"], &event["time"]), (&"demo/17".into(), &"2019-03-15T02:20:00.123Z".into()));
@@ -190,7 +190,7 @@ fn a_secret_is_found_where_it_is_said_to_be_and_never_shown() {
         Webhook::new(&config, &act::Config::default())
     };
     let webhook = made(&format!("secret_file = {file:?}")).unwrap();
-    assert_eq!(webhook.key, key(SECRET).unwrap());
+    assert_eq!(webhook.keys.sign("id", 1, "{}"), Keys::parse(SECRET).unwrap().sign("id", 1, "{}"));
     assert_eq!(format!("{webhook:?}"), "Webhook { name: \"ops\", at: \"http://h\", .. }");
     assert_eq!(
         [Topic::Watch, Topic::Hold, Topic::Cut, Topic::SignalQuarantined].map(|topic| webhook.wants(topic)),
@@ -200,7 +200,6 @@ fn a_secret_is_found_where_it_is_said_to_be_and_never_shown() {
     for (lines, said) in [
         ("", "none is set"),
         ("secret = \"whsec_AAAA\"\nsecret_env = \"HOME\"", "more than one"),
-        ("secret = \"C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"", "begin with whsec_"),
         ("secret = \"whsec_C2FV*\"", "not base64"),
         ("secret = \"whsec_C2FV\"", "24 to 64"),
         ("secret_env = \"SLUICEGATE_NO_SUCH_VARIABLE\"", "SLUICEGATE_NO_SUCH_VARIABLE"),
@@ -209,4 +208,51 @@ fn a_secret_is_found_where_it_is_said_to_be_and_never_shown() {
         let message = made(lines).unwrap_err().to_string();
         assert!(message.contains(said) && message.contains("`ops`") && !message.contains("C2FV"), "{lines}: {message}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_an_address_that_is_not_public() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let made = |host: &str| {
+        let config: Config =
+            toml::from_str(&format!("name = \"ops\"\nurl = \"http://{host}:{port}/\"\nsecret = \"{SECRET}\"")).unwrap();
+        (config.problems().len(), Webhook::new(&config, &act::Config::default()))
+    };
+    for written in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0x7f.1"] {
+        let (problems, webhook) = made(written);
+        assert_eq!((problems, webhook.unwrap_err().kind()), (1, "private_address"), "{written}");
+    }
+    // A name is found out when it is looked up.
+    let (problems, webhook) = made("localhost");
+    assert_eq!(problems, 0);
+    let error = webhook.unwrap().deliver(Uuid::nil(), "{}", Timestamp::ZERO).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), ("private_address", true));
+    assert!(error.to_string().contains("allow_private"), "{error}");
+    tokio::select! {
+        biased;
+        _ = listener.accept() => panic!("connected all the same"),
+        () = std::future::ready(()) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_sent_nothing_until_it_takes_a_test() {
+    let (url, served) = receiver("HTTP/1.1 410 Gone\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    let webhook = Webhook::new(&config(&url), &act::Config::default()).unwrap();
+    let (clone, mut gone) = (webhook.clone(), webhook.watch_gone());
+    assert_eq!(webhook.deliver(Uuid::nil(), "{}", Timestamp::ZERO).await.unwrap_err().kind(), "gone");
+    served.await.unwrap();
+    assert!(gone.has_changed().unwrap() && *gone.borrow_and_update() && clone.is_gone());
+    // Nobody listens: had it been asked, the error would be another.
+    assert_eq!(clone.deliver(Uuid::nil(), "{}", Timestamp::ZERO).await.unwrap_err().kind(), "gone");
+
+    let (url, served) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let back = Webhook { url: url.parse().unwrap(), ..webhook };
+    assert_eq!(back.test("/sluicegate", Timestamp::from_millis(1_700_000_000_000)).await.unwrap(), "HTTP 204");
+    assert!(!clone.is_gone());
+    let (head, body) = served.await.unwrap();
+    let event: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(event["type"], "org.sluicegate.webhook.test");
+    assert_eq!(header(&head, "webhook-id"), event["id"]);
 }

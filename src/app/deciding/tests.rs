@@ -30,6 +30,8 @@ fn deciding() -> (Deciding, TempDir) {
         notices: bounded(1).0,
         telling: telling.clone(),
         clock,
+        classes: crate::app::classes::Classes::default(),
+        publishers: crate::app::publishers::Publishers::default(),
         entries: std::sync::RwLock::default(),
     };
     let deciding = Deciding {
@@ -39,6 +41,7 @@ fn deciding() -> (Deciding, TempDir) {
         policy,
         ledger: Arc::new(Ledger::open(&ledger::Config { path: folder.path().join("ledger.sqlite") }).unwrap()),
         gate: Arc::new(Gate::default()),
+        servers: Vec::new(),
         webhooks: Vec::new(),
         source: "/test".to_owned(),
         streams: Arc::new(streams),
@@ -46,6 +49,9 @@ fn deciding() -> (Deciding, TempDir) {
         bell: Arc::default(),
         clock,
         closed: HashMap::new(),
+        breaking: Breaking::new(&judge::breaker::Config::default(), None),
+        history: History::default(),
+        unrecorded: VecDeque::new(),
     };
     (deciding, folder)
 }
@@ -79,20 +85,20 @@ fn found(session: Session, signal: u64, at: Timestamp) -> Notice {
 
 impl Deciding {
     /// Weighs a notice and records what follows from it.
-    fn settle(&mut self, notice: Notice) -> Option<Unrecorded> {
+    fn settle(&mut self, notice: Notice) -> Option<Entry> {
         let decided = self.weigh(notice).pop()?;
         assert!(self.record(&decided));
         Some(decided)
     }
 
     /// Three banked pictures in a row: the policy cuts.
-    fn cut(&mut self, session: &Session) -> Unrecorded {
+    fn cut(&mut self, session: &Session) -> Entry {
         let now = self.clock.now();
         (1..=3).find_map(|signal| self.settle(found(session.clone(), signal, now))).unwrap()
     }
 
-    fn listed(&mut self, session: &Session, asked: Timestamp) -> Option<Unrecorded> {
-        self.settle(Notice::Denied { session: session.clone(), asked })
+    fn listed(&mut self, session: &Session, asked: Timestamp) -> Option<Entry> {
+        self.settle(Notice::Denied { session: session.clone(), publisher: Publisher::default(), asked })
     }
 }
 
@@ -128,7 +134,7 @@ fn enforcing_a_deny_neither_prolongs_it_nor_outlives_its_lifting() {
     for id in ["8", "9"] {
         assert!(deciding.listed(&session(id), deciding.clock.now()).is_some(), "{id}");
     }
-    assert_eq!(deciding.ledger.denies(deciding.clock.now()).unwrap(), [cut.deny.unwrap()]);
+    assert_eq!(deciding.ledger.denies(deciding.clock.now()).unwrap(), cut.denies);
     deciding.gate.lift_decision(cut.decision.id);
     assert!(deciding.listed(&session("10"), deciding.clock.now()).is_none(), "nothing stands against it any more");
 }
@@ -152,9 +158,9 @@ fn a_capped_bank_hides_nobody_from_the_record_and_cuts_nobody() {
         seen.at_most = Verdict::Hold;
         deciding.settle(Notice::Found(finding))
     });
-    let Unrecorded { decision, deny, actions } = said.unwrap();
+    let Entry { decision, denies, actions, .. } = said.unwrap();
     assert_eq!((decision.verdict, decision.capped_by.as_deref()), (Verdict::Hold, Some("demo")));
-    assert!(deny.is_none() && actions.is_empty(), "{actions:?}");
+    assert!(denies.is_empty() && actions.is_empty(), "{actions:?}");
     assert_eq!(deciding.ledger.decisions(9).unwrap(), [decision]);
 }
 
@@ -195,8 +201,8 @@ fn a_signal_set_aside_is_told_everywhere_and_handed_on_to_its_bank() {
 #[test]
 fn a_severer_verdict_does_not_kick_a_second_time_while_the_first_kick_is_under_way() {
     let (mut deciding, _folder) = deciding();
-    let Unrecorded { decision, .. } = deciding.cut(&session("7"));
+    let Entry { decision, .. } = deciding.cut(&session("7"));
     let Decision { session, rule, decided, .. } = decision;
-    let ban = deciding.decide(Judgement::bare(session, Verdict::Ban, &rule, decided));
-    assert!(ban.actions.is_empty() && ban.deny.unwrap().until.is_none());
+    let ban = deciding.decide(Judgement::bare(session, Verdict::Ban, &rule, decided), Actor::Policy);
+    assert!(ban.actions.is_empty() && ban.denies[0].until.is_none());
 }
