@@ -167,7 +167,9 @@ impl Breaker {
         }
         self.expire(cut.at);
         let (now, since) = (cut.at, cut.at.minus(self.config.within));
-        while self.recent.pop_front_if(|oldest| oldest.at < since).is_some() {}
+        while self.recent.front().is_some_and(|oldest| oldest.at < since) {
+            self.recent.pop_front();
+        }
         self.recent.push_back(cut);
         let cuts = self.recent.len();
         // Most of what was cut is live no more.

@@ -237,7 +237,7 @@ fn its_text_is_read_back_to_the_same_policy() {
          shadow.banks = ['b', 'a']\nbreaker.close_after = '1h'\nbreaker.share = 0.1\n{}{}{}{}",
         KNOWN.replace("'cut'", "'cut'\nlasts = '2h'\ndeny = ['account', 'name']\nwithin_bits = 20\nafter = 'hold'"),
         LIKELY.replace("'hold'", "'cut'\nmode = 'shadow'\nclass = ['sport', 'games']").replace("0.8", "0.123456789"),
-        REPORTED.replace("3", "2.5\nimminent = true\ncategory = 'terrorism'"),
+        REPORTED.replace('3', "2.5\nimminent = true\ncategory = 'terrorism'"),
         BLIND.replace("'blind'", "'uninspectable'\nreason = 'undecodable'").replace("'hold'", "'ban'"),
     );
     for text in ["", "rule = []", KNOWN, LIKELY, &everything] {
