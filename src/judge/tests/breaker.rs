@@ -13,10 +13,10 @@ fn config() -> Config {
     Config { cuts: 5, within: Duration::from_secs(10), share: 0.2, share_from: 3, ..Config::default() }
 }
 
-/// By a rule, on findings such as `m1+n0.9`.
+/// Of a stream that was on the air for an hour, by a rule, on findings such as `m1+n0.9`.
 fn cut(millis: u64, rule: &str, evidence: &str) -> Cut {
     let evidence: Vec<Finding> = timeline(evidence).into_iter().map(|(_, finding)| finding).collect();
-    Cut::new(at(millis), &rule.into(), &evidence)
+    Cut::new(at(millis), Duration::from_hours(1), &rule.into(), &evidence)
 }
 
 /// `cuts@3`: opened by the third for their number; `share@3`: for their share. Each cut is a time in seconds.
@@ -47,6 +47,16 @@ fn stories_of_the_breaker() {
         ("there is none", Config { enabled: false, ..config() }, 0, vec![0; 50], ""),
     ] {
         assert_eq!(story(config, live, &seconds), said, "{told}");
+    }
+}
+
+#[test]
+fn copies_that_are_cut_as_they_come_are_no_share_of_the_streams() {
+    for (on_air, opened) in [(59, 0), (60, 1)] {
+        let mut breaker = Breaker::new(config());
+        let fresh = |millis| Cut::new(at(millis), Duration::from_secs(on_air), &"r".into(), &[]);
+        let opened_by = (0..4).filter(|number| breaker.count(fresh(*number), 2).is_some()).count();
+        assert_eq!(opened_by, opened, "{on_air} s on the air");
     }
 }
 
