@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// What was asked for is done.
     Done = 0,
-    /// What was looked at is not well: `doctor` alone ends so.
+    /// What was looked at is not well: `doctor`, `replay` and `policy test` alone end so.
     Unwell = 1,
     /// The command line or the configuration is wrong.
     Usage = 64,

@@ -2,7 +2,7 @@
 //!
 //! It promises: results go to standard output, everything else to standard error; a message says what happened and what to
 //! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), and for
-//! `doctor` and `replay` alone 1.
+//! `doctor`, `replay` and `policy test` alone 1.
 
 mod bank;
 mod breaker;
@@ -17,6 +17,7 @@ mod init;
 mod r#match;
 mod model;
 mod orders;
+mod policy;
 mod quarantine;
 mod replay;
 mod run;
@@ -66,8 +67,8 @@ Environment:
   SLUICEGATE_LOG   what is logged, for example `info` or `warn,sluicegate::source=debug`
 
 Exit codes:
-  0 done   1 `doctor` found something missing, `replay` something else   64 usage or configuration
-  69 something this machine lacks   70 a bug";
+  0 done   1 `doctor` found something missing, `replay` or `policy test` something else
+  64 usage or configuration   69 something this machine lacks   70 a bug";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -78,6 +79,7 @@ enum Command {
     Streams(streams::Args),
     Decisions(decisions::Args),
     Denies(denies::Args),
+    Policy(policy::Args),
     Replay(replay::Args),
     Breaker(breaker::Args),
     Webhook(webhook::Args),
@@ -121,6 +123,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Streams(args) => return answered(streams::run(args, &mut io::stdout().lock())),
         Command::Decisions(args) => return answered(decisions::run(args, &mut io::stdout().lock())),
         Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
+        Command::Policy(args) => return answered(policy::run(args, &mut io::stdout().lock())),
         Command::Replay(args) => return answered(replay::run(args, &mut io::stdout().lock())),
         Command::Breaker(args) => return answered(breaker::run(args, &mut io::stdout().lock())),
         Command::Webhook(args) => return answered(webhook::run(args, &mut io::stdout().lock())),

@@ -104,6 +104,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(config.server.iter().flat_map(servers::Config::warnings));
     warnings.extend(strangers(config));
     warnings.extend(rules::of_banks(config));
+    if let Ok(policy) = judge::Policy::parse(config.policy.clone()) {
+        warnings.extend(policy.warnings());
+    }
     let loaded = &config.model.load;
     for rule in &config.policy.rule {
         let name = &rule.name;
@@ -117,5 +120,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             _ => {}
         }
     }
+    let unknown = config.policy.shadow.models.iter().filter(|model| !loaded.contains(model));
+    warnings.extend(unknown.map(|model| {
+        format!("policy.shadow.models names the model `{model}`, which `model.load` does not: correct or remove it")
+    }));
     warnings
 }

@@ -51,7 +51,6 @@ pub mod optional {
     ///
     /// # Errors
     /// When the serializer fails.
-    #[expect(clippy::ref_option, reason = "serde hands a reference")]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => super::serialize(duration, serializer),

@@ -35,9 +35,11 @@ pub(super) fn of_banks(config: &Config) -> Vec<String> {
             Some(Some(settings)) => warnings.extend(of_one(rule, bank, settings, now)),
         }
     }
-    let unknown = config.banks.quarantine.except.iter().filter(|bank| !banks.contains_key(&***bank));
-    warnings.extend(unknown.map(|bank| {
-        format!("banks.quarantine.except names the bank `{bank}`, and there is none in {folder}: correct or remove it")
+    let listed = config.banks.quarantine.except.iter().map(|bank| ("banks.quarantine.except", &**bank));
+    let on_trial = config.policy.shadow.banks.iter().map(|bank| ("policy.shadow.banks", &**bank));
+    let unknown = listed.chain(on_trial).filter(|(_, bank)| !banks.contains_key(bank));
+    warnings.extend(unknown.map(|(key, bank)| {
+        format!("{key} names the bank `{bank}`, and there is none in {folder}: correct or remove it")
     }));
     warnings
 }

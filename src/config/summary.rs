@@ -12,6 +12,7 @@ pub(super) fn of(config: &Config) -> Vec<(&'static str, String)> {
     lines.push(("models", if config.model.load.is_empty() { "none".to_owned() } else { config.model.load.join(", ") }));
     if let Ok(policy) = judge::Policy::parse(config.policy.clone()) {
         lines.extend(policy.sentences().into_iter().map(|sentence| ("rule", sentence)));
+        lines.extend(policy.beside().into_iter().map(|sentence| ("policy", sentence)));
     }
     lines.extend(config.webhook.iter().map(|webhook| ("webhook", webhook.name.to_string())));
     lines.push(("ledger", config.ledger.path.display().to_string()));

@@ -181,9 +181,11 @@ impl Breaker {
         if !self.config.enabled || self.opening(cut.at).is_some() {
             return None;
         }
-        self.opening = None;
+        self.expire(cut.at);
         let (now, since) = (cut.at, cut.at.minus(self.config.within));
-        while self.recent.pop_front_if(|oldest| oldest.at < since).is_some() {}
+        while self.recent.front().is_some_and(|oldest| oldest.at < since) {
+            self.recent.pop_front();
+        }
         self.recent.push_back(cut);
         let cuts = self.recent.len();
         let established = self.recent.iter().filter(|cut| cut.on_air >= self.config.established).count();

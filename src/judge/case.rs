@@ -50,7 +50,7 @@ impl Case {
     }
 
     /// Weighs one more finding: the judgement that follows, and the one in the shadow.
-    pub(super) fn observe(&mut self, policy: &Policy, finding: Finding, context: &Context) -> [Option<Judgement>; 2] {
+    pub(super) fn observe(&mut self, policy: &Policy, finding: &Finding, context: &Context) -> [Option<Judgement>; 2] {
         if let Some(ended) = self.ended.filter(|ended| finding.arrived > *ended) {
             // A server that was restarted counts its sessions anew: this is another one.
             *self = Self { from: ended, ..Self::default() };
@@ -62,10 +62,10 @@ impl Case {
             self.reached = before;
         }
         self.touched = self.touched.max(finding.arrived);
-        if !self.matters_to(policy, &finding) || !self.keep(policy, finding.clone()) {
+        if !self.matters_to(policy, finding) || !self.keep(policy, finding.clone()) {
             return [None, None];
         }
-        let judged = [Mode::Enforced, Mode::Shadow].map(|mode| self.judge(policy, &finding, mode, context));
+        let judged = [Mode::Enforced, Mode::Shadow].map(|mode| self.judge(policy, finding, mode, context));
         let [enforced, shadow] = &judged;
         if let Some(judgement) = enforced {
             self.reached = judgement.verdict;

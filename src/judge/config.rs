@@ -186,6 +186,11 @@ impl Default for Config {
             pictures: Some(3),
             ..RuleConfig::named("known-content", Duration::from_secs(4), Verdict::Cut)
         };
+        let seen = RuleConfig {
+            bank: Some("*".to_owned()),
+            pictures: Some(1),
+            ..RuleConfig::named("known-picture", Duration::from_secs(4), Verdict::Hold)
+        };
         let likely = RuleConfig {
             label: Some("nsfl".to_owned()),
             above: Some(0.8),
@@ -203,7 +208,7 @@ impl Default for Config {
             reported_for: Duration::from_mins(5),
             shadow: Shadow::default(),
             breaker: breaker::Config::default(),
-            rule: vec![known, likely],
+            rule: vec![known, seen, likely],
         }
     }
 }

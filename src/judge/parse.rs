@@ -18,7 +18,7 @@ const BITS: u32 = 256;
 ///
 /// # Errors
 /// The first thing that is wrong with it, with what to change.
-pub(super) fn rule(raw: RuleConfig) -> Result<Rule, PolicyError> {
+pub(super) fn rule(raw: &RuleConfig) -> Result<Rule, PolicyError> {
     let RuleConfig { name, mode, class, after, within, verdict, lasts, deny, .. } = raw.clone();
     if name.trim().is_empty() {
         return Err(PolicyError::Nameless);
@@ -29,7 +29,7 @@ pub(super) fn rule(raw: RuleConfig) -> Result<Rule, PolicyError> {
     if raw.bank.is_none() && raw.label.is_none() && raw.reports.is_none() && raw.state.is_none() {
         return Err(PolicyError::NoSubject { rule: name });
     }
-    let of = Of(&raw);
+    let of = Of(raw);
     let (bank, label) = (of.bank()?, of.label()?);
     let (reports, state) = (of.reports()?, of.state()?);
     let windowed = bank.is_some() || label.is_some() || reports.is_some();

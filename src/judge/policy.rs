@@ -61,7 +61,7 @@ impl Policy {
             if !names.insert(&raw.name) {
                 return Err(PolicyError::Duplicate { rule: raw.name.clone() });
             }
-            let rule = parse::rule(raw.clone())?;
+            let rule = parse::rule(raw)?;
             parse::too_thin(&rule, &config)?;
             rules.push(rule);
         }

@@ -43,5 +43,5 @@ pub fn replay(
 /// was known throughout.
 pub fn rehearse(policy: &Policy, context: &Context, timeline: &[Finding]) -> Vec<Judgement> {
     let mut case = Case::default();
-    timeline.iter().flat_map(|finding| case.observe(policy, finding.clone(), context)).flatten().collect()
+    timeline.iter().flat_map(|finding| case.observe(policy, finding, context)).flatten().collect()
 }

@@ -30,21 +30,21 @@ pub(super) fn of_rule(rule: &Rule) -> String {
         conditions.push(format!("a {after}{severer} stands against its publisher"));
     }
     let lasts = lasts.map(|lasts| format!(" for {}", spelt(lasts))).unwrap_or_default();
-    let mut said = format!("{name}: {verdict}{lasts} when {}.", conditions.join(", and "));
+    let mut said = vec![format!("{name}: {verdict}{lasts} when {}.", conditions.join(", and "))];
     if *scope != Scope::default() {
         let by = scope.iter().map(|by| by.words().to_owned());
-        said += &format!(" Refuses whoever has {}.", any_of(by));
+        said.push(format!("Refuses whoever has {}.", any_of(by)));
     }
     if *mode == Mode::Shadow {
-        said += " On trial: recorded, and nothing follows.";
+        said.push("On trial: recorded, and nothing follows.".to_owned());
     }
-    said
+    said.join(" ")
 }
 
 fn of_bank(test: &BankTest, within: &str, closes: bool) -> String {
     let BankTest { bank, opinions, within_bits, pictures, aligned } = test;
     let bank = bank.as_ref().map_or("any one bank".to_owned(), |bank| format!("the bank `{bank}`"));
-    let mut said = match aligned {
+    let said = match aligned {
         Some(aligned) if aligned >= pictures => {
             format!("{aligned} distinct pictures within {within} follow one video of {bank} in step")
         }
@@ -54,20 +54,18 @@ fn of_bank(test: &BankTest, within: &str, closes: bool) -> String {
         None if *pictures == 1 => format!("one picture matches {bank}"),
         None => format!("{pictures} distinct pictures within {within} match {bank}"),
     };
-    if let Some(bits) = within_bits {
-        said += &format!(", each within {bits} bits");
-    }
+    let near = within_bits.map(|bits| format!(", each within {bits} bits")).unwrap_or_default();
     // Said only where it is not as everybody expects.
     let usual = if closes { 1 } else { 3 };
-    if opinions.len() != usual {
-        let words = opinions.iter().map(|opinion| match opinion {
-            Opinion::Positive => "sure",
-            Opinion::InvestigationSeed => "worth a look",
-            Opinion::Disputed | Opinion::Negative => "disputed",
-        });
-        said += &format!(" by signals that are {}", any_of(words.map(str::to_owned)));
+    if opinions.len() == usual {
+        return said + &near;
     }
-    said
+    let words = opinions.iter().map(|opinion| match opinion {
+        Opinion::Positive => "sure",
+        Opinion::InvestigationSeed => "worth a look",
+        Opinion::Disputed | Opinion::Negative => "disputed",
+    });
+    format!("{said}{near} by signals that are {}", any_of(words.map(str::to_owned)))
 }
 
 fn of_label(test: &LabelTest, within: &str) -> String {

@@ -78,7 +78,9 @@ impl<'all> Weighing<'all> {
         let first_end = self.horizon() + rule.within;
         let mut ends: Vec<Timestamp> = counted.iter().map(|kept| kept.arrived).chain([latest.arrived]).collect();
         ends.retain(|end| (latest.arrived..=latest.arrived + rule.within).contains(end));
-        ends.iter_mut().for_each(|end| *end = (*end).max(first_end));
+        for end in &mut ends {
+            *end = (*end).max(first_end);
+        }
         ends.sort_unstable();
         ends.dedup();
         let mut best: Option<Holds<'all>> = None;

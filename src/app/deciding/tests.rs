@@ -19,7 +19,9 @@ fn deciding() -> (Deciding, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::system();
     let telling = Telling::new(Arc::new(Metrics::new().unwrap()));
-    let policy = Arc::new(Policy::parse(judge::Config::default()).unwrap());
+    // Of the rules that are built in, the one that cuts.
+    let rule = judge::Config::default().rule.into_iter().take(1).collect();
+    let policy = Arc::new(Policy::parse(judge::Config { rule, ..judge::Config::default() }).unwrap());
     let streams = Streams {
         config: crate::app::StreamsConfig::default(),
         sampling: sample::Config::default(),
@@ -89,7 +91,7 @@ impl Deciding {
         Some(decided)
     }
 
-    /// Three banked pictures in a row: the default policy cuts.
+    /// Three banked pictures in a row: the policy cuts.
     fn cut(&mut self, session: &Session) -> Entry {
         let now = self.clock.now();
         (1..=3).find_map(|signal| self.settle(found(session.clone(), signal, now))).unwrap()

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::decision::SetAside;
+use crate::finding::Match;
 use crate::judge::quarantine::{CROWD, Config, HELD, REMEMBERED, SIGHTINGS, SPENT, Ward};
+use crate::stream::StreamId;
 
 /// Three streams, alone for two seconds, within a minute.
 fn config() -> Config {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::finding::Match;
 use crate::judge::rule::Rule;
 
 /// Keeps everything, and for every finding tries every window from scratch.
