@@ -43,7 +43,7 @@ struct Measured {
 
 #[async_trait]
 impl Backend for Measured {
-    async fn hook(&self, _: &str, _: HeaderMap, _: Bytes) -> Result<Reply, HookError> {
+    async fn hook(&self, _: &str, _: Option<&str>, _: HeaderMap, _: Bytes) -> Result<Reply, HookError> {
         Err(HookError::NotConfigured)
     }
 

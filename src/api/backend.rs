@@ -20,9 +20,15 @@ use crate::stream::{Attention, SessionId, StreamId, StreamState};
 /// Everything that the interface can ask or order.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Handles a hook of the configured `server`, and says what that kind of server is to be answered. Answers from
-    /// memory: a media server waits for it.
-    async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError>;
+    /// Handles a hook of the configured `server`, sent with `token` as the last step of its path, and says what that kind of
+    /// server is to be answered. Answers from memory: a media server waits for it.
+    async fn hook(
+        &self,
+        server: &str,
+        token: Option<&str>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, HookError>;
 
     /// Every stream attached.
     fn streams(&self) -> Vec<StreamView>;
@@ -68,6 +74,9 @@ pub enum HookError {
     /// There is no `[[server]]` of that name.
     #[error("no media server of that name is configured; use the `name` of a [[server]] in the hook's URL")]
     NotConfigured,
+    /// It does not bring the token that the server's hooks bring, or one although none is set.
+    #[error("a hook of this media server must end in its `hook_token`, and only if one is set")]
+    Stranger,
     /// The body is no hook of that kind of server. The message names what is missing.
     #[error("not a hook of this media server: {0}")]
     Bad(String),

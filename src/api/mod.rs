@@ -6,6 +6,7 @@
 //! | method and path | answers |
 //! |---|---|
 //! | `POST /hooks/{server}` | what that kind of server takes for yes or no (docs/servers.md); 404 no such `[[server]]`, 400 not a hook of that server |
+//! | `POST /hooks/{server}/{token}` | the same, where the server has a `hook_token`; 403 with another, or without |
 //! | `GET /healthz` | 200 while the process serves |
 //! | `GET /readyz` | 200 while every stage is up, 503 while starting or stopping |
 //! | `GET /metrics` | the Prometheus text format |

@@ -49,6 +49,9 @@ impl From<HookError> for Problem {
     fn from(error: HookError) -> Self {
         let (status, next) = match &error {
             HookError::NotConfigured => (StatusCode::NOT_FOUND, "correct the URL in the media server's configuration"),
+            HookError::Stranger => {
+                (StatusCode::FORBIDDEN, "write /hooks/NAME/TOKEN into the media server's configuration")
+            }
             HookError::Bad(_) => (StatusCode::BAD_REQUEST, "check the `kind` of the [[server]] and its hook's URL"),
         };
         Self::new(status, error.to_string(), next)

@@ -56,6 +56,7 @@ pub(super) fn router(backend: Arc<dyn Backend>, guard: Guard, stopped: watch::Re
         .layer(middleware::from_fn_with_state(guard.clone(), guard::token));
     let guarded = Router::new()
         .route("/hooks/{server}", post(hook))
+        .route("/hooks/{server}/{token}", post(hook_with_token))
         .merge(control)
         .layer(middleware::from_fn_with_state(guard, guard::no_foreign_pages));
     Router::new()
@@ -82,13 +83,32 @@ async fn hook(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    answer(&shared, &server, None, headers, body).await
+}
+
+async fn hook_with_token(
+    State(shared): State<Shared>,
+    Path((server, token)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    answer(&shared, &server, Some(&token), headers, body).await
+}
+
+async fn answer(
+    shared: &Shared,
+    server: &str,
+    token: Option<&str>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB", "no hook is that long")
         }
         status => Problem::new(status, "the body could not be read", "send it again"),
     })?;
-    let reply = shared.backend.hook(&server, headers, body).await?;
+    let reply = shared.backend.hook(server, token, headers, body).await?;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Ok((status, [(header::CONTENT_TYPE, reply.content_type.into_owned())], reply.body.into_owned()).into_response())
 }

@@ -44,7 +44,16 @@ fn the_decision() -> Decision {
 
 #[async_trait]
 impl Backend for Fake {
-    async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError> {
+    async fn hook(
+        &self,
+        server: &str,
+        token: Option<&str>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, HookError> {
+        if token.is_some_and(|token| token != TOKEN) {
+            return Err(HookError::Stranger);
+        }
         match (server, body.as_ref()) {
             ("main", b"call=publish&name=good") => Ok(Reply::json(200, "{\"code\":0}")),
             ("main", b"call=publish&name=denied") => Ok(Reply::json(403, "{\"code\":1}")),

@@ -18,7 +18,7 @@ use super::ordering::Order;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
-use crate::act::servers::MediaServer;
+use crate::act::servers::{HookToken, MediaServer};
 use crate::api::{
     self, ActionView, BackendError, BreakerView, DecisionView, Happening, HookError, OrderError, StreamView,
     TimelineView,
@@ -33,6 +33,8 @@ use crate::stream::{Publisher, StreamId};
 /// See the module.
 pub(super) struct Backend {
     pub(super) servers: HashMap<Arc<str>, Arc<dyn MediaServer>>,
+    /// What hooks of those servers must bring, that have one.
+    pub(super) hook_tokens: HashMap<Arc<str>, HookToken>,
     pub(super) streams: Arc<Streams>,
     pub(super) gate: Arc<Gate>,
     pub(super) ledger: Arc<Ledger>,
@@ -85,9 +87,25 @@ impl Backend {
 
 #[async_trait]
 impl api::Backend for Backend {
-    async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError> {
+    async fn hook(
+        &self,
+        server: &str,
+        token: Option<&str>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, HookError> {
         let began = self.clock.now();
         let adapter = self.servers.get(server).ok_or(HookError::NotConfigured)?;
+        let known = match (self.hook_tokens.get(server), token) {
+            (None, None) => true,
+            (Some(own), Some(sent)) => own.is(sent),
+            _ => false,
+        };
+        if !known {
+            self.telling.metrics.error(Stage::Api, "stranger");
+            warn!(server, "refused a hook without the token of this media server");
+            return Err(HookError::Stranger);
+        }
         let hook = adapter.parse_hook(HookRequest { headers: &headers, body: &body }).map_err(|error| {
             self.telling.metrics.error(Stage::Api, error.kind());
             HookError::Bad(error.to_string())
@@ -111,12 +129,12 @@ impl api::Backend for Backend {
                 }
                 answer
             }
-            Hook::Begun { session } => {
-                let answer = self.gate.admit(&session.stream, &Publisher::default(), began);
+            Hook::Begun { session, publisher } => {
+                let answer = self.gate.admit(&session.stream, publisher, began);
                 // One that is refused is cut at the next look at the server's list.
                 if answer == Admission::Allow {
                     block_in_place(|| {
-                        self.streams.attach(session, &Publisher::default(), adapter.pull(&session.stream));
+                        self.streams.attach(session, publisher, adapter.pull(&session.stream));
                     });
                 }
                 answer

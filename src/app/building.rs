@@ -13,7 +13,7 @@ use super::telling::Telling;
 use super::{Error, House, Parts};
 use crate::act::Gate;
 use crate::act::outbox::Bell;
-use crate::act::servers;
+use crate::act::servers::{self, HookToken};
 use crate::act::webhook::Webhook;
 use crate::bank::{InForce, Watch};
 use crate::clock::Clock;
@@ -41,6 +41,8 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         metrics.expect_verdict(verdict.word(), OPERATOR);
     }
     let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
+    let token = |server: &servers::Config| Some((server.name.clone(), HookToken::new(server.hook_token.as_ref()?)));
+    let hook_tokens = config.server.iter().filter_map(token).collect();
     let webhooks = config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
     let ledger = Arc::new(Ledger::open(&config.ledger)?);
     let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
@@ -70,6 +72,7 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         gate,
         policy,
         servers,
+        hook_tokens,
         webhooks,
         bell: Arc::new(Bell::default()),
     };

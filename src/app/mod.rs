@@ -54,7 +54,7 @@ use self::streams::{Queue, Streams};
 use self::telling::Telling;
 use crate::act::Gate;
 use crate::act::outbox::{self, Bell};
-use crate::act::servers::MediaServer;
+use crate::act::servers::{HookToken, MediaServer};
 use crate::act::webhook::Webhook;
 use crate::bank::{InForce, Watch};
 use crate::clock::{Clock, Timestamp};
@@ -97,6 +97,7 @@ struct House {
     policy: Arc<Policy>,
     banks: Arc<InForce>,
     servers: Vec<Arc<dyn MediaServer>>,
+    hook_tokens: HashMap<Arc<str>, HookToken>,
     webhooks: Vec<Webhook>,
     bell: Arc<Bell>,
 }
@@ -297,6 +298,7 @@ impl House {
     fn backend(&self, streams: &Arc<Streams>, ready: &Arc<AtomicBool>, notices: &Sender<Notice>) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
+            hook_tokens: self.hook_tokens.clone(),
             streams: Arc::clone(streams),
             gate: Arc::clone(&self.gate),
             ledger: Arc::clone(&self.ledger),

@@ -80,10 +80,23 @@ fn policy(policy: &judge::Config) -> Vec<Placed> {
     problems
 }
 
+/// Servers whose hooks anybody could send who reaches the interface from another machine.
+fn strangers(config: &Config) -> impl Iterator<Item = String> {
+    let open = config.server.iter().filter(|server| !config.api.listen.ip().is_loopback() && !server.knows_hooks());
+    open.map(|server| {
+        format!(
+            "server `{}`: `api.listen` can be reached from other machines and `hook_token` is not set: whoever reaches it can \
+             pose as the server and end the inspection of its streams",
+            server.name
+        )
+    })
+}
+
 /// What is allowed but deserves a second look.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = config.api.warnings();
     warnings.extend(config.server.iter().flat_map(servers::Config::warnings));
+    warnings.extend(strangers(config));
     warnings.extend(rules::of_banks(config));
     let loaded = &config.model.load;
     for rule in &config.policy.rule {
