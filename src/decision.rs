@@ -350,25 +350,40 @@ pub enum Action {
         /// The body, the same bytes on every attempt.
         body: String,
     },
+    /// Move what outlives a session on this machine out of reach: playlists, segments, recordings, thumbnails.
+    Quarantine {
+        /// Whose.
+        session: Session,
+        /// When the session began, as far as is known: what is older is not its.
+        since: Timestamp,
+    },
 }
 
 impl Action {
-    /// A bounded word for metrics: `kick` or `notify`.
+    /// A bounded word for metrics: `kick`, `notify` or `quarantine`.
     pub const fn word(&self) -> &'static str {
+        self.lane().word()
+    }
+
+    /// The queue that it waits in.
+    pub const fn lane(&self) -> Lane {
         match self {
-            Self::Kick { .. } => "kick",
-            Self::Notify { .. } => "notify",
+            Self::Kick { .. } => Lane::Kick,
+            Self::Notify { .. } => Lane::Notify,
+            Self::Quarantine { .. } => Lane::Quarantine,
         }
     }
 }
 
-/// The two queues of the outbox. Each is claimed on its own, so that a kick never waits behind a slow webhook.
+/// The queues of the outbox. Each is claimed on its own, so that a kick never waits behind a slow webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// [`Action::Kick`].
     Kick,
     /// [`Action::Notify`].
     Notify,
+    /// [`Action::Quarantine`].
+    Quarantine,
 }
 
 impl Lane {
@@ -377,6 +392,7 @@ impl Lane {
         match self {
             Self::Kick => "kick",
             Self::Notify => "notify",
+            Self::Quarantine => "quarantine",
         }
     }
 }
@@ -436,8 +452,17 @@ pub trait Outbox: Send + Sync {
     /// the process ends; a claimed job is not given out again.
     fn claim(&self, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<Job>, OutboxError>;
 
-    /// Records how an attempt at `job` ended, with the time at which it began and the time at which it ended.
-    fn finish(&self, job: Uuid, began: Timestamp, ended: Timestamp, outcome: &Outcome) -> Result<(), OutboxError>;
+    /// Records how an attempt at `job` ended, with the time at which it began and the time at which it ended, and what is
+    /// to be done because of that, all or nothing. What follows is due when the attempt ended and belongs to the same
+    /// decision. Of a job that is done or given up already nothing is recorded: the first outcome stands.
+    fn finish(
+        &self,
+        job: Uuid,
+        began: Timestamp,
+        ended: Timestamp,
+        outcome: &Outcome,
+        then: &[(Uuid, Action)],
+    ) -> Result<(), OutboxError>;
 
     /// How long from `now` until the next unclaimed job of `lane` is due; `None` when there is none.
     fn next_due(&self, lane: Lane, now: Timestamp) -> Result<Option<Duration>, OutboxError>;

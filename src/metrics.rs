@@ -3,6 +3,8 @@
 //! Labels are bounded words from the configuration or the code: no stream name, address, key or hash ever becomes one.
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
+mod words;
+
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -11,66 +13,7 @@ use prometheus::{
     TextEncoder,
 };
 
-/// A stage whose time and errors are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Pulling and demuxing.
-    Source,
-    /// Decoding.
-    Decode,
-    /// Perceptual hash and bank match.
-    Known,
-    /// Model inference.
-    Classify,
-    /// Evidence and rules.
-    Judge,
-    /// Requests to media servers and webhooks.
-    Act,
-    /// The database.
-    Ledger,
-    /// The HTTP interface.
-    Api,
-}
-
-impl Stage {
-    /// The word used as a label.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Decode => "decode",
-            Self::Known => "known",
-            Self::Classify => "classify",
-            Self::Judge => "judge",
-            Self::Act => "act",
-            Self::Ledger => "ledger",
-            Self::Api => "api",
-        }
-    }
-}
-
-/// What became of a picture that the sampler chose. `offered = inspected + superseded + failed + pending`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PictureOutcome {
-    /// Chosen by the sampler and put into its stream's mailbox.
-    Offered,
-    /// Decoded, hashed and matched.
-    Inspected,
-    /// Replaced in the mailbox by newer work of the same stream.
-    Superseded,
-    /// Did not decode, or its stream was gone by its turn.
-    Failed,
-}
-
-impl PictureOutcome {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Offered => "offered",
-            Self::Inspected => "inspected",
-            Self::Superseded => "superseded",
-            Self::Failed => "failed",
-        }
-    }
-}
+pub use words::{PictureOutcome, Stage};
 
 /// The metrics of one process, with the registry they live in. Handed to whoever counts; never global.
 #[derive(Debug)]
@@ -94,6 +37,8 @@ pub struct Metrics {
     actions: IntCounterVec,
     verdict_to_request: Histogram,
     cutoff: Histogram,
+    cuts_failed: IntCounterVec,
+    cut_tail: HistogramVec,
     admissions: IntCounterVec,
     admission_seconds: Histogram,
     denies: IntGauge,
@@ -190,6 +135,19 @@ impl Metrics {
                 "From the arrival of the first access unit in the evidence to the publisher being observed gone.",
                 CUTOFF,
             )?,
+            cuts_failed: counters(
+                r,
+                "sluicegate_cuts_failed_total",
+                "Cuts after which the publisher is still there, whoever was asked, by media server.",
+                &["server"],
+            )?,
+            cut_tail: {
+                let opts = HistogramOpts::new(
+                    "sluicegate_cut_tail_seconds",
+                    "From the end of a session to the last of its files moved out of reach, by media server.",
+                );
+                register(r, HistogramVec::new(opts.buckets(CUTOFF.to_vec()), &["server"])?)?
+            },
             admissions: counters(
                 r,
                 "sluicegate_admissions_total",
@@ -238,7 +196,7 @@ impl Metrics {
                 counter.with_label_values(&[*word]).inc_by(0);
             }
         }
-        for action in ["kick", "notify"] {
+        for action in ["kick", "notify", "quarantine"] {
             for outcome in ["done", "retry", "gave_up"] {
                 self.actions.with_label_values(&[action, outcome]).inc_by(0);
             }
@@ -247,7 +205,7 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 26] = [
+        let described: [Vec<&prometheus::core::Desc>; 28] = [
             self.streams.desc(),
             self.uninspectable.desc(),
             self.access_units.desc(),
@@ -266,6 +224,8 @@ impl Metrics {
             self.actions.desc(),
             self.verdict_to_request.desc(),
             self.cutoff.desc(),
+            self.cuts_failed.desc(),
+            self.cut_tail.desc(),
             self.admissions.desc(),
             self.admission_seconds.desc(),
             self.denies.desc(),
@@ -382,6 +342,21 @@ impl Metrics {
     /// Records a cut-off latency: first access unit of the evidence received to publisher observed gone.
     pub fn cutoff(&self, spent: Duration) {
         self.cutoff.observe(spent.as_secs_f64());
+    }
+
+    /// Begins the series of a media server at zero.
+    pub fn expect_server(&self, server: &str) {
+        self.cuts_failed.with_label_values(&[server]).inc_by(0);
+    }
+
+    /// Counts a cut after which the publisher is still there, whoever was asked.
+    pub fn cut_failed(&self, server: &str) {
+        self.cuts_failed.with_label_values(&[server]).inc();
+    }
+
+    /// Records how long after the end of a session the last of its files was moved out of reach.
+    pub fn cut_tail(&self, server: &str, tail: Duration) {
+        self.cut_tail.with_label_values(&[server]).observe(tail.as_secs_f64());
     }
 
     /// Counts and times an answer to a publish hook: `allow` or `refuse`.

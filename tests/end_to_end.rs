@@ -4,7 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use rig::events::{Events, is};
 use rig::nginx::Nginx;
 use rig::publisher::{Publisher, Times};
 use rig::sluicegate::{POLICY, Sluicegate};
+use rig::webhook::Delivery;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -200,7 +200,7 @@ fn whoever_subscribed_is_told_and_told_again_until_it_listens() {
     let (nginx, mut sluicegate) = beside_nginx(Hooks::On);
     let moderation = TcpListener::bind("127.0.0.1:0").unwrap();
     let webhook = format!(
-        "\n[[webhook]]\nname = \"moderation\"\nurl = \"http://{}/sluicegate\"\nsecret = \"whsec_{}\"\n",
+        "\n[[webhook]]\nname = \"moderation\"\nurl = \"http://{}/sluicegate\"\nsecret = \"whsec_{}\"\nallow_private = true\n",
         moderation.local_addr().unwrap(),
         BASE64.encode(SECRET)
     );
@@ -210,13 +210,13 @@ fn whoever_subscribed_is_told_and_told_again_until_it_listens() {
     let _publisher = publish(&nginx, &clips::incident(LEAD).unwrap(), "turning");
     let decision = await_verdict(&events, "turning", "cut")["decision"].clone();
 
-    let first = Delivery::receive(&moderation, "503 Service Unavailable");
+    let first = Delivery::receive(&moderation, "503 Service Unavailable", PATIENCE).unwrap();
     // The kick does not wait for the webhook.
     await_gone(&events, "turning");
-    let second = Delivery::receive(&moderation, "204 No Content");
+    let second = Delivery::receive(&moderation, "204 No Content", PATIENCE).unwrap();
     assert_eq!((&first.id, &first.body), (&second.id, &second.body), "not the same message");
     for delivery in [first, second] {
-        assert_eq!(delivery.signature, delivery.signed_with(SECRET));
+        assert_eq!(delivery.signature, signed(&delivery, SECRET));
         let event: Value = serde_json::from_str(&delivery.body).unwrap();
         assert_eq!((&event["specversion"], &event["subject"]), (&"1.0".into(), &"main/live/turning".into()));
         assert_eq!(event["data"]["decision"]["id"], decision);
@@ -350,42 +350,9 @@ fn spoilt(mut flv: Vec<u8>) -> Vec<u8> {
     flv
 }
 
-/// What a webhook was sent.
-struct Delivery {
-    id: String,
-    timestamp: String,
-    signature: String,
-    body: String,
-}
-
-impl Delivery {
-    /// Takes one request and answers it.
-    fn receive(listener: &TcpListener, answer: &str) -> Self {
-        listener.set_nonblocking(true).unwrap();
-        let (caller, _) = rig::until("a delivery", PATIENCE, || listener.accept().ok()).unwrap();
-        caller.set_nonblocking(false).unwrap();
-        let mut reader = BufReader::new(&caller);
-        let lines: Vec<String> =
-            reader.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
-        let header = |name: &str| {
-            let found = lines.iter().filter_map(|line| line.split_once(": "));
-            found.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).unwrap().1.to_owned()
-        };
-        let mut body = vec![0; header("content-length").parse().unwrap()];
-        reader.read_exact(&mut body).unwrap();
-        write!(&caller, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
-        Self {
-            id: header("webhook-id"),
-            timestamp: header("webhook-timestamp"),
-            signature: header("webhook-signature"),
-            body: String::from_utf8(body).unwrap(),
-        }
-    }
-
-    /// The signature that Standard Webhooks asks for.
-    fn signed_with(&self, secret: &[u8]) -> String {
-        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap();
-        mac.update(format!("{}.{}.{}", self.id, self.timestamp, self.body).as_bytes());
-        format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
-    }
+/// The signature that Standard Webhooks asks for.
+fn signed(delivery: &Delivery, secret: &[u8]) -> String {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap();
+    mac.update(format!("{}.{}.{}", delivery.id, delivery.timestamp, delivery.body).as_bytes());
+    format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sluicegate::act::aftermath::Keepers;
 use sluicegate::act::outbox::{Bell, Progress, Step, Worker, run};
 use sluicegate::act::servers::{Kicked, MediaServer};
 use sluicegate::act::{self, ActError};
@@ -79,6 +80,9 @@ fn worker(ledger: &Arc<Ledger>, bell: &Arc<Bell>, clock: Clock) -> Worker {
         outbox: ledger.clone(),
         bell: bell.clone(),
         servers: vec![Arc::new(Fake { name: "main".into(), ..Fake::default() })],
+        fallbacks: Arc::default(),
+        keepers: Keepers::new(),
+        flow: Arc::new(|_| None),
         webhooks: Vec::new(),
         config: act::Config::default(),
         clock,

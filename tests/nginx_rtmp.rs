@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
+use sluicegate::act::aftermath::Keepers;
 use sluicegate::act::outbox::{Bell, Progress, Step, Worker, run};
 use sluicegate::act::servers::{Config, Kicked, Kind, MediaServer, NginxRtmp};
 use sluicegate::act::{self, Gate};
@@ -216,6 +217,9 @@ async fn a_publisher_is_refused_cut_off_and_observed_gone_and_the_others_are_lef
         outbox: ledger.clone(),
         bell: bell.clone(),
         servers: vec![house.server.clone()],
+        fallbacks: Arc::default(),
+        keepers: Keepers::new(),
+        flow: Arc::new(|_| None),
         webhooks: Vec::new(),
         config: act::Config::default(),
         clock: house.clock,

@@ -17,8 +17,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde_json::Value;
 use sluicegate::api::{
-    self, Backend, BackendError, BreakerView, DecisionView, Event, HookError, Order, OrderError, StreamView,
-    TimelineView,
+    self, Backend, BackendError, BreakerView, DeadLetterView, DecisionView, Event, HookError, Order, OrderError,
+    StreamView, TestView, TimelineView, WebhookView, Webhooks,
 };
 use sluicegate::decision::{Actor, Decision, Deny, Verdict};
 use sluicegate::media_server::Reply;
@@ -97,6 +97,25 @@ impl Backend for Measured {
     }
 }
 
+#[async_trait]
+impl Webhooks for Measured {
+    async fn webhooks(&self) -> Result<Vec<WebhookView>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    async fn test_webhook(&self, _: &str) -> Result<Option<TestView>, BackendError> {
+        Ok(None)
+    }
+
+    async fn dead_letters(&self, _: &str, _: usize) -> Result<Vec<DeadLetterView>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    async fn replay(&self, _: &str, _: Option<Vec<Uuid>>) -> Result<Option<usize>, BackendError> {
+        Ok(None)
+    }
+}
+
 /// Moves every metric, and so that every alert has its reason.
 fn everything_happens(metrics: &Metrics) {
     for word in StreamState::WORDS {
@@ -117,6 +136,7 @@ fn everything_happens(metrics: &Metrics) {
         metrics.stage(stage, Duration::from_millis(15));
     }
     metrics.error(Stage::Ledger, "full");
+    metrics.error(Stage::Act, "gone");
     metrics.finding("known");
     metrics.shadow_verdict(Verdict::Cut.word(), "on-trial");
     metrics.set_unrecorded(1);

@@ -10,6 +10,7 @@ pub mod nginx;
 pub mod process;
 pub mod publisher;
 pub mod sluicegate;
+pub mod webhook;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 //!
 //! Streams' names, secrets and whole addresses never appear: a message names the `[[server]]` or the `[[webhook]]`.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,13 +85,15 @@ pub enum ActError {
     },
     /// Asked to end the session, the server still lists it.
     #[error(
-        "media server `{server}` still lists the session {waited:?} after being asked to end it: see its error log, and block the publisher's address if it stays"
+        "media server `{server}` still lists the session {waited:?} after being asked to end it, and {bytes}: see its error log, and block the publisher's address if it stays"
     )]
     StillListed {
         /// The server.
         server: Arc<str>,
         /// How long we looked.
         waited: Duration,
+        /// Whether anything still arrives of it.
+        bytes: Bytes,
     },
     /// A hook's body makes no sense.
     #[error(
@@ -128,6 +131,32 @@ pub enum ActError {
         /// The name.
         name: Arc<str>,
     },
+    /// What outlives a session is to be moved, and it is no longer said where that is.
+    #[error(
+        "what outlives a session of media server `{server}` is to be moved out of reach, and its [server.after_cut] does not say where it is: write it again, or purge playlists, segments and recordings by hand"
+    )]
+    NoAfterCut {
+        /// The server.
+        server: Arc<str>,
+    },
+    /// Files that outlive a session stay where they are.
+    #[error(
+        "what outlives a session of media server `{server}` cannot be moved out of reach ({reason}): let the service write to the folders in [server.after_cut], or purge them by hand"
+    )]
+    LeftBehind {
+        /// The server.
+        server: Arc<str>,
+        /// What the system said.
+        reason: String,
+    },
+    /// The server no longer lists the session, and its video goes on.
+    #[error(
+        "media server `{server}` no longer lists the session, yet its video still arrives: was the server reloaded? restart it, and look whether the publisher is gone"
+    )]
+    StillFlowing {
+        /// The server.
+        server: Arc<str>,
+    },
     /// The action is for a webhook that is no longer configured.
     #[error(
         "an event is for webhook `{name}`, which is not configured: add its [[webhook]] again or tell its reader by hand"
@@ -146,15 +175,25 @@ pub enum ActError {
         /// When the receiver wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// Only addresses that may not be delivered to.
+    #[error(
+        "webhook `{webhook}` leads to no public address: correct its `url`, or set `allow_private = true` if it is meant to stay in your own network"
+    )]
+    PrivateAddress {
+        /// The webhook.
+        webhook: Arc<str>,
+    },
     /// 410: the receiver wants no more.
-    #[error("webhook `{webhook}` is gone (HTTP 410): remove its [[webhook]] or give it another `url`")]
+    #[error(
+        "webhook `{webhook}` is gone (HTTP 410) and gets nothing more: remove its [[webhook]], give it another `url`, or, once it answers again, run `sluicegate webhook test {webhook}`, then `sluicegate webhook replay {webhook}`"
+    )]
     Gone {
         /// The webhook.
         webhook: Arc<str>,
     },
     /// The secret cannot be used.
     #[error(
-        "webhook `{webhook}` has no usable secret ({reason}): set one of `secret`, `secret_env` and `secret_file` to `whsec_` and the base64 of 24 to 64 random bytes"
+        "webhook `{webhook}` has no usable secret ({reason}): set one of `secret`, `secret_env` and `secret_file` to what `sluicegate webhook key` prints"
     )]
     BadSecret {
         /// The webhook.
@@ -168,6 +207,27 @@ pub enum ActError {
         /// What the library said.
         reason: String,
     },
+}
+
+/// What a media server says of the bytes of a session that it still lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bytes {
+    /// More came.
+    Arriving,
+    /// None came: perhaps only the entry is left.
+    Stopped,
+    /// It does not say.
+    Unknown,
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arriving => "receives its video",
+            Self::Stopped => "receives nothing of it any more",
+            Self::Unknown => "does not say whether its video still arrives",
+        })
+    }
 }
 
 impl ActError {
@@ -186,8 +246,12 @@ impl ActError {
             Self::Unpullable { .. } => "unpullable",
             Self::BadTemplate { .. } => "bad_template",
             Self::UnknownServer { .. } => "unknown_server",
+            Self::NoAfterCut { .. } => "no_after_cut",
+            Self::LeftBehind { .. } => "left_behind",
+            Self::StillFlowing { .. } => "still_flowing",
             Self::UnknownWebhook { .. } => "unknown_webhook",
             Self::NotDelivered { .. } => "not_delivered",
+            Self::PrivateAddress { .. } => "private_address",
             Self::Gone { .. } => "gone",
             Self::BadSecret { .. } => "bad_secret",
             Self::NoClient { .. } => "no_client",
@@ -203,6 +267,7 @@ impl ActError {
                 | Self::Unpullable { .. }
                 | Self::BadTemplate { .. }
                 | Self::UnknownServer { .. }
+                | Self::NoAfterCut { .. }
                 | Self::UnknownWebhook { .. }
                 | Self::Gone { .. }
                 | Self::BadSecret { .. }

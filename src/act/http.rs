@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Client, ClientBuilder, Response};
 use serde::{Deserialize as _, Deserializer, de};
 use url::Url;
 
@@ -14,6 +14,11 @@ use super::ActError;
 
 /// A client whose connections take at most `connect` and whose requests take at most `total`.
 pub(super) fn client(connect: Duration, total: Duration) -> Result<Client, ActError> {
+    built(builder(connect, total))
+}
+
+/// What [`client`] is built of, for whoever has more to say.
+pub(super) fn builder(connect: Duration, total: Duration) -> ClientBuilder {
     // Fails when a provider is installed already, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
     Client::builder()
@@ -22,8 +27,10 @@ pub(super) fn client(connect: Duration, total: Duration) -> Result<Client, ActEr
         .connect_timeout(connect)
         .timeout(total)
         .user_agent(concat!("sluicegate/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| ActError::NoClient { reason: root(&error) })
+}
+
+pub(super) fn built(builder: ClientBuilder) -> Result<Client, ActError> {
+    builder.build().map_err(|error| ActError::NoClient { reason: root(&error) })
 }
 
 /// Why the body of an answer could not be had.

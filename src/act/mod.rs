@@ -1,9 +1,10 @@
 //! What becomes of a verdict in the world: the publisher is refused, cut off and observed gone; others are told.
 //!
 //! [`Gate`] answers from memory who may publish. [`servers`] speaks to media servers, one adapter a file. [`webhook`]
-//! delivers signed events. [`outbox`] carries out, retries and accounts for the actions that the ledger holds. Nothing
-//! here decides anything: it does what a recorded decision asks for.
+//! delivers signed events. [`aftermath`] moves what outlives a session. [`outbox`] carries out, retries and accounts for
+//! the actions that the ledger holds. Nothing here decides anything: it does what a recorded decision asks for.
 
+pub mod aftermath;
 mod error;
 mod gate;
 mod http;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use error::ActError;
+pub use error::{ActError, Bytes};
 pub use gate::Gate;
 
 /// The section `[act]`: what all media servers and webhooks have in common.

@@ -4,6 +4,7 @@
 //! outlive the process is in the outbox; dropping [`run`] at any point loses nothing but the attempts under way, and those
 //! are made again at the next start.
 
+mod kick;
 mod retry;
 
 use std::sync::Arc;
@@ -12,9 +13,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::sleep;
+use uuid::Uuid;
 
-use super::servers::{Kicked, MediaServer};
-use super::webhook::Webhook;
+use super::aftermath::{self, Keepers};
+use super::servers::{Fallbacks, MediaServer};
+use super::webhook::event::{self, Leftover};
+use super::webhook::{Topic, Webhook};
 use super::{ActError, Config};
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, Job, Lane, Outbox, OutboxError, Outcome};
@@ -24,11 +28,15 @@ use crate::stream::Session;
 /// How long to wait after the outbox itself failed.
 const OUTBOX_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many streams' leftovers may be watched at the same time. Each waits nearly all the while.
+const QUARANTINES_AT_ONCE: usize = 256;
+
 /// Tells the worker that something new is in the outbox. Rung once or a hundred times, it looks.
 #[derive(Debug, Default)]
 pub struct Bell {
     kick: Notify,
     notify: Notify,
+    quarantine: Notify,
 }
 
 impl Bell {
@@ -36,12 +44,14 @@ impl Bell {
     pub fn ring(&self) {
         self.kick.notify_one();
         self.notify.notify_one();
+        self.quarantine.notify_one();
     }
 
     async fn rung(&self, lane: Lane) {
         match lane {
             Lane::Kick => self.kick.notified().await,
             Lane::Notify => self.notify.notified().await,
+            Lane::Quarantine => self.quarantine.notified().await,
         }
     }
 }
@@ -51,8 +61,13 @@ impl Bell {
 pub enum Step {
     /// The request is about to leave for the media server or the webhook.
     Asked,
-    /// The media server no longer lists the session.
+    /// The media server no longer lists the session, and nothing arrives of it any more.
     ObservedGone,
+    /// Whatever can be asked was asked, and the publisher is still there: people are told. It is tried on.
+    Failing {
+        /// What went wrong last.
+        detail: String,
+    },
     /// The attempt ended, and the outbox has it.
     Ended(Outcome),
 }
@@ -68,6 +83,9 @@ pub struct Progress<'a> {
     pub at: Timestamp,
 }
 
+/// How many access units have arrived of a session's video so far; `None`: nobody pulls it.
+pub type Flow = Arc<dyn Fn(&Session) -> Option<u64> + Send + Sync>;
+
 /// Whoever wants to know how jobs come on. Called on the worker's threads: it must not block.
 pub type Observer = Arc<dyn Fn(&Progress<'_>) + Send + Sync>;
 
@@ -80,6 +98,12 @@ pub struct Worker {
     pub bell: Arc<Bell>,
     /// The configured media servers.
     pub servers: Vec<Arc<dyn MediaServer>>,
+    /// What is asked where a server does not end a session.
+    pub fallbacks: Arc<Fallbacks>,
+    /// Who moves what outlives a session.
+    pub keepers: Keepers,
+    /// Whether the video of a session still arrives.
+    pub flow: Flow,
     /// The configured webhooks.
     pub webhooks: Vec<Webhook>,
     /// Limits.
@@ -98,7 +122,8 @@ pub async fn run(worker: Worker, stop: watch::Receiver<bool>) {
     let Config { kicks_at_once, deliveries_at_once, .. } = worker.config;
     tokio::join!(
         lane(&worker, Lane::Kick, kicks_at_once.max(1), stop.clone()),
-        lane(&worker, Lane::Notify, deliveries_at_once.max(1), stop),
+        lane(&worker, Lane::Notify, deliveries_at_once.max(1), stop.clone()),
+        lane(&worker, Lane::Quarantine, QUARANTINES_AT_ONCE, stop),
     );
 }
 
@@ -122,24 +147,49 @@ async fn lane(worker: &Arc<Worker>, lane: Lane, limit: usize, mut stop: watch::R
     }
 }
 
+/// What an attempt that worked came to.
+struct Done {
+    /// In a sentence.
+    detail: String,
+    /// Files that outlived the session.
+    leftovers: Vec<Leftover>,
+}
+
+impl From<String> for Done {
+    fn from(detail: String) -> Self {
+        Self { detail, leftovers: Vec::new() }
+    }
+}
+
 /// Makes one attempt at `job` and writes down how it ended, for as long as it takes to get it written.
 async fn attempt(worker: Arc<Worker>, job: Job, mut stop: watch::Receiver<bool>) {
     let began = worker.clock.now();
     let result = match &job.action {
-        Action::Kick { session } => worker.kick(&job, session).await,
-        Action::Notify { webhook, body } => worker.notify(&job, webhook, body).await,
+        Action::Kick { session } => worker.kick(&job, session).await.map(Done::from),
+        Action::Notify { webhook, body } => worker.notify(&job, webhook, body).await.map(Done::from),
+        Action::Quarantine { session, since } => match worker.quarantine(&job, session, *since, &stop).await {
+            // Told to stop in the midst of it: it goes on at the next start.
+            Ok(None) => return,
+            Ok(Some(done)) => Ok(done),
+            Err(error) => Err(error),
+        },
     };
     let ended = worker.clock.now();
-    let outcome = match result {
-        Ok(detail) => Outcome::Done { detail },
+    let (outcome, then) = match result {
+        Ok(Done { detail, leftovers }) => {
+            let then = worker.told_of(&job, &leftovers, ended);
+            (Outcome::Done { detail }, then)
+        }
         Err(error) => {
             worker.metrics.error(Stage::Act, error.kind());
-            retry::outcome(&job, &error, ended, retry::jitter())
+            let outcome = retry::outcome(&job, &error, ended, retry::jitter(), worker.actuators(&job));
+            let then = worker.alarm(&job, &outcome, ended);
+            (outcome, then)
         }
     };
     worker.metrics.action(job.action.word(), outcome.word());
     log(&job, &outcome);
-    while let Err(error) = worker.finish(&job, began, ended, &outcome).await {
+    while let Err(error) = worker.finish(&job, began, ended, &outcome, &then).await {
         // Not written down, the job stays claimed: nobody does it twice, and after a restart it is done again.
         worker.outbox_failed(&error);
         tokio::select! {
@@ -147,7 +197,10 @@ async fn attempt(worker: Arc<Worker>, job: Job, mut stop: watch::Receiver<bool>)
             () = sleep(OUTBOX_PAUSE) => {}
         }
     }
-    worker.tell(&job, Step::Ended(outcome));
+    if !then.is_empty() {
+        worker.bell.ring();
+    }
+    worker.tell(&job, Step::Ended(outcome), worker.clock.now());
 }
 
 impl Worker {
@@ -175,51 +228,13 @@ impl Worker {
         }
     }
 
-    /// Ends a session and watches it go: only what was observed counts as done.
-    async fn kick(&self, job: &Job, session: &Session) -> Result<String, ActError> {
-        let name = &session.stream.server;
-        let server = self
-            .servers
-            .iter()
-            .find(|server| server.name() == name)
-            .ok_or_else(|| ActError::UnknownServer { name: name.clone() })?;
-        // A look first: the session's number may have become somebody else's while we were away. A look that fails is no
-        // reason not to ask.
-        if let Ok(false) = server.publishes(session).await {
-            self.tell(job, Step::ObservedGone);
-            return Ok("already gone".to_owned());
-        }
-        self.tell(job, Step::Asked);
-        let asked = self.clock.now();
-        let answer = server.kick(session).await?;
-        loop {
-            let seen = server.publishes(session).await;
-            let waited = self.clock.now().since(asked);
-            match seen {
-                Ok(false) => {
-                    self.tell(job, Step::ObservedGone);
-                    let said = match answer {
-                        Kicked::Dropped => "observed gone",
-                        Kicked::NoSuchSession => "gone before the request arrived, seen",
-                    };
-                    return Ok(format!("{said} {} ms after the request", waited.as_millis()));
-                }
-                Ok(true) if waited >= self.config.verify_for => {
-                    return Err(ActError::StillListed { server: name.clone(), waited: self.config.verify_for });
-                }
-                Err(error) if waited >= self.config.verify_for => return Err(error),
-                Ok(true) | Err(_) => sleep(self.config.verify_every).await,
-            }
-        }
-    }
-
     async fn notify(&self, job: &Job, name: &Arc<str>, body: &str) -> Result<String, ActError> {
         let webhook = self
             .webhooks
             .iter()
             .find(|webhook| webhook.name() == name)
             .ok_or_else(|| ActError::UnknownWebhook { name: name.clone() })?;
-        self.tell(job, Step::Asked);
+        self.tell(job, Step::Asked, self.clock.now());
         // The receiver refuses a timestamp that is minutes off, and our clock does not follow when the system's is set.
         webhook.deliver(job.id, body, self.clock.wall()).await
     }
@@ -230,14 +245,78 @@ impl Worker {
         began: Timestamp,
         ended: Timestamp,
         outcome: &Outcome,
+        then: &[(Uuid, Action)],
     ) -> Result<(), OutboxError> {
-        let (outbox, id, outcome) = (self.outbox.clone(), job.id, outcome.clone());
-        let finished = spawn_blocking(move || outbox.finish(id, began, ended, &outcome)).await;
+        let (outbox, id, outcome, then) = (self.outbox.clone(), job.id, outcome.clone(), then.to_vec());
+        let finished = spawn_blocking(move || outbox.finish(id, began, ended, &outcome, &then)).await;
         finished.unwrap_or_else(|error| Err(OutboxError(error.to_string())))
     }
 
-    fn tell(&self, job: &Job, step: Step) {
-        (self.observer)(&Progress { job, step, at: self.clock.now() });
+    /// How many can be asked to end a session: its server, and what that falls back on.
+    fn actuators(&self, job: &Job) -> usize {
+        let Action::Kick { session } = &job.action else { return 1 };
+        1 + self.fallbacks.get(&session.stream.server).map_or(0, Vec::len)
+    }
+
+    /// Tells people of a cut that was not carried out, when everybody was asked in vain; gives the deliveries that follow.
+    fn alarm(&self, job: &Job, outcome: &Outcome, at: Timestamp) -> Vec<(Uuid, Action)> {
+        let Action::Kick { session } = &job.action else { return Vec::new() };
+        let (Outcome::Retry { detail, .. } | Outcome::GaveUp { detail }) = outcome else { return Vec::new() };
+        if !retry::is_time_for_alarm(job, outcome, self.actuators(job)) {
+            return Vec::new();
+        }
+        let attempts = job.attempts + 1;
+        self.metrics.cut_failed(&session.stream.server);
+        tracing::error!(
+            %session,
+            attempts,
+            detail,
+            "a publisher who is to be cut off is still there: somebody must end the session on the media server, or block \
+             the publisher's address"
+        );
+        self.tell(job, Step::Failing { detail: detail.clone() }, at);
+        let Some(decision) = job.decision else { return Vec::new() };
+        let source = &self.config.source;
+        let body = event::cut_failed(Uuid::now_v7(), decision, session, attempts, detail, at, source);
+        let wanting = self.webhooks.iter().filter(|webhook| webhook.wants(Topic::CutFailed));
+        let notify = |webhook: &Webhook| Action::Notify { webhook: webhook.name().clone(), body: body.clone() };
+        wanting.map(|webhook| (Uuid::now_v7(), notify(webhook))).collect()
+    }
+
+    /// The deliveries that say which files outlived a session.
+    fn told_of(&self, job: &Job, leftovers: &[Leftover], at: Timestamp) -> Vec<(Uuid, Action)> {
+        match (&job.action, job.decision) {
+            (Action::Quarantine { session, .. }, Some(decision)) if !leftovers.is_empty() => {
+                aftermath::told(decision, session, leftovers, at, &self.webhooks, &self.config.source)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Moves what outlives a session; `None` when told to stop before that was done.
+    async fn quarantine(
+        &self,
+        job: &Job,
+        session: &Session,
+        since: Timestamp,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Option<Done>, ActError> {
+        let name = &session.stream.server;
+        let keeper = self.keepers.get(name).ok_or_else(|| ActError::NoAfterCut { server: name.clone() })?;
+        let server = self.server(name)?;
+        self.tell(job, Step::Asked, self.clock.now());
+        let watch = (self.clock, &*self.metrics, stop.clone());
+        let swept = keeper.keep(job.decision.unwrap_or(job.id), session, since, &**server, watch).await?;
+        Ok(swept.map(|swept| Done { detail: swept.detail, leftovers: swept.leftovers }))
+    }
+
+    fn server(&self, name: &Arc<str>) -> Result<&Arc<dyn MediaServer>, ActError> {
+        let found = self.servers.iter().find(|server| server.name() == name);
+        found.ok_or_else(|| ActError::UnknownServer { name: name.clone() })
+    }
+
+    fn tell(&self, job: &Job, step: Step, at: Timestamp) {
+        (self.observer)(&Progress { job, step, at });
     }
 
     fn outbox_failed(&self, error: &OutboxError) {

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::event::Event;
+use super::webhooks::Webhooks;
 use crate::clock::Timestamp;
 use crate::decision::{Actor, Decision, Deny, DenyBy, Ended, Outcome, Verdict};
 use crate::finding::Finding;
@@ -19,7 +20,7 @@ use crate::stream::{Attention, SessionId, StreamId, StreamState};
 
 /// Everything that the interface can ask or order.
 #[async_trait]
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: Webhooks + Send + Sync + 'static {
     /// Handles a hook of the configured `server`, sent with `token` as the last step of its path, and says what that kind of
     /// server is to be answered. Answers from memory: a media server waits for it.
     async fn hook(

@@ -76,7 +76,7 @@ pub enum Happening {
     Action {
         /// The decision that asked for it.
         decision: Uuid,
-        /// `kick` or `notify`.
+        /// `kick`, `notify` or `quarantine`.
         action: &'static str,
         /// How far.
         progress: Progress,
@@ -112,10 +112,14 @@ pub enum Happening {
 pub enum Progress {
     /// The first request is on its way.
     Asked,
-    /// The media server no longer lists the session.
+    /// The media server no longer lists the session, and its video has stopped.
     ObservedGone,
     /// The webhook took the event.
     Delivered,
+    /// What outlived the session was moved out of reach.
+    Quarantined,
+    /// All were asked in vain, and people are told; it is tried on.
+    Failing,
     /// It did not work; another attempt follows.
     Retry,
     /// It did not work and will not be tried again.

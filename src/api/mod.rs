@@ -19,6 +19,10 @@
 //! | `GET /v1/denies` | the denies in force |
 //! | `GET /v1/breaker` | whether too much was cut by itself: [`BreakerView`] |
 //! | `POST /v1/breaker/close` | how the breaker was before it was closed, for `{"by", "reason"}` |
+//! | `GET /v1/webhooks` | every webhook and how it is doing: [`WebhookView`] |
+//! | `POST /v1/webhooks/{name}/test` | sends a test event, at once and once: [`TestView`] |
+//! | `GET /v1/webhooks/{name}/dead?limit=100` | the events that were given up, oldest first: [`DeadLetterView`] |
+//! | `POST /v1/webhooks/{name}/replay` | has those in `{"letters": [..]}` tried again, with `{}` all: how many were `replayed` |
 //! | `GET /v1/events` | server-sent events as they happen: [`Event`]; `missed` says how many a slow client lost |
 //!
 //! It promises: no stage is imported, everything is asked of the [`Backend`]; a request body is at most 64 KiB; a page in
@@ -34,6 +38,7 @@ mod problem;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -50,6 +55,7 @@ pub use backend::{
 };
 pub use config::Config;
 pub use event::{Event, Happening, Progress};
+pub use webhooks::{DeadLetterView, TestView, WebhookView, Webhooks};
 
 /// How long a shutdown waits for requests under way.
 const GRACE: Duration = Duration::from_secs(2);

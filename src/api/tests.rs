@@ -1,5 +1,7 @@
 //! The interface over real sockets, in front of a backend that is a handful of values.
 
+mod webhooks;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,15 +1,10 @@
-//! Watches the outbox at work: tells each step of an action, measures how long cutting off took, and makes sure that a
-//! publisher who is said to be gone is.
+//! Watches the outbox at work: tells each step of an action, and measures how long cutting off took.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
-use tracing::error;
 use uuid::Uuid;
 
-use super::attached::Attached;
 use super::deciding::Notice;
 use super::streams::Streams;
 use super::telling::Telling;
@@ -19,8 +14,6 @@ use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Job, Outcome};
 use crate::ledger::Ledger;
 use crate::metrics::Stage;
-
-const SETTLING: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Clone)]
@@ -48,30 +41,9 @@ impl Acting {
                 if let Some(decision) = job.decision {
                     acting.telling.tell(at, &session.stream, happening(decision, &job, far));
                 }
-                if far == api::Progress::ObservedGone
-                    && let Some(stream) = acting.streams.get(session)
-                {
-                    drop(tokio::spawn(acting.clone().make_sure(stream)));
-                }
             }
             drop(spawn_blocking(move || acting.account(&job, far, at)));
         })
-    }
-
-    /// A server may no longer list a publisher who is still on the air: nginx after a reload does. What is in the pipes
-    /// gets half a second to run dry.
-    async fn make_sure(self, stream: Arc<Attached>) {
-        sleep(SETTLING).await;
-        let settled = stream.received();
-        sleep(SETTLING).await;
-        if stream.received() > settled {
-            self.telling.metrics.error(Stage::Act, "still_flowing");
-            error!(
-                session = %stream.session,
-                "the media server no longer lists the publisher, yet video still arrives: \
-                 was the server reloaded? restart it, and look whether the publisher is gone"
-            );
-        }
     }
 
     fn account(&self, job: &Job, far: api::Progress, at: Timestamp) {
@@ -82,7 +54,9 @@ impl Acting {
             Err(error) => return self.telling.metrics.error(Stage::Ledger, error.kind()),
         };
         match &job.action {
-            Action::Notify { .. } => self.telling.tell(at, &decision.session.stream, happening(of, job, far)),
+            Action::Notify { .. } | Action::Quarantine { .. } => {
+                self.telling.tell(at, &decision.session.stream, happening(of, job, far));
+            }
             Action::Kick { .. } => self.measure(job, &decision, far, at),
         }
     }
@@ -111,9 +85,11 @@ fn far(action: &Action, step: &Step) -> Option<api::Progress> {
     match (step, action) {
         (Step::Asked, _) => Some(api::Progress::Asked),
         (Step::ObservedGone, _) => Some(api::Progress::ObservedGone),
+        (Step::Failing { .. }, _) => Some(api::Progress::Failing),
         (Step::Ended(Outcome::Retry { .. }), _) => Some(api::Progress::Retry),
         (Step::Ended(Outcome::GaveUp { .. }), _) => Some(api::Progress::GaveUp),
         (Step::Ended(Outcome::Done { .. }), Action::Notify { .. }) => Some(api::Progress::Delivered),
+        (Step::Ended(Outcome::Done { .. }), Action::Quarantine { .. }) => Some(api::Progress::Quarantined),
         (Step::Ended(Outcome::Done { .. }), Action::Kick { .. }) => None,
     }
 }

@@ -18,7 +18,9 @@ use super::ordering::Order;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
+use crate::act::outbox::Bell;
 use crate::act::servers::{HookToken, MediaServer};
+use crate::act::webhook::Webhook;
 use crate::api::{
     self, ActionView, BackendError, BreakerView, DecisionView, Happening, HookError, OrderError, StreamView,
     TimelineView,
@@ -42,11 +44,15 @@ pub(super) struct Backend {
     pub(super) clock: Clock,
     pub(super) ready: Arc<AtomicBool>,
     pub(super) notices: Sender<Notice>,
+    pub(super) webhooks: Vec<Webhook>,
+    /// What webhooks' events name as their source.
+    pub(super) source: String,
+    pub(super) bell: Arc<Bell>,
 }
 
 impl Backend {
     /// Runs a call that touches the disk where it may block.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, BackendError> {

@@ -10,11 +10,11 @@ use super::deciding::STANDING_DENY;
 use super::history::{self, History};
 use super::ordering::OPERATOR;
 use super::telling::Telling;
-use super::{Error, House, Parts};
-use crate::act::Gate;
+use super::{Error, House, Parts, webhooks};
 use crate::act::outbox::Bell;
-use crate::act::servers::{self, HookToken};
+use crate::act::servers::{self, Fallback, HookToken};
 use crate::act::webhook::Webhook;
+use crate::act::{ActError, Gate};
 use crate::bank::{InForce, Watch};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -43,8 +43,16 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
     let token = |server: &servers::Config| Some((server.name.clone(), HookToken::new(server.hook_token.as_ref()?)));
     let hook_tokens = config.server.iter().filter_map(token).collect();
-    let webhooks = config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
+    let webhooks: Vec<Webhook> =
+        config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
+    let fallbacks =
+        config.server.iter().map(|server| Ok((Arc::clone(&server.name), Fallback::all(server, &config.act)?)));
+    let fallbacks = Arc::new(fallbacks.collect::<Result<_, ActError>>()?);
+    for server in &config.server {
+        metrics.expect_server(&server.name);
+    }
     let ledger = Arc::new(Ledger::open(&config.ledger)?);
+    webhooks::restore(&webhooks, &ledger)?;
     let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
     let closed = ledger.unfinished_kicks()?;
     ledger.keep_policy(&policy.digest(), &policy.text(), clock.now())?;
@@ -73,6 +81,7 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         policy,
         servers,
         hook_tokens,
+        fallbacks,
         webhooks,
         bell: Arc::new(Bell::default()),
     };

@@ -21,6 +21,7 @@ use super::telling::Telling;
 use crate::act::Gate;
 use crate::act::outbox::Bell;
 use crate::act::webhook::{Topic, Webhook, event};
+use crate::act::{aftermath, servers};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{Action, Actor, Context, Decision, Deny, Earlier, Mode, Target, Verdict};
@@ -88,6 +89,7 @@ pub(super) struct Deciding {
     pub(super) policy: Arc<Policy>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) gate: Arc<Gate>,
+    pub(super) servers: Vec<servers::Config>,
     pub(super) webhooks: Vec<Webhook>,
     /// What webhooks' events name as their source.
     pub(super) source: String,
@@ -267,6 +269,9 @@ impl Deciding {
                 let live = !decision.session.id.0.is_empty();
                 if live && self.closed.insert(decision.session.clone(), None) != Some(None) {
                     actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
+                    let since = self.streams.get(&decision.session).map_or(decided, |stream| stream.since());
+                    let server = self.servers.iter().find(|server| server.name == decision.session.stream.server);
+                    actions.extend(aftermath::follows(&decision, since, server, &self.webhooks, &self.source));
                 }
                 if by_itself {
                     let live = self.streams.sessions().len();

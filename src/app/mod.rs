@@ -21,6 +21,7 @@ mod refreshing;
 mod showing;
 mod streams;
 mod telling;
+mod webhooks;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,9 +53,11 @@ use self::refreshing::Refreshing;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
+use self::webhooks::Remembering;
 use crate::act::Gate;
+use crate::act::aftermath::Keeper;
 use crate::act::outbox::{self, Bell};
-use crate::act::servers::{HookToken, MediaServer};
+use crate::act::servers::{Fallbacks, HookToken, MediaServer};
 use crate::act::webhook::Webhook;
 use crate::bank::{InForce, Watch};
 use crate::clock::{Clock, Timestamp};
@@ -98,6 +101,7 @@ struct House {
     banks: Arc<InForce>,
     servers: Vec<Arc<dyn MediaServer>>,
     hook_tokens: HashMap<Arc<str>, HookToken>,
+    fallbacks: Arc<Fallbacks>,
     webhooks: Vec<Webhook>,
     bell: Arc<Bell>,
 }
@@ -149,7 +153,7 @@ impl House {
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let backend = self.backend(&inspection.streams, &ready, &notices);
+        let backend = self.backend(config, &inspection.streams, &ready, &notices);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -237,6 +241,7 @@ impl House {
             policy: Arc::clone(&self.policy),
             ledger: Arc::clone(&self.ledger),
             gate: Arc::clone(&self.gate),
+            servers: config.server.clone(),
             webhooks: self.webhooks.clone(),
             source: config.act.source.clone(),
             streams: Arc::clone(streams),
@@ -253,10 +258,19 @@ impl House {
     fn acting(&self, config: &Config, streams: &Arc<Streams>) -> outbox::Worker {
         let acting =
             Acting { ledger: Arc::clone(&self.ledger), streams: Arc::clone(streams), telling: self.telling.clone() };
+        let flowing = Arc::clone(streams);
         outbox::Worker {
             outbox: Arc::clone(&self.ledger) as _,
             bell: Arc::clone(&self.bell),
             servers: self.servers.clone(),
+            fallbacks: Arc::clone(&self.fallbacks),
+            keepers: config
+                .server
+                .iter()
+                .filter_map(Keeper::new)
+                .map(|keeper| (Arc::clone(keeper.server()), keeper))
+                .collect(),
+            flow: Arc::new(move |session| flowing.get(session).map(|stream| stream.received())),
             webhooks: self.webhooks.clone(),
             config: config.act.clone(),
             clock: self.clock,
@@ -283,6 +297,15 @@ impl House {
             };
             keeping.spawn(reconciling.run());
         }
+        for webhook in &self.webhooks {
+            let remembering = Remembering {
+                webhook: webhook.clone(),
+                ledger: Arc::clone(&self.ledger),
+                metrics: Arc::clone(&self.telling.metrics),
+                clock: self.clock,
+            };
+            keeping.spawn(remembering.run());
+        }
         let showing = Showing {
             servers: self.servers.iter().map(|server| Arc::clone(server.name())).collect(),
             streams: Arc::clone(streams),
@@ -295,7 +318,13 @@ impl House {
         keeping
     }
 
-    fn backend(&self, streams: &Arc<Streams>, ready: &Arc<AtomicBool>, notices: &Sender<Notice>) -> Backend {
+    fn backend(
+        &self,
+        config: &Config,
+        streams: &Arc<Streams>,
+        ready: &Arc<AtomicBool>,
+        notices: &Sender<Notice>,
+    ) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
             hook_tokens: self.hook_tokens.clone(),
@@ -306,6 +335,9 @@ impl House {
             clock: self.clock,
             ready: Arc::clone(ready),
             notices: notices.clone(),
+            webhooks: self.webhooks.clone(),
+            source: config.act.source.clone(),
+            bell: Arc::clone(&self.bell),
         }
     }
 }

@@ -85,18 +85,21 @@ impl Core {
     /// # Errors
     /// When the core does not answer, or refuses; the message says what to do.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let body = self.runtime.block_on(self.answer(self.request(Method::GET, path)))?;
-        self.understood(&body)
+        self.understood(&self.ask(self.request(Method::GET, path))?)
     }
 
     /// Sends `body` to `path`, and gives what is answered; nothing where the answer is empty.
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
         let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/json").body(body.to_string());
-        let answer = self.runtime.block_on(self.answer(request))?;
-        if answer.is_empty() { Ok(Value::Null) } else { self.understood(&answer) }
+        let answer = self.ask(request)?;
+        self.understood(if answer.is_empty() { b"null" } else { &answer })
+    }
+
+    fn ask(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
+        self.runtime.block_on(self.answer(request))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -147,7 +147,7 @@ fn verdict(decision: &Decision) -> String {
 }
 
 fn release(core: &Core, id: Uuid, by: &By) -> anyhow::Result<Answer> {
-    core.post(&format!("/v1/decisions/{id}/release"), &by.and(json!({})))?;
+    core.post::<Value>(&format!("/v1/decisions/{id}/release"), &by.and(json!({})))?;
     let text = format!("released: nothing of {id} stands any more, its publisher may come back");
     Ok(Answer { text, json: json!({ "decision": id, "released": true }) })
 }
@@ -155,7 +155,7 @@ fn release(core: &Core, id: Uuid, by: &By) -> anyhow::Result<Answer> {
 fn ordered(core: &Core, verdict: Verdict, order: &OnStream, args: &Args) -> anyhow::Result<Vec<Answer>> {
     let OnStream { stream, by, lasts, deny } = order;
     let body = by.and(json!({ "stream": stream, "verdict": verdict, "for_seconds": lasts, "deny": deny }));
-    let made = core.post("/v1/decisions", &body)?;
+    let made: Value = core.post("/v1/decisions", &body)?;
     let stream = Names::asked(args.names).of(stream);
     let answer = |json: &Value| {
         let decision = Decision::deserialize(json)?;

@@ -17,10 +17,12 @@ mod init;
 mod r#match;
 mod model;
 mod orders;
+mod quarantine;
 mod replay;
 mod run;
 mod streams;
 mod table;
+mod webhook;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -78,6 +80,8 @@ enum Command {
     Denies(denies::Args),
     Replay(replay::Args),
     Breaker(breaker::Args),
+    Webhook(webhook::Args),
+    Quarantine(quarantine::Args),
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
@@ -119,6 +123,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
         Command::Replay(args) => return answered(replay::run(args, &mut io::stdout().lock())),
         Command::Breaker(args) => return answered(breaker::run(args, &mut io::stdout().lock())),
+        Command::Webhook(args) => return answered(webhook::run(args, &mut io::stdout().lock())),
+        Command::Quarantine(args) => return answered(quarantine::run(args, &mut io::stdout().lock())),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),

@@ -61,7 +61,7 @@ pub(super) fn harmless(text: &str) -> String {
 }
 
 /// `heading` and `rows`, each column as wide as its widest cell, two spaces apart. Without rows, `nothing`.
-fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], nothing: &str) -> String {
+pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], nothing: &str) -> String {
     if rows.is_empty() {
         return nothing.to_owned();
     }

@@ -21,7 +21,11 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
         problems.extend(placed.map(|(key, message)| (vec!["server".into(), number.into(), key.into()], message)));
     }
     problems.extend(repeated("webhook", config.webhook.iter().map(|webhook| &*webhook.name)));
-    problems.extend(config.webhook.iter().enumerate().filter_map(|(number, webhook)| secret(number, webhook)));
+    for (number, webhook) in config.webhook.iter().enumerate() {
+        problems.extend(secret(number, webhook));
+        let placed = webhook.problems().into_iter();
+        problems.extend(placed.map(|(key, message)| (vec!["webhook".into(), number.into(), key.into()], message)));
+    }
     problems.extend(repeated("class", config.class.iter().map(|class| &*class.name)));
     for (number, class) in config.class.iter().enumerate() {
         let placed = class.problems().into_iter();

@@ -12,6 +12,7 @@ mod error;
 mod outbox;
 mod rows;
 mod schema;
+mod webhooks;
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -34,6 +35,7 @@ pub use entry::Entry;
 pub use error::LedgerError;
 pub use rows::Attempt;
 use rows::{Key, Time, decision_columns, deny_columns};
+pub use webhooks::{DeadLetter, Gone, Undelivered};
 
 /// How long a call waits for another program that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

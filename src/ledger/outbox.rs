@@ -8,10 +8,11 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::entry::insert_actions;
 use super::rows::{self, Key, Time};
 use super::{Ledger, LedgerError};
 use crate::clock::Timestamp;
-use crate::decision::{Job, Lane, Outbox, OutboxError, Outcome};
+use crate::decision::{Action, Job, Lane, Outbox, OutboxError, Outcome};
 
 /// No kick is ever put off for longer. One that is due later still was written when the clock was ahead, and would leave
 /// its publisher on the air until the clock is there again.
@@ -22,8 +23,15 @@ impl Outbox for Ledger {
         Ok(self.claim_due(lane, now, limit)?)
     }
 
-    fn finish(&self, job: Uuid, began: Timestamp, ended: Timestamp, outcome: &Outcome) -> Result<(), OutboxError> {
-        Ok(self.conclude(job, began, ended, outcome)?)
+    fn finish(
+        &self,
+        job: Uuid,
+        began: Timestamp,
+        ended: Timestamp,
+        outcome: &Outcome,
+        then: &[(Uuid, Action)],
+    ) -> Result<(), OutboxError> {
+        Ok(self.conclude(job, began, ended, outcome, then)?)
     }
 
     fn next_due(&self, lane: Lane, now: Timestamp) -> Result<Option<Duration>, OutboxError> {
@@ -54,7 +62,14 @@ impl Ledger {
     }
 
     /// Finishing a job that is already done or given up changes nothing: the first outcome stands.
-    fn conclude(&self, job: Uuid, began: Timestamp, ended: Timestamp, outcome: &Outcome) -> Result<(), LedgerError> {
+    fn conclude(
+        &self,
+        job: Uuid,
+        began: Timestamp,
+        ended: Timestamp,
+        outcome: &Outcome,
+        then: &[(Uuid, Action)],
+    ) -> Result<(), LedgerError> {
         let failed = |error| self.failed(error);
         let (state, detail, due) = match outcome {
             Outcome::Done { detail } => ("done", detail, None),
@@ -63,9 +78,9 @@ impl Ledger {
         };
         let mut inner = self.lock();
         let transaction = inner.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let (before, attempt): (String, u32) = transaction
-            .query_row("SELECT state, attempts + 1 FROM actions WHERE id = ?1", params![Key(job)], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+        let (before, attempt, decision): (String, u32, Option<Uuid>) = transaction
+            .query_row("SELECT state, attempts + 1, decision FROM actions WHERE id = ?1", params![Key(job)], |row| {
+                Ok((row.get(0)?, row.get(1)?, rows::optional_key(row, 2)?))
             })
             .optional()
             .map_err(failed)?
@@ -92,6 +107,7 @@ impl Ledger {
                     ])
                 })
                 .map_err(failed)?;
+            insert_actions(&transaction, decision, then, ended).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
         inner.claimed.remove(&job);

@@ -16,7 +16,7 @@ use crate::stream::{Session, SessionId, StreamId};
 pub struct Attempt {
     /// The action's identifier.
     pub action: Uuid,
-    /// `kick` or `notify`.
+    /// The word of the action: `kick`, `notify` or `quarantine`.
     pub kind: String,
     /// Counts the attempts at this action from 1.
     pub attempt: u32,
@@ -160,7 +160,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     Ok(Job { id: key(row, 0)?, decision: optional_key(row, 1)?, action, attempts: row.get(3)? })
 }
 
-fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
+pub(super) fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
     if row.get_ref(column)? == ValueRef::Null { Ok(None) } else { key(row, column).map(Some) }
 }
 

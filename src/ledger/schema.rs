@@ -8,7 +8,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::LedgerError;
 
 /// Step `n` takes a file from version `n` to version `n + 1`. Steps are only ever added.
-pub(super) const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("alerts.sql"), include_str!("policy.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("alerts.sql"),
+    concat!(include_str!("policy.sql"), include_str!("webhooks.sql")),
+];
 
 /// Brings the file up to the newest version in `steps`.
 ///

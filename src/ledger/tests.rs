@@ -267,19 +267,20 @@ fn an_action_is_tried_until_it_is_done_and_every_attempt_is_remembered() {
 
     ledger.claim(Lane::Kick, at(1000), 1).unwrap();
     let retry = Outcome::Retry { detail: "refused".into(), due: at(1500) };
-    ledger.finish(id, at(1000), at(1100), &retry).unwrap();
+    ledger.finish(id, at(1000), at(1100), &retry, &[]).unwrap();
     assert_eq!(ledger.claim(Lane::Kick, at(1499), 1).unwrap(), []);
     assert_eq!(ledger.claim(Lane::Kick, at(1500), 1).unwrap()[0].attempts, 1);
     let done = Outcome::Done { detail: "gone".into() };
-    ledger.finish(id, at(1500), at(1600), &done).unwrap();
-    ledger.finish(id, at(1500), at(1700), &Outcome::GaveUp { detail: "late".into() }).unwrap();
+    ledger.finish(id, at(1500), at(1600), &done, &[]).unwrap();
+    ledger.finish(id, at(1500), at(1700), &Outcome::GaveUp { detail: "late".into() }, &[]).unwrap();
 
     let seen: Vec<_> =
         ledger.outcomes(decision.id).unwrap().into_iter().map(|a| (a.attempt, a.ended, a.outcome)).collect();
     assert_eq!(seen, [(1, at(1100), retry), (2, at(1600), done)], "the first ending stands");
     assert_eq!(ledger.pending().unwrap(), 0);
     assert_eq!(open_fails_and_says(&ledger.path), "in_use");
-    let unknown = ledger.finish(Uuid::now_v7(), at(0), at(0), &Outcome::Done { detail: String::new() }).unwrap_err();
+    let unknown =
+        ledger.finish(Uuid::now_v7(), at(0), at(0), &Outcome::Done { detail: String::new() }, &[]).unwrap_err();
     assert!(unknown.to_string().contains("has no action"));
 }
 
@@ -445,9 +446,25 @@ fn somebody_can_be_told_without_a_decision() {
     let jobs = ledger.claim(Lane::Notify, at(1000), 9).unwrap();
     assert_eq!(jobs, [Job { id: told.0, decision: None, action: told.1, attempts: 0 }]);
     let done = Outcome::Done { detail: "HTTP 204".to_owned() };
-    ledger.finish(told.0, at(1000), at(1100), &done).unwrap();
+    ledger.finish(told.0, at(1000), at(1100), &done, &[]).unwrap();
     drop(ledger);
     assert_eq!(open(&dir).pending().unwrap(), 0);
+}
+
+#[test]
+fn what_follows_from_an_ending_is_written_with_it_and_once() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let decision = decision("a", at(1000));
+    let (id, action) = kick(&decision);
+    ledger.record(&entry(&decision, &[], &[(id, action)])).unwrap();
+    let (first, second) = (notify(), notify());
+    let gave_up = Outcome::GaveUp { detail: "it stays".into() };
+    ledger.finish(id, at(1000), at(1100), &gave_up, std::slice::from_ref(&first)).unwrap();
+    ledger.finish(id, at(1000), at(1200), &gave_up, &[second]).unwrap();
+    assert_eq!(ledger.claim(Lane::Notify, at(1099), 9).unwrap(), [], "due when the attempt had ended");
+    let jobs = ledger.claim(Lane::Notify, at(1100), 9).unwrap();
+    assert_eq!(jobs, [Job { id: first.0, decision: Some(decision.id), action: first.1, attempts: 0 }]);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use crate::act::ActError;
 use crate::clock::Timestamp;
 use crate::decision::{Action, Job, Outcome};
 
-/// After a kick that failed: pauses that begin short because the stream is on the air, then [`KICK_PAUSE`] each.
+/// After a kick that failed: pauses that begin short because the stream is on the air. After the last attempt of these,
+/// whoever can be asked next is asked at once, in the same way; after all were, people are told, and they are asked in turn
+/// every [`KICK_PAUSE`].
 const KICK_PAUSES: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
@@ -15,8 +17,10 @@ const KICK_PAUSES: [Duration; 5] = [
     Duration::from_secs(4),
 ];
 const KICK_PAUSE: Duration = Duration::from_secs(10);
-/// Ten minutes in all, if the server refuses at once.
-const KICK_RETRIES: usize = KICK_PAUSES.len() + 59;
+/// Attempts with each of those who can be asked, before people are told.
+const RUNGS: usize = KICK_PAUSES.len() + 1;
+/// Attempts after people were told: ten minutes in all, if the server refuses at once.
+const MORE: usize = 59;
 
 /// After a delivery that failed: a little under three days in all.
 const NOTIFY_PAUSES: [Duration; 10] = [
@@ -32,11 +36,22 @@ const NOTIFY_PAUSES: [Duration; 10] = [
     Duration::from_hours(24),
 ];
 
+/// After leftovers could not be moved: about a quarter of an hour in all, for somebody to correct permissions.
+const QUARANTINE_PAUSES: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(10),
+];
+
 /// What follows from an attempt at `job` that failed at `now`. `jitter` is 0.8 to 1.2: it keeps the actions of one outage
 /// from coming back all at once.
-pub(super) fn outcome(job: &Job, error: &ActError, now: Timestamp, jitter: f64) -> Outcome {
+/// `actuators` is how many can be asked to end a session, one at least.
+pub(super) fn outcome(job: &Job, error: &ActError, now: Timestamp, jitter: f64, actuators: usize) -> Outcome {
     let detail = error.to_string();
-    let pause = pause(&job.action, job.attempts as usize).filter(|_| error.is_retryable());
+    let pause = pause(&job.action, job.attempts as usize, actuators).filter(|_| error.is_retryable());
     match pause {
         Some(pause) => {
             let pause = pause.mul_f64(jitter).max(error.retry_after().unwrap_or_default());
@@ -47,11 +62,35 @@ pub(super) fn outcome(job: &Job, error: &ActError, now: Timestamp, jitter: f64) 
 }
 
 /// The pause after an attempt that `before` others came before; `None`: it was the last.
-fn pause(action: &Action, before: usize) -> Option<Duration> {
+fn pause(action: &Action, before: usize, actuators: usize) -> Option<Duration> {
+    let ladder = RUNGS * actuators;
     match action {
-        Action::Kick { .. } if before < KICK_RETRIES => Some(KICK_PAUSES.get(before).copied().unwrap_or(KICK_PAUSE)),
+        // At the foot of the next one's ladder.
+        Action::Kick { .. } if before + 1 < ladder => {
+            Some(KICK_PAUSES.get(before % RUNGS).copied().unwrap_or_default())
+        }
+        Action::Kick { .. } if before + 1 < ladder + MORE => Some(KICK_PAUSE),
         Action::Kick { .. } => None,
-        Action::Notify { .. } => NOTIFY_PAUSES.get(before).copied(),
+        // Given up and replayed, it begins again: what is replayed is tried for as long as what is new.
+        Action::Notify { .. } => NOTIFY_PAUSES.get(before % (NOTIFY_PAUSES.len() + 1)).copied(),
+        Action::Quarantine { .. } => QUARANTINE_PAUSES.get(before).copied(),
+    }
+}
+
+/// Whose turn it is after `before` attempts: 0 is the server itself, then what it falls back on.
+pub(super) fn turn(before: u32, actuators: usize) -> usize {
+    let (before, ladder) = (before as usize, RUNGS * actuators);
+    if before < ladder { before / RUNGS } else { (before - ladder) % actuators.max(1) }
+}
+
+/// Whether a kick that ended so is the one after which people must be told: all were asked in vain, or there is no use in
+/// asking. Told once.
+pub(super) fn is_time_for_alarm(job: &Job, outcome: &Outcome, actuators: usize) -> bool {
+    let (done, ladder) = (job.attempts as usize + 1, RUNGS * actuators);
+    match outcome {
+        Outcome::Done { .. } => false,
+        Outcome::Retry { .. } => done == ladder,
+        Outcome::GaveUp { .. } => done <= ladder,
     }
 }
 
@@ -76,7 +115,40 @@ mod tests {
     }
 
     fn pauses(action: &Action) -> Vec<Duration> {
-        (0..).map_while(|before| pause(action, before)).collect()
+        (0..).map_while(|before| pause(action, before, 1)).collect()
+    }
+
+    #[test]
+    fn each_who_can_be_asked_is_asked_six_times_and_then_people_are_told() {
+        for actuators in 1..4 {
+            let mut told = Vec::new();
+            let mut turns = Vec::new();
+            let mut at = Duration::ZERO;
+            for before in 0.. {
+                turns.push(turn(before, actuators));
+                let job = Job { id: Uuid::nil(), decision: None, action: kick(), attempts: before };
+                let error = ActError::StillFlowing { server: "main".into() };
+                let outcome = outcome(&job, &error, Timestamp::ZERO, 1.0, actuators);
+                if is_time_for_alarm(&job, &outcome, actuators) {
+                    told.push(at);
+                }
+                match outcome {
+                    Outcome::Retry { due, .. } => at += due.since(Timestamp::ZERO),
+                    _ => break,
+                }
+            }
+            assert_eq!(told, [Duration::from_millis(7700) * actuators as u32], "once, and after everybody was asked");
+            for (turn, rungs) in turns.chunks(RUNGS).take(actuators).enumerate() {
+                assert_eq!(rungs, [turn; RUNGS]);
+            }
+            let mut later = turns[RUNGS * actuators..][..actuators].to_vec();
+            later.sort_unstable();
+            assert_eq!(later, (0..actuators).collect::<Vec<_>>(), "then all of them in turn");
+        }
+        let job = Job { id: Uuid::nil(), decision: None, action: kick(), attempts: 0 };
+        let lost = outcome(&job, &ActError::UnknownServer { name: "x".into() }, Timestamp::ZERO, 1.0, 1);
+        assert!(is_time_for_alarm(&job, &lost, 1), "there is nobody to ask");
+        assert!(!is_time_for_alarm(&job, &Outcome::Done { detail: String::new() }, 1));
     }
 
     #[test]
@@ -106,7 +178,7 @@ mod tests {
             reason: "HTTP 503".into(),
             retry_after: wait.map(Duration::from_secs),
         };
-        let due = |job: &Job, error: &ActError, jitter| match outcome(job, error, Timestamp::ZERO, jitter) {
+        let due = |job: &Job, error: &ActError, jitter| match outcome(job, error, Timestamp::ZERO, jitter, 1) {
             Outcome::Retry { due, .. } => Some(due.as_micros() / 1_000_000),
             _ => None,
         };
@@ -115,6 +187,7 @@ mod tests {
         assert_eq!(due(&job(0), &busy(Some(90)), 1.0), Some(90), "later than we would");
         assert_eq!(due(&job(3), &busy(Some(90)), 1.0), Some(600), "not sooner than we would");
         assert_eq!(due(&job(10), &busy(Some(90)), 1.0), None, "the last attempt");
+        assert_eq!(due(&job(11), &busy(None), 1.0), Some(5), "the first after a replay");
         assert_eq!(due(&job(0), &ActError::Gone { webhook: "ops".into() }, 1.0), None);
     }
 }

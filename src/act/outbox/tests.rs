@@ -11,15 +11,18 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::*;
+use crate::act::servers::{self, Kicked};
 use crate::act::webhook;
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
-use crate::stream::StreamId;
+use crate::stream::{Publisher, StreamId};
 
 /// An outbox in memory.
 #[derive(Default)]
 struct Memory {
     waiting: Mutex<VecDeque<(Timestamp, Job)>>,
     finished: Mutex<Vec<(Uuid, Outcome)>>,
+    /// What was to be done because of endings.
+    followed: Mutex<Vec<Action>>,
     failures: AtomicUsize,
 }
 
@@ -49,11 +52,23 @@ impl Outbox for Memory {
         Ok(claimed)
     }
 
-    fn finish(&self, job: Uuid, _: Timestamp, _: Timestamp, outcome: &Outcome) -> Result<(), OutboxError> {
+    fn finish(
+        &self,
+        job: Uuid,
+        _: Timestamp,
+        ended: Timestamp,
+        outcome: &Outcome,
+        then: &[(Uuid, Action)],
+    ) -> Result<(), OutboxError> {
         if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Err(OutboxError("the disk is full".into()));
         }
         self.finished.lock().unwrap().push((job, outcome.clone()));
+        let next = then
+            .iter()
+            .map(|(id, action)| (ended, Job { id: *id, decision: None, action: action.clone(), attempts: 0 }));
+        self.waiting.lock().unwrap().extend(next);
+        self.followed.lock().unwrap().extend(then.iter().map(|(_, action)| action.clone()));
         Ok(())
     }
 
@@ -71,6 +86,8 @@ struct Fake {
     seen: Mutex<VecDeque<Option<bool>>>,
     refuse_kicks: bool,
     kicks: AtomicUsize,
+    /// Bytes received of the session, more at every look.
+    bytes: Option<AtomicUsize>,
 }
 
 impl Fake {
@@ -90,7 +107,9 @@ impl MediaServer for Fake {
     }
 
     async fn list(&self) -> Result<Vec<Listed>, ActError> {
-        unreachable!("the worker asks for one session")
+        let session = Session { stream: StreamId::new("main", "live", "a"), id: "1".into() };
+        let bytes_in = self.bytes.as_ref().map(|bytes| bytes.fetch_add(1, Ordering::SeqCst) as u64);
+        Ok(vec![Listed { session, publisher: Publisher::default(), bytes_in }])
     }
 
     async fn publishes(&self, _: &Session) -> Result<bool, ActError> {
@@ -125,6 +144,10 @@ struct House {
 }
 
 fn house(server: Fake, webhooks: Vec<Webhook>) -> House {
+    house_with(server, webhooks, Arc::default(), Arc::new(|_| None))
+}
+
+fn house_with(server: Fake, webhooks: Vec<Webhook>, fallbacks: Arc<Fallbacks>, flow: Flow) -> House {
     let (outbox, server, bell) = (Arc::new(Memory::default()), Arc::new(server), Arc::new(Bell::default()));
     let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new().unwrap()));
     let (sender, steps) = mpsc::channel(1000);
@@ -133,6 +156,9 @@ fn house(server: Fake, webhooks: Vec<Webhook>) -> House {
         outbox: outbox.clone(),
         bell: bell.clone(),
         servers: vec![server.clone()],
+        fallbacks,
+        keepers: Keepers::new(),
+        flow,
         webhooks,
         config: Config {
             verify_every: Duration::from_millis(5),
@@ -205,6 +231,120 @@ async fn a_kick_that_is_not_seen_to_work_did_not_work() {
 }
 
 #[tokio::test]
+async fn a_session_that_stays_listed_is_told_with_whether_its_video_arrives() {
+    for (bytes, said) in [(Some(AtomicUsize::new(5)), "receives its video"), (None, "does not say")] {
+        let mut house = house(Fake { bytes, ..Fake::new(&[Some(true)]) }, vec![]);
+        let job = house.kick();
+        let outcome = house.story(job).await.1;
+        assert!(matches!(&outcome, Outcome::Retry { detail, .. } if detail.contains(said)), "{outcome:?}");
+    }
+}
+
+/// Video of which another unit arrives at every look until `last`, counted from `first`.
+fn flow(last: usize) -> Flow {
+    let looks = AtomicUsize::new(0);
+    Arc::new(move |_| Some(looks.fetch_add(1, Ordering::SeqCst).min(last) as u64))
+}
+
+#[tokio::test]
+async fn a_session_that_is_no_longer_listed_and_still_sends_is_not_gone() {
+    for seen in [&[Some(true), Some(false)][..], &[Some(false)]] {
+        let mut house = house_with(Fake::new(seen), vec![], Arc::default(), flow(usize::MAX));
+        let job = house.kick();
+        let (story, outcome) = house.story(job).await;
+        assert!(!story.contains(&Step::ObservedGone), "{story:?}");
+        assert!(matches!(&outcome, Outcome::Retry { detail, .. } if detail.contains("still arrives")), "{outcome:?}");
+        assert!(house.metrics.render().unwrap().contains("kind=\"still_flowing\""));
+        assert_eq!(house.server.kicks.load(Ordering::SeqCst), seen.len() - 1, "an unlisted number may be another's");
+    }
+    let mut house = house_with(Fake::new(&[Some(true), Some(false)]), vec![], Arc::default(), flow(9));
+    let job = house.kick();
+    let (story, outcome) = house.story(job).await;
+    assert_eq!(story, [Step::Asked, Step::ObservedGone], "what was in the pipes has run dry");
+    assert!(matches!(outcome, Outcome::Done { .. }), "{outcome:?}");
+}
+
+/// A server that answers every request with 200 and says how many there were.
+async fn proxy() -> (String, Arc<AtomicUsize>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (url, count) = (format!("http://{}", listener.local_addr().unwrap()), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let mut request = [0; 4096];
+            let _read = socket.read(&mut request).await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            socket.write_all(answer).await.unwrap();
+        }
+    });
+    (url, count)
+}
+
+fn fallbacks(url: &str) -> Arc<Fallbacks> {
+    let text = format!(
+        "name = 'main'\nkind = 'nginx-rtmp'\nfallback = [{{ control = '{url}', kick = 'POST /end/{{session}}' }}]"
+    );
+    let server = toml::from_str(&text).unwrap();
+    Arc::new(Fallbacks::from([("main".into(), servers::Fallback::all(&server, &Config::default()).unwrap())]))
+}
+
+#[tokio::test]
+async fn after_the_server_the_next_is_asked_and_after_all_people_are_told_once() {
+    let (url, asked) = proxy().await;
+    let mut house = house_with(Fake::new(&[Some(true)]), vec![ops()], fallbacks(&url), Arc::new(|_| None));
+    let session = Session { stream: StreamId::new("main", "live", "a"), id: "1".into() };
+    let begin = |attempts| Job {
+        id: Uuid::now_v7(),
+        decision: Some(Uuid::now_v7()),
+        action: Action::Kick { session: session.clone() },
+        attempts,
+    };
+    // Attempts with: the server, the last of it, the fallback, the last of that, and one later still.
+    for (attempts, of_server, of_fallback, failing) in
+        [(0, 1, 0, 0), (5, 1, 0, 0), (6, 0, 1, 0), (11, 0, 1, 1), (12, 1, 0, 0)]
+    {
+        let job = begin(attempts);
+        let id = job.id;
+        let kicks = house.server.kicks.load(Ordering::SeqCst);
+        let others = asked.load(Ordering::SeqCst);
+        house.outbox.waiting.lock().unwrap().push_back((Timestamp::ZERO, job));
+        house.bell.ring();
+        let (story, outcome) = house.story(id).await;
+        assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+        assert_eq!(house.server.kicks.load(Ordering::SeqCst) - kicks, of_server, "attempt {attempts}");
+        assert_eq!(asked.load(Ordering::SeqCst) - others, of_fallback, "attempt {attempts}");
+        let told = story.iter().filter(|step| matches!(step, Step::Failing { .. })).count();
+        assert_eq!(told, failing, "attempt {attempts}");
+        house.outbox.waiting.lock().unwrap().retain(|(_, job)| job.id != id);
+    }
+    let finished = house.outbox.followed.lock().unwrap();
+    let [Action::Notify { webhook, body }] = &finished[..] else { panic!("{finished:?}") };
+    assert_eq!(&**webhook, "ops");
+    assert!(body.contains("cut.failed") && body.contains("\"attempts\":12"), "{body}");
+    let text = house.metrics.render().unwrap();
+    assert!(text.contains("sluicegate_cuts_failed_total{server=\"main\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_cut_that_nobody_can_carry_out_is_told_at_once() {
+    let mut house = house(Fake::new(&[Some(true)]), vec![ops()]);
+    let session = Session { stream: StreamId::new("gone", "live", "a"), id: "1".into() };
+    let job = house.outbox.put(Action::Kick { session }, Timestamp::ZERO);
+    house.bell.ring();
+    let (story, outcome) = house.story(job).await;
+    assert!(matches!(outcome, Outcome::GaveUp { .. }), "{outcome:?}");
+    assert!(matches!(&story[..], [Step::Failing { detail }] if detail.contains("`gone`")), "{story:?}");
+}
+
+/// Somebody who is told of failed cuts, and never answers.
+fn ops() -> Webhook {
+    let text = "name = 'ops'\nurl = 'http://127.0.0.1:9/'\nsecret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'";
+    Webhook::new(&toml::from_str(text).unwrap(), &Config::default()).unwrap()
+}
+
+#[tokio::test]
 async fn a_refused_kick_is_tried_again_and_one_for_a_stranger_is_not() {
     let mut house = house(Fake { refuse_kicks: true, ..Fake::new(&[Some(true)]) }, vec![]);
     let job = house.kick();
@@ -235,7 +375,8 @@ async fn a_job_runs_when_it_is_due_without_a_ring() {
 async fn a_kick_does_not_wait_behind_a_webhook_that_never_answers() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config: webhook::Config = toml::from_str(&format!(
-        "name = \"slow\"\nurl = \"http://{}/\"\nsecret = \"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"",
+        "name = \"slow\"\nurl = \"http://{}/\"\nsecret = \"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"\n\
+         allow_private = true",
         silent.local_addr().unwrap()
     ))
     .unwrap();

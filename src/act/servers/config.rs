@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
-use super::{HookToken, Hooks, Kind, aws_ivs, generic};
-use crate::act::http;
+use super::{HookToken, Hooks, Kind, aws_ivs, fallback, generic};
 use crate::act::webhook::Secret;
+use crate::act::{aftermath, http};
 
 /// One `[[server]]`. What is left out has the default of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -35,6 +35,10 @@ pub struct Config {
     pub key_param: Option<Arc<str>>,
     /// What a server of the kind `http` wants.
     pub http: generic::Config,
+    /// What is asked to end a session when the server itself does not, in this order.
+    pub fallback: Vec<fallback::Config>,
+    /// Where its files are that outlive a session.
+    pub after_cut: aftermath::Config,
 }
 
 /// What is written in the file.
@@ -57,6 +61,10 @@ struct Section {
     key_param: Option<Arc<str>>,
     #[serde(default)]
     http: generic::Config,
+    #[serde(default)]
+    fallback: Vec<fallback::Config>,
+    #[serde(default)]
+    after_cut: aftermath::Config,
 }
 
 impl From<Section> for Config {
@@ -74,6 +82,8 @@ impl From<Section> for Config {
             account_param: section.account_param,
             key_param: section.key_param,
             http: section.http,
+            fallback: section.fallback,
+            after_cut: section.after_cut,
         }
     }
 }
@@ -95,6 +105,8 @@ impl Config {
             account_param: None,
             key_param: None,
             http: generic::Config::default(),
+            fallback: Vec::new(),
+            after_cut: aftermath::Config::default(),
         }
     }
 
@@ -127,6 +139,8 @@ impl Config {
         }
         problems.extend(self.problems_of_hooks());
         problems.extend(self.problems_of_kind());
+        problems.extend(self.fallback.iter().flat_map(fallback::Config::problems).map(|message| ("fallback", message)));
+        problems.extend(self.after_cut.problems(self.kind).into_iter().map(|message| ("after_cut", message)));
         match self.kind {
             Kind::Http => problems.extend(self.http.problems().into_iter().map(|message| ("http", message))),
             _ if self.http != generic::Config::default() => problems.push((
@@ -294,15 +308,24 @@ mod tests {
             ("mediamtx", "vhost = 'a'", "vhost"),
             ("srs", "hook_secret = 'a'", "hook_secret"),
             ("srs", "http.list = 'GET http://h/'", "http"),
+            ("mediamtx", "after_cut.hls = '/srv/hls'", "after_cut"),
+            ("srs", "after_cut.hls = 'hls'", "after_cut"),
+            ("srs", "after_cut.hls = '/srv/x{app}'", "after_cut"),
+            ("srs", "after_cut.hls = '/srv'\nafter_cut.quarantine = '/srv/q'", "after_cut"),
+            ("srs", "fallback = [{ kick = 'POST /end' }]", "fallback"),
+            ("srs", "fallback = [{}]", "fallback"),
             ("http", "", "http"),
         ] {
             let config: Config = toml::from_str(&format!("name = 'a'\nkind = '{kind}'\n{line}")).unwrap();
             let keys: Vec<_> = config.problems().into_iter().map(|(key, _)| key).collect();
             assert_eq!(keys.first(), Some(&key), "{kind} {line}");
         }
-        for (kind, line) in
-            [("srs", "pull = 'rtmp://h'"), ("srs", "vhost = 'a'"), ("oven-media-engine", "hook_secret = 'a'")]
-        {
+        for (kind, line) in [
+            ("srs", "pull = 'rtmp://h'"),
+            ("srs", "vhost = 'a'"),
+            ("oven-media-engine", "hook_secret = 'a'"),
+            ("nginx-rtmp", "after_cut.hls = '/srv/hls/{app}'\nfallback = [{ kick = 'POST /end/{session}' }]"),
+        ] {
             let config: Config = toml::from_str(&format!("name = 'a'\nkind = '{kind}'\n{line}")).unwrap();
             assert_eq!(config.problems(), [], "{kind} {line}");
         }

@@ -4,8 +4,10 @@
 //! that the configuration cannot name is looked at once more before whoever holds its name is kicked.
 
 mod config;
+mod kick;
 mod template;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,17 +15,18 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 use url::form_urlencoded;
 
-pub use config::Config;
-use template::{Filled, Line, Template};
+pub use config::{BodyType, Config};
+pub(super) use kick::{Kick, problems as kick_problems};
+use template::{Filled, Line};
 
-use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link};
+use super::link::{self, LARGEST_LIST, Link};
 use super::{Kicked, MediaServer};
+use crate::act::webhook::Secret;
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const LIST: &str = "its list (`list` in [server.http])";
-const KICK: &str = "its kick (`kick` in [server.http])";
 
 /// A server described by its configuration.
 #[derive(Debug)]
@@ -31,8 +34,7 @@ pub struct Generic {
     config: super::Config,
     link: Link,
     list: Line,
-    kick: Line,
-    kick_body: Option<Template>,
+    kick: Kick,
 }
 
 impl Generic {
@@ -43,26 +45,17 @@ impl Generic {
         Ok(Self {
             link: Link::new(config, common)?,
             list: Line::parse(&http.list).map_err(wrong)?,
-            kick: Line::parse(&http.kick).map_err(wrong)?,
-            kick_body: http.kick_body.as_deref().map(Template::parse).transpose().map_err(wrong)?,
+            kick: Kick::parse(http).map_err(wrong)?,
             config: config.clone(),
         })
-    }
-
-    fn request(&self, line: &Line, session: &Session) -> Result<RequestBuilder, ActError> {
-        let target = line.target(&Filled::of(session)).ok_or_else(|| self.link.bad_session())?;
-        let (path, query) = target.split_once('?').map_or((&*target, None), |(path, query)| (path, Some(query)));
-        let mut url = self.link.at(path);
-        url.set_query(query);
-        let request = self.link.request(line.method.clone(), url);
-        Ok(self.config.http.headers.iter().fold(request, |request, (name, value)| request.header(name, value.text())))
     }
 
     async fn publishers(&self) -> Result<Vec<Listed>, ActError> {
         let http = &self.config.http;
         // A list is about nobody in particular, and its template may name nobody.
         let nobody = Session { stream: StreamId::new("", "", ""), id: SessionId::from("") };
-        let answer: Value = self.link.json(self.request(&self.list, &nobody)?, LIST, LARGEST_LIST).await?;
+        let answer: Value =
+            self.link.json(request(&self.link, &http.headers, &self.list, &nobody)?, LIST, LARGEST_LIST).await?;
         let items = answer.pointer(&http.items).and_then(Value::as_array);
         let items = items.ok_or_else(|| self.link.garbage(LIST, "no list where `items` points"))?;
         items
@@ -88,6 +81,21 @@ impl Generic {
         let name = at(item, stream).filter(|name| !name.is_empty()).ok_or("`stream`")?;
         Ok(StreamId::new(&self.config.name, &app, &name))
     }
+}
+
+/// The request that `line` asks for.
+fn request(
+    link: &Link,
+    headers: &BTreeMap<String, Secret>,
+    line: &Line,
+    session: &Session,
+) -> Result<RequestBuilder, ActError> {
+    let target = line.target(&Filled::of(session)).ok_or_else(|| link.bad_session())?;
+    let (path, query) = target.split_once('?').map_or((&*target, None), |(path, query)| (path, Some(query)));
+    let mut url = link.at(path);
+    url.set_query(query);
+    let request = link.request(line.method.clone(), url);
+    Ok(headers.iter().fold(request, |request, (name, value)| request.header(name, value.text())))
 }
 
 /// A text or a number in `value`; an empty pointer points at nothing.
@@ -140,24 +148,12 @@ impl MediaServer for Generic {
         if session.id.0.is_empty() {
             return Err(self.link.bad_session());
         }
-        let mut request = self.request(&self.kick, session)?;
-        let body_names = self.kick_body.as_ref().is_some_and(Template::names_session);
-        if !self.kick.names_session() && !body_names && !self.publishes(session).await? {
+        // What cannot be written into the request is not looked for either.
+        drop(self.kick.request(&self.link, session)?);
+        if !self.kick.names_session() && !self.publishes(session).await? {
             return Ok(Kicked::NoSuchSession);
         }
-        if let Some(body) = &self.kick_body {
-            let kind = self.config.http.kick_type;
-            let text = body.fill(&Filled::of(session), |text| kind.written(text));
-            request = request.header("content-type", kind.media_type()).body(text);
-        }
-        let answer = self.link.send(request, KICK, LARGEST_ANSWER).await?;
-        if self.config.http.gone.contains(&answer.status.as_u16()) {
-            return Ok(Kicked::NoSuchSession);
-        }
-        if answer.status.is_success() {
-            return Ok(Kicked::Dropped);
-        }
-        Err(self.link.body(answer, KICK).err().unwrap_or_else(|| self.link.bad_session()))
+        self.kick.send(&self.link, session).await
     }
 
     fn parse_hook(&self, request: HookRequest<'_>) -> Result<Hook, ActError> {

@@ -155,7 +155,7 @@ pub(super) fn is_plain(id: &str) -> bool {
 }
 
 /// `text` with everything but unreserved characters (RFC 3986) percent-encoded.
-pub(super) fn encoded(text: &str) -> String {
+pub(in crate::act) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -14,7 +14,7 @@ use crate::stream::{Session, StreamId};
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 fn config(url: &str) -> Config {
-    toml::from_str(&format!("name = \"ops\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"")).unwrap()
+    toml::from_str(&format!("name = \"ops\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"\nallow_private = true")).unwrap()
 }
 
 fn decision() -> Decision {
@@ -64,13 +64,6 @@ async fn deliver(answer: &'static str) -> (Result<String, ActError>, String, Str
         .await;
     let (head, body) = served.await.unwrap();
     (result, head, body)
-}
-
-#[test]
-fn signs_as_the_published_example_does() {
-    let body = r#"{"email":"test@example.com","username":"test_user"}"#;
-    let signature = sign(&key(SECRET).unwrap(), "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", 1_649_367_553, body);
-    assert_eq!(signature, "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
 }
 
 #[tokio::test]
@@ -197,7 +190,7 @@ fn a_secret_is_found_where_it_is_said_to_be_and_never_shown() {
         Webhook::new(&config, &act::Config::default())
     };
     let webhook = made(&format!("secret_file = {file:?}")).unwrap();
-    assert_eq!(webhook.key, key(SECRET).unwrap());
+    assert_eq!(webhook.keys.sign("id", 1, "{}"), Keys::parse(SECRET).unwrap().sign("id", 1, "{}"));
     assert_eq!(format!("{webhook:?}"), "Webhook { name: \"ops\", at: \"http://h\", .. }");
     assert_eq!(
         [Topic::Watch, Topic::Hold, Topic::Cut, Topic::SignalQuarantined].map(|topic| webhook.wants(topic)),
@@ -207,7 +200,6 @@ fn a_secret_is_found_where_it_is_said_to_be_and_never_shown() {
     for (lines, said) in [
         ("", "none is set"),
         ("secret = \"whsec_AAAA\"\nsecret_env = \"HOME\"", "more than one"),
-        ("secret = \"C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"", "begin with whsec_"),
         ("secret = \"whsec_C2FV*\"", "not base64"),
         ("secret = \"whsec_C2FV\"", "24 to 64"),
         ("secret_env = \"SLUICEGATE_NO_SUCH_VARIABLE\"", "SLUICEGATE_NO_SUCH_VARIABLE"),
@@ -216,4 +208,51 @@ fn a_secret_is_found_where_it_is_said_to_be_and_never_shown() {
         let message = made(lines).unwrap_err().to_string();
         assert!(message.contains(said) && message.contains("`ops`") && !message.contains("C2FV"), "{lines}: {message}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_an_address_that_is_not_public() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let made = |host: &str| {
+        let config: Config =
+            toml::from_str(&format!("name = \"ops\"\nurl = \"http://{host}:{port}/\"\nsecret = \"{SECRET}\"")).unwrap();
+        (config.problems().len(), Webhook::new(&config, &act::Config::default()))
+    };
+    for written in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0x7f.1"] {
+        let (problems, webhook) = made(written);
+        assert_eq!((problems, webhook.unwrap_err().kind()), (1, "private_address"), "{written}");
+    }
+    // A name is found out when it is looked up.
+    let (problems, webhook) = made("localhost");
+    assert_eq!(problems, 0);
+    let error = webhook.unwrap().deliver(Uuid::nil(), "{}", Timestamp::ZERO).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), ("private_address", true));
+    assert!(error.to_string().contains("allow_private"), "{error}");
+    tokio::select! {
+        biased;
+        _ = listener.accept() => panic!("connected all the same"),
+        () = std::future::ready(()) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_sent_nothing_until_it_takes_a_test() {
+    let (url, served) = receiver("HTTP/1.1 410 Gone\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    let webhook = Webhook::new(&config(&url), &act::Config::default()).unwrap();
+    let (clone, mut gone) = (webhook.clone(), webhook.watch_gone());
+    assert_eq!(webhook.deliver(Uuid::nil(), "{}", Timestamp::ZERO).await.unwrap_err().kind(), "gone");
+    served.await.unwrap();
+    assert!(gone.has_changed().unwrap() && *gone.borrow_and_update() && clone.is_gone());
+    // Nobody listens: had it been asked, the error would be another.
+    assert_eq!(clone.deliver(Uuid::nil(), "{}", Timestamp::ZERO).await.unwrap_err().kind(), "gone");
+
+    let (url, served) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let back = Webhook { url: url.parse().unwrap(), ..webhook };
+    assert_eq!(back.test("/sluicegate", Timestamp::from_millis(1_700_000_000_000)).await.unwrap(), "HTTP 204");
+    assert!(!clone.is_gone());
+    let (head, body) = served.await.unwrap();
+    let event: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(event["type"], "org.sluicegate.webhook.test");
+    assert_eq!(header(&head, "webhook-id"), event["id"]);
 }

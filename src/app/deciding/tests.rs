@@ -48,6 +48,7 @@ fn started(folder: &TempDir) -> Deciding {
         alarms: Alarms::new(bounded(2).0),
         policy,
         gate: Arc::new(Gate::new(ledger.denies(clock.now()).unwrap())),
+        servers: Vec::new(),
         webhooks: Vec::new(),
         source: "/test".to_owned(),
         streams: Arc::new(streams),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::kick;
 use super::template::{Filled, Line, Template};
 use crate::act::servers::link::encoded;
 use crate::act::webhook::Secret;
@@ -141,42 +142,20 @@ impl Config {
     pub(in crate::act::servers) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut problem = |key: &str, message: &str| problems.push(format!("`server.http.{key}`: {message}"));
-        for (key, value) in
-            [("list", &self.list), ("kick", &self.kick), ("stream", &self.stream), ("session", &self.session)]
-        {
+        for (key, value) in [("list", &self.list), ("stream", &self.stream), ("session", &self.session)] {
             if value.is_empty() {
                 problem(key, "it is needed: a server of the kind `http` is described by it");
             }
         }
-        for (key, line) in [("list", &self.list), ("kick", &self.kick)] {
-            match Line::parse(line) {
-                Err(message) if !line.is_empty() => problem(key, &message),
-                Ok(line) if key == "list" && line.names_anything() => {
-                    problem(key, "it lists everybody: it names nobody");
-                }
-                _ => {}
-            }
+        match Line::parse(&self.list) {
+            Err(message) if !self.list.is_empty() => problem("list", &message),
+            Ok(line) if line.names_anything() => problem("list", "it lists everybody: it names nobody"),
+            _ => {}
         }
         for (key, pointer) in self.pointers() {
             if !pointer.is_empty() && !pointer.starts_with('/') {
                 problem(key, "a JSON Pointer begins with `/`, such as \"/data/streams\"");
             }
-        }
-        match self.kick_body.as_deref().map(Template::parse) {
-            Some(Err(message)) => problem("kick_body", &message),
-            Some(Ok(template)) if self.kick_type == BodyType::Json && !stays_json(&template) => {
-                problem("kick_body", "it is no JSON: names are put inside quotes, such as {\"id\":\"{session}\"}");
-            }
-            _ => {}
-        }
-        let names = |line: &str| Line::parse(line).is_ok_and(|line| line.names_somebody());
-        let body = self.kick_body.as_deref().map(Template::parse);
-        let body_names = body.is_some_and(|body| body.is_ok_and(|body| body.names_somebody()));
-        if Line::parse(&self.kick).is_ok() && !names(&self.kick) && !body_names {
-            problem(
-                "kick",
-                "it names neither a session nor a stream, and would end everybody: put {session} into it or into `kick_body`",
-            );
         }
         for (key, status) in [("allow_status", self.allow_status), ("refuse_status", self.refuse_status)] {
             if !(200..600).contains(&status) {
@@ -189,12 +168,8 @@ impl Config {
         if !self.hook_event.is_empty() && self.hook_publish.is_empty() {
             problem("hook_publish", "`hook_event` is set, and nothing it says asks to publish");
         }
-        if self.headers.iter().any(|(name, value)| {
-            name.parse::<reqwest::header::HeaderName>().is_err()
-                || value.text().parse::<reqwest::header::HeaderValue>().is_err()
-        }) {
-            problem("headers", "one of them cannot be sent: a name is letters, digits and `-`, a value is one line");
-        }
+        problems
+            .extend(kick::problems(self).into_iter().map(|(key, message)| format!("`server.http.{key}`: {message}")));
         problems
     }
 
@@ -219,8 +194,16 @@ impl Config {
     }
 }
 
+/// Whether each can be a header of a request.
+pub(super) fn headers_can_be_sent(headers: &BTreeMap<String, Secret>) -> bool {
+    headers.iter().all(|(name, value)| {
+        name.parse::<reqwest::header::HeaderName>().is_ok()
+            && value.text().parse::<reqwest::header::HeaderValue>().is_ok()
+    })
+}
+
 /// Whether a body is JSON whatever is put in: a number would fit where only a text is safe.
-fn stays_json(template: &Template) -> bool {
+pub(super) fn stays_json(template: &Template) -> bool {
     let session = Session { stream: StreamId::new("", "\"x\\", "\"x\\"), id: SessionId::from("\"x\\") };
     let text = template.fill(&Filled::of(&session), |text| BodyType::Json.written(text));
     serde_json::from_str::<Value>(&text).is_ok()
