@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 use sluicegate::act::outbox::{self, Bell, Worker};
 use sluicegate::act::{self, Gate, servers};
 use sluicegate::clock::{Clock, Timestamp};
-use sluicegate::decision::{Action, Decision, Deny};
-use sluicegate::ledger::{self, Ledger};
+use sluicegate::decision::{Action, Decision, Deny, Target, Verdict};
+use sluicegate::ledger::{self, Entry, Ledger};
 use sluicegate::metrics::Metrics;
 use sluicegate::stream::{Session, StreamId};
 use tokio::sync::watch;
@@ -60,6 +60,9 @@ async fn asked(folder: &Path, count: u32) -> Vec<Duration> {
         outbox: Arc::clone(&ledger) as _,
         bell: Arc::clone(&bell),
         servers: vec![servers::build(&section(at), &config).unwrap()],
+        fallbacks: Arc::default(),
+        keepers: HashMap::new(),
+        flow: Arc::new(|_| None),
         webhooks: Vec::new(),
         config,
         clock,
@@ -94,14 +97,12 @@ fn decide(number: u32, server: &Server, ledger: &Ledger, gate: &Gate, clock: Clo
     let session = Session { stream: StreamId::new("main", "live", &format!("copy-{number}")), id: id.as_str().into() };
     let decided = clock.now();
     server.publishing.lock().unwrap().insert(id, decided);
-    let decision: Decision = serde_json::from_value(json!({
-        "id": Uuid::now_v7(), "session": session, "verdict": "cut", "rule": "known-content", "policy": "bench",
-        "decided": decided, "evidence": [],
-    }))
-    .unwrap();
+    let decision = Decision::new(session.clone(), Verdict::Cut, "known-content", decided);
     let until = Some(decided + Duration::from_hours(24));
-    let deny = Deny { stream: session.stream.clone(), decision: decision.id, since: decided, until };
-    ledger.record(&decision, Some(&deny), &[(Uuid::now_v7(), Action::Kick { session })]).unwrap();
+    let target = Target::Name;
+    let deny = Deny { target, stream: session.stream.clone(), decision: decision.id, since: decided, until };
+    let actions = vec![(Uuid::now_v7(), Action::Kick { session })];
+    ledger.record(&Entry { denies: vec![deny.clone()], actions, ..Entry::from(decision) }).unwrap();
     gate.deny(deny);
 }
 

@@ -43,20 +43,18 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     if recorded.timeline.is_empty() {
         bail!("nothing was recorded that the decision {} could be replayed from", decision.id);
     }
-    let policy = match &args.policy {
-        Some(path) => read(path)?,
-        None => {
-            let text = recorded.policy.as_deref();
-            Policy::read(text.context("the ledger does not have the policy of that time: name one with --policy")?)?
-        }
+    let policy = if let Some(path) = &args.policy {
+        read(path)?
+    } else {
+        let text = recorded.policy.as_deref();
+        Policy::read(text.context("the ledger does not have the policy of that time: name one with --policy")?)?
     };
     let judged = judge(&recorded, &policy);
-    let (answer, code) = match args.policy {
-        Some(_) => (would(decision, judged.as_ref()), ExitCode::SUCCESS),
-        None => {
-            let same = judged.as_ref().is_some_and(|judged| differs(decision, judged).is_empty());
-            (did(decision, judged.as_ref()), if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
-        }
+    let (answer, code) = if args.policy.is_some() {
+        (would(decision, judged.as_ref()), ExitCode::SUCCESS)
+    } else {
+        let same = judged.as_ref().is_some_and(|judged| differs(decision, judged).is_empty());
+        (did(decision, judged.as_ref()), if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
     };
     tell(&[answer], &[], args.core.json, out)?;
     Ok(code)

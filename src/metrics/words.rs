@@ -1,4 +1,4 @@
-//! The bounded words that label metrics.
+//! The words that metrics are counted by, where they are no other module's.
 
 /// A stage whose time and errors are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
