@@ -191,8 +191,9 @@ fn what_is_decided_while_the_disk_is_full_is_done_once_there_is_room_and_only_on
             .as_array()?
             .iter()
             .filter_map(of)
-            .flat_map(|d| d["actions"].as_array().cloned())
+            .filter_map(|decision| decision["actions"].as_array().cloned())
             .flatten()
+            .filter(|action| action["action"] == "kick")
             .collect();
         actions.iter().any(|action| action["attempts"][0]["outcome"] == "done").then_some(actions)
     })

@@ -274,7 +274,7 @@ fn a_hold_ends_when_it_runs_out_also_after_a_restart_and_is_told_once() {
     let (mut deciding, folder) = deciding();
     deciding.webhooks = told();
     let brief = deciding.judged(&session("7"), Verdict::Hold, Some(Duration::ZERO));
-    let long = deciding.judged(&session("8"), Verdict::Hold, Some(Duration::from_secs(3600)));
+    let long = deciding.judged(&session("8"), Verdict::Hold, Some(Duration::from_hours(1)));
     assert_eq!(deciding.events(), ["decision.hold", "stream.held", "decision.hold", "stream.held"]);
     drop(deciding);
 
