@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sluicegate::sample::queue::{Mailbox, Queue};
+use sluicegate::sample::queue::{Mailbox, Priority, Queue};
 
 type Line = (Queue<usize, u64>, Vec<Mailbox<usize, u64>>);
 
@@ -26,7 +26,7 @@ fn alone(criterion: &mut Criterion) {
         group.bench_function(format!("{streams} streams"), |bencher| {
             bencher.iter(|| {
                 for mailbox in &mailboxes {
-                    black_box(mailbox.offer(7));
+                    black_box(mailbox.offer(7, Priority::Ordinary));
                 }
                 for _ in &mailboxes {
                     black_box(queue.take(Duration::ZERO));
@@ -48,13 +48,13 @@ fn contended(criterion: &mut Criterion) {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     for mailbox in others {
-                        black_box(mailbox.offer(7));
+                        black_box(mailbox.offer(7, Priority::Ordinary));
                     }
                 }
             });
             scope.spawn(|| while queue.take(Duration::from_secs(1)).is_some() || !queue.is_closed() {});
             group.bench_function(format!("{streams} streams"), |bencher| {
-                bencher.iter(|| black_box(mine.offer(7)));
+                bencher.iter(|| black_box(mine.offer(7, Priority::Ordinary)));
             });
             over.store(true, Ordering::Relaxed);
             queue.close();

@@ -19,6 +19,7 @@ pub mod media_server;
 pub mod metrics;
 pub mod model;
 pub mod picture;
+pub mod report;
 pub mod sample;
 pub mod source;
 pub mod stream;

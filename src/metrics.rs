@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
-pub use words::{PictureOutcome, Stage};
+pub use self::words::{PictureOutcome, Stage};
+use crate::report::Category;
 
 /// The metrics of one process, with the registry they live in. Handed to whoever counts; never global.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Metrics {
     registry: Registry,
     streams: IntGaugeVec,
     uninspectable: IntGaugeVec,
+    stream_seconds: CounterVec,
+    reports: IntCounterVec,
     access_units: IntCounterVec,
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
@@ -74,6 +77,19 @@ impl Metrics {
                 "sluicegate_streams_uninspectable",
                 "Streams that cannot be inspected, by reason.",
                 &["reason"],
+            )?,
+            stream_seconds: {
+                let opts = Opts::new(
+                    "sluicegate_stream_seconds_total",
+                    "Time streams were attached, by whether a picture was inspected within the gap.",
+                );
+                register(r, CounterVec::new(opts, &["coverage"])?)?
+            },
+            reports: counters(
+                r,
+                "sluicegate_reports_total",
+                "Reports of streams, by category and what became of them.",
+                &["category", "outcome"],
             )?,
             access_units: counters(
                 r,
@@ -196,6 +212,14 @@ impl Metrics {
                 counter.with_label_values(&[*word]).inc_by(0);
             }
         }
+        for coverage in ["inspected", "missed"] {
+            self.stream_seconds.with_label_values(&[coverage]).inc_by(0.0);
+        }
+        for category in Category::ALL {
+            for outcome in ["received", "repeated", "refused", "founded", "unfounded"] {
+                self.reports.with_label_values(&[category.word(), outcome]).inc_by(0);
+            }
+        }
         for action in ["kick", "notify", "quarantine"] {
             for outcome in ["done", "retry", "gave_up"] {
                 self.actions.with_label_values(&[action, outcome]).inc_by(0);
@@ -205,9 +229,11 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 28] = [
+        let described = [
             self.streams.desc(),
             self.uninspectable.desc(),
+            self.stream_seconds.desc(),
+            self.reports.desc(),
             self.access_units.desc(),
             self.reconnects.desc(),
             self.pictures.desc(),
@@ -257,6 +283,17 @@ impl Metrics {
     /// Sets how many streams are uninspectable for `reason` (see `UninspectableReason::word`).
     pub fn set_uninspectable(&self, reason: &str, count: usize) {
         self.uninspectable.with_label_values(&[reason]).set(count as i64);
+    }
+
+    /// Counts time that a stream was attached: whether a picture of it was inspected within the gap.
+    pub fn stream_time(&self, inspected: bool, span: Duration) {
+        let coverage = if inspected { "inspected" } else { "missed" };
+        self.stream_seconds.with_label_values(&[coverage]).inc_by(span.as_secs_f64());
+    }
+
+    /// Counts a report: `received`, `repeated` or `refused`, and later `founded` or `unfounded`.
+    pub fn report(&self, category: &str, outcome: &str) {
+        self.reports.with_label_values(&[category, outcome]).inc();
     }
 
     /// Counts one access unit received.
@@ -434,22 +471,4 @@ fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Result<Hi
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_metric_is_declared_once_and_follows_the_naming_rules() {
-        let names = Metrics::new().unwrap().names();
-        assert!(names.iter().all(|name| name.starts_with("sluicegate_")));
-        let mut unique = names.clone();
-        unique.dedup();
-        assert_eq!(names, unique);
-    }
-
-    #[test]
-    fn a_count_shows_in_the_text() {
-        let metrics = Metrics::new().unwrap();
-        metrics.pictures(PictureOutcome::Inspected, 3);
-        assert!(metrics.render().unwrap().contains("sluicegate_pictures_total{outcome=\"inspected\"} 3"));
-    }
-}
+mod tests;

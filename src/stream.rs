@@ -32,6 +32,13 @@ impl StreamId {
         Self { server: server.into(), app: app.into(), name: name.into() }
     }
 
+    /// The other way of [`Self::full`]. An application may hold slashes, a stream's name holds none.
+    pub fn parse(full: &str) -> Self {
+        let (server, rest) = full.split_once('/').unwrap_or(("", full));
+        let (app, name) = rest.rsplit_once('/').unwrap_or(("", rest));
+        Self::new(server, app, name)
+    }
+
     /// The whole name, `server/app/name`: for the API and the ledger, never for logs.
     pub fn full(&self) -> String {
         format!("{}/{}/{}", self.server, self.app, self.name)
@@ -225,6 +232,8 @@ pub enum Attention {
     Suspicious,
     /// People reported it.
     Reported,
+    /// People reported that somebody is in danger of life.
+    Imminent,
 }
 
 /// A stream's attention: the one value that flows against the line. A finding or a verdict raises it, time lowers it,
@@ -262,7 +271,8 @@ fn unpack(word: u64) -> (Attention, Timestamp) {
     let level = match word & ((1 << LEVEL_BITS) - 1) {
         0 => Attention::Calm,
         1 => Attention::Suspicious,
-        _ => Attention::Reported,
+        2 => Attention::Reported,
+        _ => Attention::Imminent,
     };
     (level, Timestamp::from_micros(word >> LEVEL_BITS))
 }
@@ -279,6 +289,8 @@ mod tests {
             assert!(shown.starts_with("main/live/sk"), "{shown}");
         }
         assert_eq!(stream.to_string(), stream.clone().to_string());
+        assert_eq!(StreamId::parse(&stream.full()), stream);
+        assert_eq!(StreamId::parse("main/a/b/c"), StreamId::new("main", "a/b", "c"));
         assert_ne!(stream.to_string(), StreamId::new("main", "live", "sk_9f8e7d6c5b4b").to_string());
     }
 
@@ -296,9 +308,11 @@ mod tests {
     fn a_lower_level_does_not_replace_a_higher_one_that_holds() {
         let at = Timestamp::from_millis;
         let cell = AttentionCell::default();
-        cell.raise(Attention::Reported, at(0), at(1000));
+        cell.raise(Attention::Imminent, at(0), at(1000));
         cell.raise(Attention::Suspicious, at(10), at(9000));
-        assert_eq!(cell.level(at(20)), Attention::Reported);
+        assert_eq!(cell.level(at(20)), Attention::Imminent);
+        cell.raise(Attention::Reported, at(20), at(9000));
+        assert_eq!(cell.level(at(21)), Attention::Imminent);
         cell.raise(Attention::Suspicious, at(1001), at(9000));
         assert_eq!(cell.level(at(1002)), Attention::Suspicious);
     }

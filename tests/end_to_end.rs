@@ -243,6 +243,9 @@ fn what_cannot_be_inspected_is_said_and_never_counted_as_inspected() {
         assert_eq!(stream["state"], "uninspectable", "{stream}");
     }
     assert!(sluicegate.metric("sluicegate_streams_uninspectable{reason=\"no_video\"}").unwrap() >= 1.0);
+    // The judge hears of it too, of both.
+    assert!(sluicegate.metric("sluicegate_findings_total{detector=\"state\"}").unwrap() >= 2.0);
+    assert!(sluicegate.metric("sluicegate_stream_seconds_total{coverage=\"missed\"}").unwrap() > 0.0);
 }
 
 #[test]

@@ -17,12 +17,13 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde_json::Value;
 use sluicegate::api::{
-    self, Backend, BackendError, BreakerView, DeadLetterView, DecisionView, Event, HookError, Order, OrderError,
-    StreamView, TestView, TimelineView, WebhookView, Webhooks,
+    self, Backend, BackendError, BreakerView, DeadLetterView, DecisionView, Event, HookError, Notice, Order,
+    OrderError, Receipt, ReportError, ReportView, Reports, StreamView, TestView, TimelineView, WebhookView, Webhooks,
 };
 use sluicegate::decision::{Actor, Decision, Deny, Verdict};
 use sluicegate::media_server::Reply;
 use sluicegate::metrics::{Metrics, PictureOutcome, Stage};
+use sluicegate::report::Outcome;
 use sluicegate::stream::{StreamState, UninspectableReason};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
@@ -39,6 +40,25 @@ fn deploy(path: &str) -> PathBuf {
 struct Measured {
     metrics: Metrics,
     touch: fn(&Metrics),
+}
+
+#[async_trait]
+impl Reports for Measured {
+    async fn report(&self, _: Notice) -> Result<Receipt, ReportError> {
+        Err(ReportError::NoSuchServer)
+    }
+
+    async fn reports(&self, _: usize, _: bool) -> Result<Vec<ReportView>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    async fn report_by_id(&self, _: Uuid) -> Result<Option<ReportView>, BackendError> {
+        Ok(None)
+    }
+
+    async fn judge_report(&self, _: Uuid, _: Outcome) -> Result<Option<ReportView>, BackendError> {
+        Ok(None)
+    }
 }
 
 #[async_trait]
@@ -122,6 +142,9 @@ fn everything_happens(metrics: &Metrics) {
         metrics.set_streams("main", word, 2);
     }
     metrics.set_uninspectable(UninspectableReason::NoVideo.word(), 1);
+    metrics.stream_time(true, Duration::from_secs(3));
+    metrics.stream_time(false, Duration::from_secs(1));
+    metrics.report("violence", "received");
     metrics.access_unit(true);
     metrics.access_unit(false);
     metrics.reconnect("stalled");

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::event::Event;
+use super::reports::Reports;
 use super::webhooks::Webhooks;
 use crate::clock::Timestamp;
 use crate::decision::{Actor, Decision, Deny, DenyBy, Ended, Outcome, Verdict};
@@ -20,7 +21,7 @@ use crate::stream::{Attention, SessionId, StreamId, StreamState};
 
 /// Everything that the interface can ask or order.
 #[async_trait]
-pub trait Backend: Webhooks + Send + Sync + 'static {
+pub trait Backend: Reports + Webhooks + Send + Sync + 'static {
     /// Handles a hook of the configured `server`, sent with `token` as the last step of its path, and says what that kind of
     /// server is to be answered. Answers from memory: a media server waits for it.
     async fn hook(
@@ -172,6 +173,8 @@ pub struct StreamView {
     pub since: Timestamp,
     /// Its class, if it has one.
     pub class: Option<Arc<str>>,
+    /// How often it was reported in this session.
+    pub reports: u64,
     /// How closely it is looked at.
     pub attention: Attention,
     /// Pictures inspected in this session.

@@ -17,6 +17,7 @@
 //! | `POST /v1/decisions/{id}/release` | 204 when its denies are lifted and its hold is over, for `{"by", "reason"}`; 404 when nothing of it stands |
 //! | `GET /v1/decisions/{id}/timeline` | what it can be replayed from: [`TimelineView`] |
 //! | `GET /v1/denies` | the denies in force |
+//! | `/v1/reports`, `/v1/reports/{id}` and `/v1/reports/{id}/outcome` | what people report: docs/reports.md |
 //! | `GET /v1/breaker` | whether too much was cut by itself: [`BreakerView`] |
 //! | `POST /v1/breaker/close` | how the breaker was before it was closed, for `{"by", "reason"}` |
 //! | `GET /v1/webhooks` | every webhook and how it is doing: [`WebhookView`] |
@@ -35,6 +36,7 @@ mod event;
 mod guard;
 mod orders;
 mod problem;
+mod reports;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,7 @@ pub use backend::{
 };
 pub use config::Config;
 pub use event::{Event, Happening, Progress};
+pub use reports::{Notice, Notifier, Receipt, ReportError, ReportView, Reports};
 pub use webhooks::{DeadLetterView, TestView, WebhookView, Webhooks};
 
 /// How long a shutdown waits for requests under way.

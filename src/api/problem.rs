@@ -21,7 +21,7 @@ impl Problem {
     }
 
     pub(super) fn no_such_path() -> Self {
-        let next = "ask for /healthz, /readyz, /metrics, /v1/streams, /v1/decisions, /v1/denies, /v1/breaker, /v1/webhooks or /v1/events";
+        let next = "ask for /healthz, /readyz, /metrics, /v1/streams, /v1/decisions, /v1/denies, /v1/reports, /v1/breaker, /v1/webhooks or /v1/events";
         Self::new(StatusCode::NOT_FOUND, "there is nothing at this path", next)
     }
 

@@ -26,6 +26,7 @@ use super::event::Event;
 use super::guard::{self, Guard};
 use super::orders;
 use super::problem::Problem;
+use super::reports;
 use super::webhooks;
 use crate::decision::{Decision, Deny};
 
@@ -54,6 +55,7 @@ pub(super) fn router(backend: Arc<dyn Backend>, guard: Guard, stopped: watch::Re
         .route("/v1/breaker", get(orders::breaker))
         .route("/v1/breaker/close", post(orders::close_breaker))
         .route("/v1/events", get(events))
+        .merge(reports::router())
         .merge(webhooks::router())
         .layer(middleware::from_fn_with_state(guard.clone(), guard::token));
     let guarded = Router::new()

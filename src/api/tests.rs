@@ -1,5 +1,6 @@
 //! The interface over real sockets, in front of a backend that is a handful of values.
 
+mod reports;
 mod webhooks;
 
 use std::sync::Mutex;
@@ -80,6 +81,7 @@ impl Backend for Fake {
             state: StreamState::Uninspectable(UninspectableReason::NoVideo),
             since: Timestamp::from_millis(1),
             class: None,
+            reports: 0,
             attention: Attention::Calm,
             pictures_inspected: 0,
             last_inspected: None,

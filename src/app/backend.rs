@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::deciding::Notice;
 use super::ordering::Order;
+use super::reporting::Desk;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
@@ -41,6 +42,7 @@ pub(super) struct Backend {
     pub(super) gate: Arc<Gate>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) telling: Telling,
+    pub(super) desk: Desk,
     pub(super) clock: Clock,
     pub(super) ready: Arc<AtomicBool>,
     pub(super) notices: Sender<Notice>,

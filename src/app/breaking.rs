@@ -2,10 +2,12 @@
 //! a restart.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::webhook::event::{self, BreakerOpened, Fault};
 use crate::act::webhook::{Topic, Webhook};
@@ -48,17 +50,19 @@ impl Breaking {
         self.breaker.opening(now).is_some()
     }
 
-    /// Counts what the policy cut by itself, while `live` streams are live.
+    /// Counts what the policy cut by itself.
     pub(super) fn count(
         &mut self,
         decision: &Decision,
-        live: usize,
+        streams: &Streams,
         telling: &Telling,
         webhooks: &[Webhook],
         source: &str,
     ) {
-        let cut = Cut::new(decision.decided, &decision.rule, &decision.evidence);
-        let Some(opening) = self.breaker.count(cut, live) else { return };
+        let Decision { session, decided, rule, evidence, .. } = decision;
+        let on_air = streams.get(session).map_or(Duration::ZERO, |stream| decided.since(stream.since()));
+        let live = streams.established(*decided, self.config.established);
+        let Some(opening) = self.breaker.count(Cut::new(*decided, on_air, rule, evidence), live) else { return };
         let within_seconds = self.config.within.as_secs_f64();
         let (at, cuts, live) = (opening.at, opening.cuts, opening.live);
         let fault = fault(opening);

@@ -274,8 +274,7 @@ impl Deciding {
                     actions.extend(aftermath::follows(&decision, since, server, &self.webhooks, &self.source));
                 }
                 if by_itself {
-                    let live = self.streams.sessions().len();
-                    self.breaking.count(&decision, live, &self.telling, &self.webhooks, &self.source);
+                    self.breaking.count(&decision, &self.streams, &self.telling, &self.webhooks, &self.source);
                 }
             }
             if let Some(topic) = Topic::of(verdict) {

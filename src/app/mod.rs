@@ -18,6 +18,7 @@ mod publishers;
 mod quarantining;
 mod reconciling;
 mod refreshing;
+mod reporting;
 mod showing;
 mod streams;
 mod telling;
@@ -37,6 +38,7 @@ use tracing::{error, info, warn};
 
 pub use self::classes::Config as ClassConfig;
 pub use self::error::{Error, Fault};
+pub use self::reporting::Config as ReportsConfig;
 pub use self::streams::Config as StreamsConfig;
 
 use self::acting::Acting;
@@ -50,6 +52,7 @@ use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
 use self::refreshing::Refreshing;
+use self::reporting::Desk;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
@@ -153,7 +156,9 @@ impl House {
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let backend = self.backend(config, &inspection.streams, &ready, &notices);
+        let (desk, reporting) = reporting::open(&self, config, &inspection.streams)?;
+        keeping.spawn(reporting);
+        let backend = self.backend(config, &inspection.streams, desk, &ready, &notices);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -322,6 +327,7 @@ impl House {
         &self,
         config: &Config,
         streams: &Arc<Streams>,
+        desk: Desk,
         ready: &Arc<AtomicBool>,
         notices: &Sender<Notice>,
     ) -> Backend {
@@ -332,6 +338,7 @@ impl House {
             gate: Arc::clone(&self.gate),
             ledger: Arc::clone(&self.ledger),
             telling: self.telling.clone(),
+            desk,
             clock: self.clock,
             ready: Arc::clone(ready),
             notices: notices.clone(),

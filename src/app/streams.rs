@@ -15,6 +15,7 @@ use super::attached::Attached;
 use super::classes::Classes;
 use super::deciding::Notice;
 use super::publishers::Publishers;
+use super::reporting::{Bucket, TOLD};
 use super::telling::Telling;
 use crate::act::ActError;
 use crate::api::{Happening, StreamView};
@@ -23,12 +24,19 @@ use crate::decision::Context;
 use crate::finding::{Finding, Observation};
 use crate::media_server::Pull;
 use crate::metrics::{PictureOutcome, Stage};
+use crate::sample::queue::Priority;
 use crate::sample::{self, Sampler, Work};
 use crate::source::{SourceEvent, SourceHandle, Sources};
-use crate::stream::{Publisher, Session, StreamId, StreamState, UninspectableReason};
+use crate::stream::{Attention, Publisher, Session, StreamId, StreamState, UninspectableReason};
 
 /// How often the judge is told that a stream still cannot be inspected.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long the judge's hearing of one session's reports takes to be as good as new.
+const HEARING: Duration = Duration::from_mins(10);
+
+/// A stream's state is looked at twice a second: so much later than the gap a picture may still be counted as in time.
+const SLACK: Duration = Duration::from_millis(500);
 
 /// The section `[streams]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +81,11 @@ pub(super) struct Entry {
     shown: (StreamState, Timestamp),
     /// What the judge was told last of its state.
     told: Option<(StreamState, Timestamp)>,
+    /// How many of its reports the judge still hears.
+    hearing: Bucket,
+    reports: u64,
+    /// Up to when its time is counted as inspected or missed.
+    counted: Timestamp,
     /// Dropping it stops the source.
     _source: SourceHandle,
 }
@@ -111,7 +124,7 @@ impl Streams {
                 let attention = watched.attention.level(unit.arrived);
                 if let Some(work) = sampler.offer(unit, attention) {
                     metrics.pictures(PictureOutcome::Offered, work.inspect.len() as u64);
-                    if let Some(older) = mailbox.offer(work) {
+                    if let Some(older) = mailbox.offer(work, priority(attention)) {
                         metrics.pictures(PictureOutcome::Superseded, older.inspect.len() as u64);
                     }
                 }
@@ -141,6 +154,9 @@ impl Streams {
             class: self.classes.of(&session.stream),
             shown: (StreamState::Connecting, now),
             told: None,
+            hearing: Bucket::new(TOLD, f64::from(TOLD) / HEARING.as_secs_f64(), now),
+            reports: 0,
+            counted: now,
             _source: source,
         };
         entries.insert(session.clone(), entry);
@@ -204,6 +220,32 @@ impl Streams {
         self.publishers.of_gone(session, self.clock.now()).unwrap_or_default()
     }
 
+    /// The sessions under inspection that publish to `stream`.
+    pub(super) fn sessions_of(&self, stream: &StreamId) -> Vec<Session> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions: Vec<Session> = entries.keys().filter(|session| session.stream == *stream).cloned().collect();
+        sessions.sort();
+        sessions
+    }
+
+    /// Notes that a session was reported, and looks at it as closely as is said, for as long; whether the judge is to hear
+    /// of it.
+    pub(super) fn reported(&self, session: &Session, raised: Option<(Attention, Duration)>, now: Timestamp) -> bool {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = entries.get_mut(session) else { return false };
+        entry.reports += 1;
+        if let Some((level, span)) = raised {
+            entry.stream.attention.raise(level, now, now + span);
+        }
+        entry.hearing.take(now).is_ok()
+    }
+
+    /// How many sessions have been under inspection for `span` at `now`.
+    pub(super) fn established(&self, now: Timestamp, span: Duration) -> usize {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().filter(|entry| now.since(entry.stream.since()) >= span).count()
+    }
+
     /// Every session under inspection.
     pub(super) fn sessions(&self) -> Vec<Session> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
@@ -223,6 +265,10 @@ impl Streams {
                     entry.shown = (state, now);
                     changes.push((session.clone(), state));
                 }
+                let inspected =
+                    entry.stream.last_inspected().is_some_and(|at| now.since(at) <= self.sampling.max_gap + SLACK);
+                self.telling.metrics.stream_time(inspected, now.since(entry.counted));
+                entry.counted = now;
                 if is_due(entry.told, state, now) && self.notices.try_send(state_of(session, state, now)).is_ok() {
                     // A judge who is behind hears of it at the next beat.
                     entry.told = Some((state, now));
@@ -262,6 +308,15 @@ impl Streams {
     }
 }
 
+/// How soon a stream that is looked at so closely is to be served.
+fn priority(attention: Attention) -> Priority {
+    match attention {
+        Attention::Calm | Attention::Suspicious => Priority::Ordinary,
+        Attention::Reported => Priority::Reported,
+        Attention::Imminent => Priority::Imminent,
+    }
+}
+
 /// Whether the judge is to be told that a stream is in this state.
 fn is_due(told: Option<(StreamState, Timestamp)>, state: StreamState, now: Timestamp) -> bool {
     let hindered = matches!(state, StreamState::Blind | StreamState::Uninspectable(_));
@@ -284,6 +339,7 @@ fn view(entry: &Entry, now: Timestamp) -> StreamView {
         state,
         since,
         class: entry.class.clone(),
+        reports: entry.reports,
         attention: entry.stream.attention.level(now),
         pictures_inspected: entry.stream.pictures_inspected(),
         last_inspected: entry.stream.last_inspected(),

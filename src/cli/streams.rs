@@ -34,6 +34,8 @@ struct Watched {
     #[serde(flatten)]
     state: StreamState,
     since: Timestamp,
+    class: Option<String>,
+    reports: u64,
     attention: Attention,
     pictures_inspected: u64,
     last_inspected: Option<Timestamp>,
@@ -41,32 +43,27 @@ struct Watched {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let streams = Core::new(&args.core)?.get("/v1/streams")?;
-    let heading = ["STREAM", "STATE", "SINCE", "ATTENTION", "PICTURES", "LAST PICTURE"];
+    let heading = ["STREAM", "STATE", "SINCE", "CLASS", "ATTENTION", "REPORTS", "PICTURES", "LAST PICTURE"];
     let listing = Listing { heading, row, nothing: "no stream is being watched" };
     tell(&listing.answers(streams, Names::asked(args.names), args.core.json)?, &[], args.core.json, out)
 }
 
-fn row(stream: &Watched, names: Names) -> [String; 6] {
+fn row(stream: &Watched, names: Names) -> [String; 8] {
     let state = match stream.state {
         StreamState::Uninspectable(reason) => format!("uninspectable ({})", reason.word()),
         state => state.word().to_owned(),
     };
     let last = stream.last_inspected.map_or_else(|| "none yet".to_owned(), |at| at.to_string());
     [
-        names.of(&parsed(&stream.stream)),
+        names.of(&StreamId::parse(&stream.stream)),
         state,
         stream.since.to_string(),
+        stream.class.clone().unwrap_or_else(|| "-".to_owned()),
         json!(stream.attention).as_str().unwrap_or_default().to_owned(),
+        stream.reports.to_string(),
         stream.pictures_inspected.to_string(),
         last,
     ]
-}
-
-/// The other way of [`StreamId::full`]. An application may hold slashes, a stream's name holds none.
-fn parsed(stream: &str) -> StreamId {
-    let (server, rest) = stream.split_once('/').unwrap_or(("", stream));
-    let (app, name) = rest.rsplit_once('/').unwrap_or(("", rest));
-    StreamId::new(server, app, name)
 }
 
 #[cfg(test)]
@@ -76,7 +73,6 @@ mod tests {
     #[test]
     fn a_name_is_shortened_as_in_the_log() {
         for id in [StreamId::new("main", "live", "secret-key"), StreamId::new("main", "a/b", "abc-key")] {
-            assert_eq!(parsed(&id.full()), id);
             assert!(!Names::Shortened.of(&id).contains("key"));
         }
     }
@@ -85,13 +81,13 @@ mod tests {
     fn a_row_says_why_a_stream_cannot_be_inspected() {
         let stream: Watched = serde_json::from_value(json!({
             "stream": "main/live/a", "session": "1", "state": "uninspectable", "reason": "no_video", "since": 1_000_000,
-            "attention": "calm", "pictures_inspected": 0, "last_inspected": null,
+            "class": "news", "reports": 3, "attention": "reported", "pictures_inspected": 0, "last_inspected": null,
         }))
         .unwrap();
-        let [name, state, since, attention, pictures, last] = row(&stream, Names::Whole);
+        let [name, state, since, class, attention, reports, pictures, last] = row(&stream, Names::Whole);
         assert_eq!(
-            [name, state, attention, pictures, last],
-            ["main/live/a", "uninspectable (no_video)", "calm", "0", "none yet"]
+            [name, state, class, attention, reports, pictures, last],
+            ["main/live/a", "uninspectable (no_video)", "news", "reported", "3", "0", "none yet"]
         );
         assert_eq!(since, "1970-01-01T00:00:01.000Z");
     }

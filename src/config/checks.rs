@@ -36,6 +36,8 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
     problems.extend(quarantine.map(|(key, message)| {
         (["banks", "quarantine", key].map(Step::from).into(), format!("`banks.quarantine.{key}`: {message}"))
     }));
+    let reports = config.reports.problems().into_iter();
+    problems.extend(reports.map(|(key, message)| (vec![Step::from("reports"), Step::from(key)], message)));
     let api = config.api.problems().into_iter();
     problems.extend(api.map(|(key, message)| (vec![Step::from("api"), Step::from(key)], message)));
     problems

@@ -46,6 +46,8 @@ pub struct Config {
     pub policy: judge::Config,
     /// `[streams]`
     pub streams: app::StreamsConfig,
+    /// `[reports]`: what people report.
+    pub reports: app::ReportsConfig,
     /// `[source]`
     pub source: source::Config,
     /// `[sample]`

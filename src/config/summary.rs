@@ -7,6 +7,7 @@ use crate::bank::Store;
 /// A word and a line each. Looks into the folder of banks.
 pub(super) fn of(config: &Config) -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = config.server.iter().map(|server| ("server", self::server(server))).collect();
+    lines.extend(config.class.iter().map(|class| ("class", format!("{}: {}", class.name, class.streams.join(", ")))));
     lines.push(("banks", banks(config)));
     lines.push(("models", if config.model.load.is_empty() { "none".to_owned() } else { config.model.load.join(", ") }));
     if let Ok(policy) = judge::Policy::parse(config.policy.clone()) {

@@ -5,6 +5,10 @@
 //! than [`Config::share`] of the live streams, the breaker opens: from then on what would be cut is held, which a person
 //! can undo, until an operator closes it or [`Config::close_after`] has passed.
 //!
+//! A share is reckoned among streams that have been on the air for [`Config::established`]. Those who put known content up
+//! again and again are cut within seconds of their start: a storm of copies is no share of anybody's streams, and must not
+//! open the breaker on a small platform that it is larger than.
+//!
 //! - No more than `cuts` are ever carried out within `within`, whatever the streams, the rules and the order.
 //! - It names the rule, the bank and the model that most of the cuts came from.
 //! - What an operator decides is neither counted nor stopped.
@@ -31,9 +35,12 @@ pub struct Config {
     /// The time within which cuts are counted.
     #[serde(with = "duration")]
     pub within: Duration,
-    /// The share of the live streams that may be cut within that time.
+    /// The share of the established live streams that may be cut within that time.
     pub share: f64,
-    /// Fewer cuts than this are never too large a share.
+    /// How long a stream has been on the air once it is established.
+    #[serde(with = "duration")]
+    pub established: Duration,
+    /// Fewer cuts of established streams than this are never too large a share.
     pub share_from: usize,
     /// How long it stays open by itself; an operator may close it sooner. Left out: until an operator does.
     #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
@@ -45,7 +52,15 @@ const MOST: usize = 100_000;
 
 impl Default for Config {
     fn default() -> Self {
-        Self { enabled: true, cuts: 100, within: Duration::from_mins(1), share: 0.2, share_from: 20, close_after: None }
+        Self {
+            enabled: true,
+            cuts: 100,
+            within: Duration::from_mins(1),
+            share: 0.2,
+            established: Duration::from_mins(1),
+            share_from: 20,
+            close_after: None,
+        }
     }
 }
 
@@ -75,15 +90,16 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     at: Timestamp,
+    on_air: Duration,
     rule: Arc<str>,
     banks: BTreeSet<Arc<str>>,
     models: BTreeSet<Arc<str>>,
 }
 
 impl Cut {
-    /// A cut at `at` by `rule`, resting on `evidence`.
-    pub fn new(at: Timestamp, rule: &Arc<str>, evidence: &[Finding]) -> Self {
-        let mut cut = Self { at, rule: Arc::clone(rule), banks: BTreeSet::new(), models: BTreeSet::new() };
+    /// A cut at `at`, of a session that was on the air for `on_air`, by `rule`, resting on `evidence`.
+    pub fn new(at: Timestamp, on_air: Duration, rule: &Arc<str>, evidence: &[Finding]) -> Self {
+        let mut cut = Self { at, on_air, rule: Arc::clone(rule), banks: BTreeSet::new(), models: BTreeSet::new() };
         for finding in evidence {
             match &finding.observation {
                 Observation::Match(seen) => cut.banks.insert(Arc::clone(&seen.bank)),
@@ -126,7 +142,7 @@ pub struct Opening {
     pub limit: Limit,
     /// How many automatic cuts there were within the time in which they are counted.
     pub cuts: usize,
-    /// How many streams were live then.
+    /// How many established streams were live then.
     pub live: usize,
     /// The rule that most of the cuts came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,7 +176,7 @@ impl Breaker {
         self.opening.as_ref().filter(|opening| opening.until.is_none_or(|until| now < until))
     }
 
-    /// Counts an automatic cut, while `live` streams are live. Says so when it opens because of it.
+    /// Counts an automatic cut, while `live` established streams are live. Says so when it opens because of it.
     pub fn count(&mut self, cut: Cut, live: usize) -> Option<&Opening> {
         if !self.config.enabled || self.opening(cut.at).is_some() {
             return None;
@@ -170,11 +186,12 @@ impl Breaker {
         while self.recent.pop_front_if(|oldest| oldest.at < since).is_some() {}
         self.recent.push_back(cut);
         let cuts = self.recent.len();
+        let established = self.recent.iter().filter(|cut| cut.on_air >= self.config.established).count();
         // Most of what was cut is live no more.
-        let share = cuts as f64 / (live + cuts) as f64;
+        let share = established as f64 / (live + established) as f64;
         let limit = if cuts >= self.config.cuts {
             Limit::Cuts
-        } else if cuts >= self.config.share_from && share > self.config.share {
+        } else if established >= self.config.share_from && share > self.config.share {
             Limit::Share
         } else {
             return None;

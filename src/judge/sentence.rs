@@ -131,17 +131,18 @@ pub(super) fn beside(
             ));
         }
     }
-    let breaker::Config { enabled, cuts, within, share, share_from, close_after } = breaker;
+    let breaker::Config { enabled, cuts, within, share, established, share_from, close_after } = breaker;
     said.push(if *enabled {
         let until = close_after.map_or_else(
             || "until an operator closes the breaker".to_owned(),
             |after| format!("for {} or until an operator closes the breaker", spelt(after)),
         );
         format!(
-            "After {cuts} automatic cuts within {}, or {share_from} that took more than {} % of the live streams, what \
-             would be cut is held instead, {until}.",
+            "After {cuts} automatic cuts within {}, or {share_from} that took more than {} % of the streams on the air for \
+             {} or longer, what would be cut is held instead, {until}.",
             spelt(*within),
-            share * 100.0
+            share * 100.0,
+            spelt(*established)
         )
     } else {
         "There is no breaker: nothing stops a wrong bank or model from cutting every stream.".to_owned()

@@ -48,6 +48,7 @@ CREATE TABLE reports (
 ) STRICT;
 CREATE INDEX reports_by_time ON reports (received);
 CREATE INDEX reports_by_reporter ON reports (reporter, received);
+CREATE INDEX reports_judged ON reports (reporter, received) WHERE outcome IS NOT NULL;
 CREATE INDEX reports_by_stream ON reports (server, app, name, received);
 
 -- The kinds of actions are the program's to know.

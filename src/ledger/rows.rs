@@ -168,11 +168,11 @@ pub(super) fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     Uuid::parse_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(|Time(at)| at)
 }
 
-fn stream(row: &Row<'_>, first: usize) -> rusqlite::Result<StreamId> {
+pub(super) fn stream(row: &Row<'_>, first: usize) -> rusqlite::Result<StreamId> {
     Ok(StreamId { server: row.get(first)?, app: row.get(first + 1)?, name: row.get(first + 2)? })
 }
 
@@ -181,7 +181,7 @@ fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timest
 }
 
 /// A value that is one word in JSON, such as a verdict.
-fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let word = row.get_ref(column)?.as_str()?;
     serde_json::from_value(word.into()).map_err(|error| unreadable(column, error))
 }

@@ -17,7 +17,7 @@ enum Uses {
 }
 
 /// What every stage shares; a leaf uses leaves only. `config::duration` is one, the rest of `config` is not.
-const LEAVES: &[&str] = &["clock", "stream", "picture", "finding", "decision", "media_server", "metrics"];
+const LEAVES: &[&str] = &["clock", "stream", "picture", "finding", "decision", "media_server", "metrics", "report"];
 
 const STAGE: &str = "data flows one way and only `app` sees two stages: put what they share into a leaf module";
 const HELPER: &str = "it serves stages and must not know them";
