@@ -188,10 +188,11 @@ fn a_moderator_sees_why_somebody_was_cut_off_and_lets_them_in_again() {
     let denies = sluicegate.command(&["denies", "--names"]).unwrap();
     assert!(denies.contains("main/live/turning") && denies.contains(&decision), "{denies}");
 
-    sluicegate.command(&["decisions", "release", &decision]).unwrap();
+    let release = ["decisions", "release", &decision, "--by", "ann", "--reason", "a rehearsal"];
+    sluicegate.command(&release).unwrap();
     assert_eq!(sluicegate.command(&["denies"]).unwrap(), "no deny is in force\n");
-    let twice = sluicegate.command(&["decisions", "release", &decision]).unwrap_err();
-    assert!(twice.to_string().contains("no deny in force follows from that decision"), "{twice}");
+    let twice = sluicegate.command(&release).unwrap_err();
+    assert!(twice.to_string().contains("nothing of that decision stands"), "{twice}");
 
     let mut again = publish(&nginx, &clips::innocent().unwrap(), "turning");
     listed(&nginx, "turning");

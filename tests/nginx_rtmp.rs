@@ -100,7 +100,7 @@ async fn answer_hooks(
         let hook = server.parse_hook(HookRequest { headers: &HeaderMap::new(), body: &body });
         let refused = match &hook {
             Ok(Hook::Publish { session, publisher }) => {
-                gate.admit(&session.stream, &publisher, clock.now()) == Admission::Refuse
+                gate.admit(&session.stream, publisher, clock.now()) == Admission::Refuse
             }
             Ok(_) => false,
             Err(_) => true,

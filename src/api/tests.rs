@@ -306,7 +306,7 @@ async fn who_orders_something_says_who_and_why() {
         stream: StreamId::new("main", "live", "a/b"),
         verdict: Verdict::Cut,
         actor: ann.clone(),
-        lasts: Some(Duration::from_secs(60)),
+        lasts: Some(Duration::from_mins(1)),
         deny: vec![DenyBy::Name, DenyBy::Account],
     };
     assert_eq!(*served.backend.ordered.lock().unwrap(), [expected]);

@@ -75,7 +75,7 @@ impl Backend {
         let (notices, notice) = (self.notices.clone(), Notice::Ordered(order(answer)));
         let gone = || BackendError("nobody decides any more: stopping".to_owned());
         // Waits when the judge is behind.
-        if !matches!(spawn_blocking(move || notices.send(notice)).await, Ok(Ok(()))) {
+        if !matches!(spawn_blocking(move || notices.send(notice).is_ok()).await, Ok(true)) {
             return Err(gone());
         }
         answered.await.map_err(|_ended| gone())

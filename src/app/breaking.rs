@@ -38,7 +38,7 @@ impl Breaking {
         match kept.map(serde_json::from_str::<Opening>) {
             Some(Ok(opening)) => breaker.restore(opening),
             Some(Err(error)) => {
-                warn!(%error, "the breaker was open before the restart, and why cannot be read: it is closed")
+                warn!(%error, "the breaker was open before the restart, and why cannot be read: it is closed");
             }
             None => {}
         }

@@ -64,7 +64,7 @@ impl Deciding {
             let scope = if order.deny.is_empty() { Scope::default() } else { order.deny.iter().copied().collect() };
             let context = self.context(&session);
             let judgement =
-                Judgement { lasts, scope, context, ..Judgement::bare(session, order.verdict, OPERATOR, decided) };
+                Judgement { context, lasts, scope, ..Judgement::bare(session, order.verdict, OPERATOR, decided) };
             let entry = self.decide(judgement, order.actor.clone());
             decisions.push(entry.decision.clone());
             recorded &= self.put(entry);

@@ -66,6 +66,9 @@ impl Reconciling {
         let now = self.clock.now();
         let there: HashSet<&Session> = listed.iter().map(|publisher| &publisher.session).collect();
         for Listed { session, publisher, .. } in listed {
+            // A hook may have told more of them than the list does.
+            let known = self.streams.publisher(session);
+            let publisher = if known.may_be(publisher) { &known.or(publisher) } else { publisher };
             if self.gate.admit(&session.stream, publisher, now) == Admission::Refuse {
                 let denied = Notice::Denied { session: session.clone(), publisher: publisher.clone(), asked };
                 // Refused only when the judge has ended; a full queue is tried again at the next beat.

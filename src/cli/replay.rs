@@ -4,7 +4,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -44,20 +43,18 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     if recorded.timeline.is_empty() {
         bail!("nothing was recorded that the decision {} could be replayed from", decision.id);
     }
-    let policy = match &args.policy {
-        Some(path) => read(path)?,
-        None => {
-            let text = recorded.policy.as_deref();
-            Policy::read(text.context("the ledger does not have the policy of that time: name one with --policy")?)?
-        }
+    let policy = if let Some(path) = &args.policy {
+        read(path)?
+    } else {
+        let text = recorded.policy.as_deref();
+        Policy::read(text.context("the ledger does not have the policy of that time: name one with --policy")?)?
     };
-    let judged = judge(&recorded, policy);
-    let (answer, code) = match args.policy {
-        Some(_) => (would(decision, judged.as_ref()), ExitCode::SUCCESS),
-        None => {
-            let same = judged.as_ref().is_some_and(|judged| differs(decision, judged).is_empty());
-            (did(decision, judged.as_ref()), if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
-        }
+    let judged = judge(&recorded, &policy);
+    let (answer, code) = if args.policy.is_some() {
+        (would(decision, judged.as_ref()), ExitCode::SUCCESS)
+    } else {
+        let same = judged.as_ref().is_some_and(|judged| differs(decision, judged).is_empty());
+        (did(decision, judged.as_ref()), if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
     };
     tell(&[answer], &[], args.core.json, out)?;
     Ok(code)
@@ -68,9 +65,9 @@ fn read(path: &Path) -> anyhow::Result<Policy> {
     Policy::read(&text).with_context(|| format!("{} is no policy", path.display()))
 }
 
-fn judge(recorded: &TimelineView, policy: Policy) -> Option<Judgement> {
+fn judge(recorded: &TimelineView, policy: &Policy) -> Option<Judgement> {
     let Decision { mode, before, context, .. } = &recorded.decision;
-    replay(&Arc::new(policy), *mode, *before, context, &recorded.timeline)
+    replay(policy, *mode, *before, context, &recorded.timeline)
 }
 
 /// What of the recorded decision does not follow.
@@ -135,4 +132,87 @@ fn would(decision: &Decision, judged: Option<&Judgement>) -> Answer {
     };
     let was = json!({ "verdict": decision.verdict, "rule": decision.rule, "decided": decision.decided });
     Answer { text, json: json!({ "decision": decision.id, "would": json, "was": was }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::decision::{Context, Verdict};
+    use crate::finding::{Finding, Match, Observation, Opinion};
+    use crate::judge::{Config, Judge};
+    use crate::stream::{Session, StreamId};
+
+    /// Three banked pictures, 100 ms from one to the next: the usual policy cuts at the third.
+    fn recorded() -> TimelineView {
+        let policy = Policy::parse(Config::default()).unwrap();
+        let (text, digest) = (policy.text(), policy.digest());
+        let mut judge = Judge::new(policy.into());
+        let session = Session { stream: StreamId::new("main", "live", "cam"), id: "7".into() };
+        let found = |signal: u64| Finding {
+            session: session.clone(),
+            sequence: signal,
+            pts: None,
+            arrived: Timestamp::from_millis(1000 + 100 * signal),
+            found: Timestamp::from_millis(1020 + 100 * signal),
+            observation: Observation::Match(Match {
+                bank: "demo".into(),
+                bank_revision: 1,
+                signal,
+                distance: 3,
+                quality: 100,
+                opinion: Opinion::Positive,
+                provenance: "clip".into(),
+                banked_at: None,
+                quorum: 1,
+                at_most: Verdict::Ban,
+                quarantined: false,
+            }),
+        };
+        let said: Vec<_> = (1..=3).filter_map(|n| judge.observe(found(n), &Context::default())).collect();
+        let judged = said.into_iter().find(|judgement| judgement.verdict == Verdict::Cut).unwrap();
+        let decision = Decision {
+            policy: digest,
+            until: judged.lasts.map(|lasts| judged.decided + lasts),
+            before: judged.before,
+            context: judged.context,
+            evidence: judged.evidence,
+            ..Decision::new(judged.session, judged.verdict, &judged.rule, judged.decided)
+        };
+        TimelineView { decision, timeline: judged.timeline, policy: Some(text.to_string()) }
+    }
+
+    #[test]
+    fn a_decision_follows_from_what_was_recorded_to_the_last_bit_and_from_nothing_else() {
+        // As it comes over the wire.
+        let recorded: TimelineView = serde_json::from_value(json!(recorded())).unwrap();
+        let policy = || Policy::read(recorded.policy.as_deref().unwrap()).unwrap();
+        assert_eq!(policy().digest(), recorded.decision.policy, "the text is that of the policy that it names");
+        let judged = judge(&recorded, &policy()).unwrap();
+        assert_eq!(differs(&recorded.decision, &judged), Vec::<&str>::new());
+        assert!(did(&recorded.decision, Some(&judged)).text.starts_with("reproduced: cut"));
+
+        let mut forged = recorded.clone();
+        forged.decision.evidence.pop();
+        forged.decision.decided = forged.decision.decided + Duration::from_micros(1);
+        assert_eq!(differs(&forged.decision, &judged), ["decided", "evidence"]);
+        forged.timeline.remove(0);
+        let judged = judge(&forged, &policy());
+        assert!(judged.as_ref().is_none_or(|judged| !differs(&recorded.decision, judged).is_empty()));
+    }
+
+    #[test]
+    fn another_policy_shows_what_it_would_have_done() {
+        let recorded = recorded();
+        let sooner =
+            Policy::read("[[policy.rule]]\nname = 'one'\nbank = '*'\npictures = 1\nwithin = '4s'\nverdict = 'hold'");
+        let answer = would(&recorded.decision, judge(&recorded, &sooner.unwrap()).as_ref());
+        assert!(answer.text.contains("hold by the rule `one`"), "{}", answer.text);
+        let never =
+            Policy::read("[[policy.rule]]\nname = 'many'\nbank = '*'\npictures = 9\nwithin = '4s'\nverdict = 'cut'");
+        let answer = would(&recorded.decision, judge(&recorded, &never.unwrap()).as_ref());
+        assert!(answer.text.starts_with("nothing would have been decided; it was cut"), "{}", answer.text);
+    }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::decision::{Actor, Ended, Ending, Job, Lane, Outbox, Outcome, Target, Verdict};
+use crate::decision::{
+    Actor, Context, Earlier, Ended, Ending, Job, Lane, Lowered, LoweredBecause, Mode, Outbox, Outcome, Target, Verdict,
+};
 use crate::finding::{Finding, Match, Observation, Opinion};
 use crate::stream::StreamId;
 
@@ -139,6 +141,77 @@ fn a_deny_ends_by_itself_or_is_lifted() {
     assert_eq!(ledger.ended(lasting.id).unwrap(), Some(released(3000)));
     assert_eq!(ledger.pending().unwrap(), 1, "and it is told once");
     assert_eq!(ledger.denies(at(3001)).unwrap(), []);
+}
+
+#[test]
+fn a_decision_keeps_who_made_it_and_all_that_explains_it() {
+    let dir = TempDir::new().unwrap();
+    let plain = decision("a", at(1000));
+    let decision = Decision {
+        until: Some(at(9000)),
+        actor: Actor::Operator { name: "ann".into(), reason: "court order".into() },
+        mode: Mode::Shadow,
+        lowered: Some(Lowered { from: Verdict::Ban, because: LoweredBecause::ReviewFirst { class: "news".into() } }),
+        before: Verdict::Hold,
+        context: Context {
+            class: Some("news".into()),
+            earlier: vec![Earlier { decision: plain.id, verdict: Verdict::Cut, decided: at(500) }],
+            ..Context::default()
+        },
+        ..plain
+    };
+    let timeline = [decision.evidence.clone(), decision.evidence.clone()].concat();
+    let key = Deny { target: Target::key("secret"), ..deny(&decision, None) };
+    let denies = vec![Deny { target: Target::address("[2001:DB8::1]"), ..key.clone() }, key];
+    let entry = Entry { timeline: timeline.clone(), denies: denies.clone(), ..Entry::from(decision.clone()) };
+    open(&dir).record(&entry).unwrap();
+
+    let ledger = open(&dir);
+    assert_eq!(ledger.decision(decision.id).unwrap(), Some(decision.clone()));
+    assert_eq!(ledger.timeline(decision.id).unwrap(), timeline);
+    assert_eq!(ledger.denies(at(2000)).unwrap(), denies);
+    assert_eq!(denies[0].target, Target::Address("2001:db8::1".into()));
+    let raw = [fs::read(&ledger.path).unwrap(), fs::read(dir.path().join("ledger.sqlite-wal")).unwrap()].concat();
+    assert!(!raw.windows(6).any(|window| window == b"secret"), "a key is kept as its digest");
+    ledger.keep_policy("0123", "[policy]", at(1)).unwrap();
+    ledger.keep_policy("0123", "[policy] # again", at(2)).unwrap();
+    assert_eq!(ledger.policy("0123").unwrap().as_deref(), Some("[policy]"));
+    ledger.keep("breaker", Some("open")).unwrap();
+    ledger.keep("breaker", Some("wide open")).unwrap();
+    assert_eq!(ledger.kept("breaker").unwrap().as_deref(), Some("wide open"));
+    ledger.keep("breaker", None).unwrap();
+    assert_eq!(ledger.kept("breaker").unwrap(), None);
+}
+
+#[test]
+fn what_stands_is_what_was_carried_out_and_nobody_took_back() {
+    let dir = TempDir::new().unwrap();
+    let ledger = open(&dir);
+    let hold = |name: &str, second: u64, until: u64| Decision {
+        verdict: Verdict::Hold,
+        until: Some(at(until)),
+        ..decision(name, at(second))
+    };
+    let (first, second, taken_back) = (hold("a", 1000, 2000), decision("b", at(2000)), hold("c", 3000, 99_000));
+    let shadow = Decision { mode: Mode::Shadow, ..hold("d", 3000, 4000) };
+    let watched = Decision { verdict: Verdict::Watch, ..decision("e", at(3000)) };
+    let known_as = vec![Target::Account("ann".into())];
+    for decision in [&first, &second, &taken_back, &shadow, &watched] {
+        ledger.record(&Entry { known_as: known_as.clone(), ..Entry::from(decision.clone()) }).unwrap();
+    }
+    assert_eq!(ledger.end(taken_back.id, &released(4000), &[]).unwrap(), Some(Vec::new()));
+    assert_eq!(ledger.end(shadow.id, &released(3500), &[]).unwrap(), None, "nothing of it ever stood");
+    assert_eq!(ledger.run_out(at(1999), 9).unwrap(), []);
+    assert_eq!(ledger.run_out(at(5000), 9).unwrap(), std::slice::from_ref(&first));
+    let expired = Ended { at: at(5000), because: Ending::Expired };
+    assert_eq!(ledger.end(first.id, &expired, &[]).unwrap(), Some(Vec::new()));
+    assert_eq!(ledger.run_out(at(5000), 9).unwrap(), []);
+
+    let standing = ledger.standing(9).unwrap();
+    let ids: Vec<_> = standing.iter().map(|standing| standing.verdict.decision).collect();
+    assert_eq!(ids, [first.id, second.id], "one that ran out is an earlier one all the same");
+    assert!(standing.iter().all(|standing| standing.known_as == known_as));
+    assert_eq!(ledger.standing(1).unwrap()[0].verdict.decision, second.id, "the newest");
 }
 
 #[test]

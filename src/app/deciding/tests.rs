@@ -4,10 +4,14 @@ use std::num::NonZeroUsize;
 
 use crossbeam_channel::bounded;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
+use super::super::ordering::OPERATOR;
 use super::*;
-use crate::decision::Outbox as _;
+use crate::api;
+use crate::decision::{DenyBy, Lowered, LoweredBecause, Outbox as _};
 use crate::finding::{Match, Observation, Opinion};
+use crate::media_server::Pull;
 use crate::metrics::Metrics;
 use crate::sample::queue::Queue;
 use crate::source::Sources;
@@ -17,7 +21,13 @@ use crate::{judge, ledger, sample, source};
 /// A judge's thread that is not started, and the folder of its ledger.
 fn deciding() -> (Deciding, TempDir) {
     let folder = tempfile::tempdir().unwrap();
+    (started(&folder), folder)
+}
+
+/// A judge's thread that is not started, with what the ledger in `folder` has from before.
+fn started(folder: &TempDir) -> Deciding {
     let clock = Clock::system();
+    let ledger = Arc::new(Ledger::open(&ledger::Config { path: folder.path().join("ledger.sqlite") }).unwrap());
     let telling = Telling::new(Arc::new(Metrics::new().unwrap()));
     // Of the rules that are built in, the one that cuts.
     let rule = judge::Config::default().rule.into_iter().take(1).collect();
@@ -34,13 +44,12 @@ fn deciding() -> (Deciding, TempDir) {
         publishers: crate::app::publishers::Publishers::default(),
         entries: std::sync::RwLock::default(),
     };
-    let deciding = Deciding {
+    Deciding {
         judge: Judge::new(Arc::clone(&policy)),
         ward: Ward::new(quarantine()),
         alarms: Alarms::new(bounded(2).0),
         policy,
-        ledger: Arc::new(Ledger::open(&ledger::Config { path: folder.path().join("ledger.sqlite") }).unwrap()),
-        gate: Arc::new(Gate::default()),
+        gate: Arc::new(Gate::new(ledger.denies(clock.now()).unwrap())),
         servers: Vec::new(),
         webhooks: Vec::new(),
         source: "/test".to_owned(),
@@ -49,11 +58,22 @@ fn deciding() -> (Deciding, TempDir) {
         bell: Arc::default(),
         clock,
         closed: HashMap::new(),
-        breaking: Breaking::new(&judge::breaker::Config::default(), None),
-        history: History::default(),
+        breaking: Breaking::new(&breaker(), Breaking::kept(&ledger).unwrap().as_deref()),
+        history: History::new(ledger.standing(history::MOST).unwrap()),
         unrecorded: VecDeque::new(),
-    };
-    (deciding, folder)
+        ledger,
+    }
+}
+
+/// Two cuts.
+fn breaker() -> judge::breaker::Config {
+    judge::breaker::Config { cuts: 2, ..judge::breaker::Config::default() }
+}
+
+/// A webhook that is told of everything.
+fn told() -> Vec<Webhook> {
+    let text = "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nsecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
+    vec![Webhook::new(&toml::from_str(text).unwrap(), &crate::act::Config::default()).unwrap()]
 }
 
 /// Two streams, at once.
@@ -205,4 +225,176 @@ fn a_severer_verdict_does_not_kick_a_second_time_while_the_first_kick_is_under_w
     let Decision { session, rule, decided, .. } = decision;
     let ban = deciding.decide(Judgement::bare(session, Verdict::Ban, &rule, decided), Actor::Policy);
     assert!(ban.actions.is_empty() && ban.denies[0].until.is_none());
+}
+
+impl Deciding {
+    /// Which events are in the outbox, and in it no more.
+    fn events(&self) -> Vec<String> {
+        let jobs = self.ledger.claim(crate::decision::Lane::Notify, self.clock.now(), 99).unwrap();
+        let kind = |job: &crate::decision::Job| {
+            let Action::Notify { body, .. } = &job.action else { unreachable!() };
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            body["type"].as_str().unwrap().trim_start_matches("org.sluicegate.").to_owned()
+        };
+        jobs.iter().map(kind).collect()
+    }
+
+    /// What the policy would say of itself.
+    fn judged(&mut self, session: &Session, verdict: Verdict, lasts: Option<Duration>) -> Decision {
+        let judgement = Judgement { lasts, ..Judgement::bare(session.clone(), verdict, "test", self.clock.now()) };
+        let entry = self.decide(judgement, Actor::Policy);
+        assert!(self.put(entry.clone()));
+        entry.decision
+    }
+
+    fn order(&mut self, stream: &StreamId, verdict: Verdict, deny: Vec<DenyBy>) -> Vec<Decision> {
+        let (answer, mut answered) = oneshot::channel();
+        let order = api::Order { stream: stream.clone(), verdict, actor: ann(), lasts: None, deny };
+        self.weigh(Notice::Ordered(Order::Decide(order, answer)));
+        let (decisions, recorded) = answered.try_recv().unwrap();
+        assert!(recorded);
+        decisions
+    }
+
+    fn let_go(&mut self, decision: Uuid) -> bool {
+        let (answer, mut answered) = oneshot::channel();
+        self.weigh(Notice::Ordered(Order::Release(decision, ann(), answer)));
+        answered.try_recv().unwrap().unwrap()
+    }
+
+    fn kicks(&self) -> usize {
+        self.ledger.claim(crate::decision::Lane::Kick, self.clock.now(), 99).unwrap().len()
+    }
+}
+
+fn ann() -> Actor {
+    Actor::Operator { name: "ann".into(), reason: "court order".into() }
+}
+
+#[test]
+fn a_hold_ends_when_it_runs_out_also_after_a_restart_and_is_told_once() {
+    let (mut deciding, folder) = deciding();
+    deciding.webhooks = told();
+    let brief = deciding.judged(&session("7"), Verdict::Hold, Some(Duration::ZERO));
+    let long = deciding.judged(&session("8"), Verdict::Hold, Some(Duration::from_hours(1)));
+    assert_eq!(deciding.events(), ["decision.hold", "stream.held", "decision.hold", "stream.held"]);
+    drop(deciding);
+
+    let mut again = started(&folder);
+    again.webhooks = told();
+    assert_eq!(again.events().len(), 4, "nobody has delivered them");
+    for _ in 0..2 {
+        again.tick(again.clock.now());
+    }
+    assert_eq!(again.events(), ["stream.released"]);
+    let ended = again.ledger.ended(brief.id).unwrap().unwrap();
+    assert_eq!(ended.because, crate::decision::Ending::Expired);
+    assert_eq!(again.ledger.ended(long.id).unwrap(), None);
+    assert!(!again.let_go(brief.id), "it had run out");
+    assert!(again.let_go(long.id) && !again.let_go(long.id));
+    assert_eq!(again.events(), ["stream.released"]);
+}
+
+#[test]
+fn a_cut_takes_the_place_of_a_hold_and_nothing_is_shown_again() {
+    let (mut deciding, _folder) = deciding();
+    deciding.webhooks = told();
+    let held = deciding.judged(&session("7"), Verdict::Hold, Some(Duration::ZERO));
+    let cut = deciding.judged(&session("7"), Verdict::Cut, None);
+    deciding.tick(deciding.clock.now());
+    assert_eq!(deciding.events(), ["decision.hold", "stream.held", "decision.cut"]);
+    let ended = deciding.ledger.ended(held.id).unwrap().unwrap();
+    assert_eq!(ended.because, crate::decision::Ending::Superseded { decision: cut.id });
+}
+
+#[test]
+fn a_person_cuts_who_is_live_and_refuses_who_is_not() {
+    let (mut deciding, _folder) = deciding();
+    let live = session("7");
+    let publisher = Publisher { account: Some("mallory".into()), ..Publisher::default() };
+    let pull = Pull { stream: live.stream.clone(), protocol: "rtmp", url: "rtmp://127.0.0.1:1/live/cam".to_owned() };
+    deciding.streams.attach(&live, &publisher, Ok(pull));
+
+    let [cut] = deciding.order(&live.stream, Verdict::Cut, vec![DenyBy::Account, DenyBy::Key]).try_into().unwrap();
+    assert_eq!((&cut.session, &*cut.rule, &cut.actor), (&live, OPERATOR, &ann()));
+    assert_eq!(deciding.kicks(), 1);
+    let denies = deciding.ledger.denies(deciding.clock.now()).unwrap();
+    assert_eq!(denies.iter().map(|deny| &deny.target).collect::<Vec<_>>(), [&Target::Account("mallory".into())]);
+    let elsewhere = StreamId::new("other", "live", "b");
+    assert_eq!(deciding.gate.admit(&elsewhere, &publisher, deciding.clock.now()), Admission::Refuse);
+    deciding.streams.detach_all();
+
+    let [ban] = deciding.order(&elsewhere, Verdict::Ban, Vec::new()).try_into().unwrap();
+    assert_eq!((&*ban.session.id.0, ban.until), ("", None));
+    assert_eq!(deciding.kicks(), 0, "there is nobody to kick");
+    assert_eq!(deciding.gate.admit(&elsewhere, &Publisher::default(), deciding.clock.now()), Admission::Refuse);
+    assert!(deciding.let_go(ban.id) && deciding.let_go(cut.id));
+    assert_eq!(deciding.gate.count(), 0);
+    assert_eq!(deciding.gate.admit(&elsewhere, &publisher, deciding.clock.now()), Admission::Allow);
+}
+
+#[test]
+fn an_earlier_verdict_is_known_of_the_next_session_until_it_is_taken_back() {
+    let (mut deciding, folder) = deciding();
+    let cut = deciding.judged(&session("7"), Verdict::Cut, None);
+    assert_eq!(deciding.context(&session("7")).earlier, [], "it is no earlier one");
+    let earlier = |deciding: &Deciding| -> Vec<Uuid> {
+        deciding.context(&session("8")).earlier.into_iter().map(|earlier| earlier.decision).collect()
+    };
+    assert_eq!(earlier(&deciding), [cut.id]);
+    drop(deciding);
+    let mut again = started(&folder);
+    assert_eq!(earlier(&again), [cut.id], "after a restart too");
+    assert!(again.let_go(cut.id));
+    assert!(earlier(&again).is_empty());
+    drop(again);
+    assert!(earlier(&started(&folder)).is_empty());
+}
+
+#[test]
+fn a_verdict_in_the_shadow_is_recorded_and_nothing_follows() {
+    let (mut deciding, _folder) = deciding();
+    deciding.webhooks = told();
+    let judgement =
+        Judgement { mode: Mode::Shadow, ..Judgement::bare(session("7"), Verdict::Ban, "trial", deciding.clock.now()) };
+    let entry = deciding.decide(judgement, Actor::Policy);
+    assert!(deciding.put(entry));
+    assert_eq!(deciding.ledger.decisions(9).unwrap()[0].mode, Mode::Shadow);
+    assert_eq!((deciding.kicks(), deciding.events().len(), deciding.gate.count()), (0, 0, 0));
+    assert_eq!(deciding.context(&session("8")).earlier, []);
+    let metrics = deciding.telling.metrics.render().unwrap();
+    assert!(metrics.contains("sluicegate_shadow_verdicts_total{rule=\"trial\",verdict=\"ban\"} 1"), "{metrics}");
+}
+
+#[test]
+fn the_breaker_turns_cuts_into_holds_until_somebody_closes_it_also_after_a_restart() {
+    let (mut deciding, folder) = deciding();
+    deciding.webhooks = told();
+    for id in ["1", "2"] {
+        assert_eq!(deciding.cut(&session(id)).decision.verdict, Verdict::Cut);
+    }
+    deciding.keep_breaker();
+    let events = deciding.events();
+    assert_eq!(events.last().map(String::as_str), Some("breaker.opened"), "{events:?}");
+    let metrics = deciding.telling.metrics.render().unwrap();
+    assert!(metrics.contains("sluicegate_breaker_open 1"), "{metrics}");
+    drop(deciding);
+
+    let mut again = started(&folder);
+    let held = again.cut(&session("3")).decision;
+    let lowered = Some(Lowered { from: Verdict::Cut, because: LoweredBecause::Breaker });
+    assert_eq!((held.verdict, held.lowered), (Verdict::Hold, lowered));
+    assert_eq!(
+        again.order(&session("4").stream, Verdict::Cut, Vec::new())[0].verdict,
+        Verdict::Cut,
+        "people still cut"
+    );
+    let (answer, mut answered) = oneshot::channel();
+    again.weigh(Notice::Ordered(Order::CloseBreaker(ann(), answer)));
+    let was = answered.try_recv().unwrap();
+    assert_eq!((was.open, was.cuts, was.bank.as_deref()), (true, 2, Some("demo")));
+    assert_eq!(again.cut(&session("5")).decision.verdict, Verdict::Cut);
+    drop(again);
+    let open = started(&folder);
+    assert!(!open.breaking.is_open(open.clock.now()));
 }
