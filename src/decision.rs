@@ -181,6 +181,9 @@ pub struct Context {
     /// Verdicts on earlier sessions of the same publisher that stand, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Earlier>,
+    /// The breaker was open: too much was cut by itself, and nothing more may be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub breaker_open: bool,
 }
 
 /// A verdict on an earlier session.
@@ -192,6 +195,34 @@ pub struct Earlier {
     pub verdict: Verdict,
     /// When.
     pub decided: Timestamp,
+}
+
+/// When a decision came to its end, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    #[serde(flatten)]
+    pub because: Ending,
+}
+
+/// How a decision came to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "because")]
+pub enum Ending {
+    /// It ran out.
+    Expired,
+    /// Somebody released it.
+    Released {
+        /// Who.
+        by: Actor,
+    },
+    /// A severer one on the same session took its place.
+    Superseded {
+        /// Which.
+        decision: Uuid,
+    },
 }
 
 /// A signal of a bank was set aside by itself, and why.
@@ -225,6 +256,20 @@ pub struct Deny {
     pub until: Option<Timestamp>,
 }
 
+/// One thing by which a publisher can be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenyBy {
+    /// The name of the stream.
+    Name,
+    /// The secret that they publish with, where it is not the stream's name.
+    Key,
+    /// The platform's account that they publish for.
+    Account,
+    /// The address that they publish from.
+    Address,
+}
+
 /// Who is refused. All but [`Target::Name`] hold on every server.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "by", content = "value")]
@@ -253,11 +298,14 @@ impl Target {
         Self::Address(one.map_or_else(|_| address.into(), |ip| ip.to_string().into()))
     }
 
-    /// All that a publisher can be refused by, but for the name of the stream.
-    pub fn all_of(publisher: &Publisher) -> impl Iterator<Item = Self> {
-        let Publisher { address, key, account } = publisher;
-        let account = account.as_ref().map(|account| Self::Account(Arc::clone(account)));
-        account.into_iter().chain(address.as_deref().map(Self::address)).chain(key.as_deref().map(Self::key))
+    /// What of `publisher` is refused by `by`; `None` where it is not known.
+    pub fn named(by: DenyBy, publisher: &Publisher) -> Option<Self> {
+        match by {
+            DenyBy::Name => Some(Self::Name),
+            DenyBy::Key => publisher.key.as_deref().map(Self::key),
+            DenyBy::Account => publisher.account.clone().map(Self::Account),
+            DenyBy::Address => publisher.address.as_deref().map(Self::address),
+        }
     }
 
     /// The word used in configuration, in the ledger and for people: `name`, `key`, `account` or `address`.

@@ -49,6 +49,8 @@ pub enum Hook {
     Begun {
         /// Who.
         session: Session,
+        /// What is known of them, which may be less than they were asked with.
+        publisher: Publisher,
     },
     /// A publisher is gone.
     PublishDone {

@@ -3,73 +3,17 @@
 //! Labels are bounded words from the configuration or the code: no stream name, address, key or hash ever becomes one.
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
+mod words;
+
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
-/// A stage whose time and errors are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Pulling and demuxing.
-    Source,
-    /// Decoding.
-    Decode,
-    /// Perceptual hash and bank match.
-    Known,
-    /// Model inference.
-    Classify,
-    /// Evidence and rules.
-    Judge,
-    /// Requests to media servers and webhooks.
-    Act,
-    /// The database.
-    Ledger,
-    /// The HTTP interface.
-    Api,
-}
-
-impl Stage {
-    /// The word used as a label.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Decode => "decode",
-            Self::Known => "known",
-            Self::Classify => "classify",
-            Self::Judge => "judge",
-            Self::Act => "act",
-            Self::Ledger => "ledger",
-            Self::Api => "api",
-        }
-    }
-}
-
-/// What became of a picture that the sampler chose. `offered = inspected + superseded + failed + pending`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PictureOutcome {
-    /// Chosen by the sampler and put into its stream's mailbox.
-    Offered,
-    /// Decoded, hashed and matched.
-    Inspected,
-    /// Replaced in the mailbox by newer work of the same stream.
-    Superseded,
-    /// Did not decode, or its stream was gone by its turn.
-    Failed,
-}
-
-impl PictureOutcome {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Offered => "offered",
-            Self::Inspected => "inspected",
-            Self::Superseded => "superseded",
-            Self::Failed => "failed",
-        }
-    }
-}
+pub use words::{PictureOutcome, Stage};
 
 /// The metrics of one process, with the registry they live in. Handed to whoever counts; never global.
 #[derive(Debug)]
@@ -86,6 +30,10 @@ pub struct Metrics {
     errors: IntCounterVec,
     findings: IntCounterVec,
     verdicts: IntCounterVec,
+    shadow_verdicts: IntCounterVec,
+    unrecorded: IntGauge,
+    breaker_open: IntGauge,
+    breaker_openings: IntCounter,
     actions: IntCounterVec,
     verdict_to_request: Histogram,
     cutoff: Histogram,
@@ -160,6 +108,15 @@ impl Metrics {
             errors: counters(r, "sluicegate_errors_total", "Errors, by stage and kind.", &["stage", "kind"])?,
             findings: counters(r, "sluicegate_findings_total", "Findings, by detector.", &["detector"])?,
             verdicts: counters(r, "sluicegate_verdicts_total", "Verdicts, by verdict and rule.", &["verdict", "rule"])?,
+            shadow_verdicts: counters(
+                r,
+                "sluicegate_shadow_verdicts_total",
+                "Verdicts in the shadow, from which nothing follows, by verdict and rule.",
+                &["verdict", "rule"],
+            )?,
+            unrecorded: gauge(r, "sluicegate_decisions_unrecorded", "Decisions that the ledger has no room for yet.")?,
+            breaker_open: gauge(r, "sluicegate_breaker_open", "1 while nothing is cut by itself, else 0.")?,
+            breaker_openings: counter(r, "sluicegate_breaker_openings_total", "Times the breaker opened.")?,
             actions: counters(
                 r,
                 "sluicegate_actions_total",
@@ -232,7 +189,7 @@ impl Metrics {
             (&self.access_units, &["keyframe", "delta"]),
             (&self.reconnects, &["ended", "error", "stalled", "no_video"]),
             (&self.pictures, &["offered", "inspected", "superseded", "failed"]),
-            (&self.findings, &["known", "classify"]),
+            (&self.findings, &["known", "classify", "state", "report"]),
         ];
         for (counter, words) in bounded {
             for word in words {
@@ -248,7 +205,7 @@ impl Metrics {
 
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
-        let described: [Vec<&prometheus::core::Desc>; 24] = [
+        let described: [Vec<&prometheus::core::Desc>; 28] = [
             self.streams.desc(),
             self.uninspectable.desc(),
             self.access_units.desc(),
@@ -260,6 +217,10 @@ impl Metrics {
             self.errors.desc(),
             self.findings.desc(),
             self.verdicts.desc(),
+            self.shadow_verdicts.desc(),
+            self.unrecorded.desc(),
+            self.breaker_open.desc(),
+            self.breaker_openings.desc(),
             self.actions.desc(),
             self.verdict_to_request.desc(),
             self.cutoff.desc(),
@@ -333,7 +294,7 @@ impl Metrics {
         self.errors.with_label_values(&[stage.word(), kind]).inc();
     }
 
-    /// Counts a finding of `detector`: `known` or `classify`.
+    /// Counts a finding of `detector` (see `Observation::detector`).
     pub fn finding(&self, detector: &str) {
         self.findings.with_label_values(&[detector]).inc();
     }
@@ -351,6 +312,26 @@ impl Metrics {
     /// Counts an attempt at an action by how it ended.
     pub fn action(&self, action: &str, outcome: &str) {
         self.actions.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// Counts a verdict from which nothing follows.
+    pub fn shadow_verdict(&self, verdict: &str, rule: &str) {
+        self.shadow_verdicts.with_label_values(&[verdict, rule]).inc();
+    }
+
+    /// Sets the number of decisions that wait to be recorded.
+    pub fn set_unrecorded(&self, count: usize) {
+        self.unrecorded.set(count as i64);
+    }
+
+    /// Says whether the breaker is open.
+    pub fn set_breaker(&self, open: bool) {
+        self.breaker_open.set(i64::from(open));
+    }
+
+    /// Counts that the breaker opened.
+    pub fn breaker_opened(&self) {
+        self.breaker_openings.inc();
     }
 
     /// Records the time from a verdict to the first request to the media server.
@@ -438,6 +419,10 @@ fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<Int
 
 fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
     register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    register(r, IntCounter::new(name, help)?)
 }
 
 fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

@@ -106,6 +106,21 @@ impl Publisher {
     pub fn at(address: Option<&str>) -> Self {
         Self { address: address.map(Arc::from), ..Self::default() }
     }
+
+    /// What is known, and what `other` knows beyond it.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            address: self.address.or_else(|| other.address.clone()),
+            key: self.key.or_else(|| other.key.clone()),
+            account: self.account.or_else(|| other.account.clone()),
+        }
+    }
+
+    /// Whether both may be one and the same: their addresses do not differ.
+    pub fn may_be(&self, other: &Self) -> bool {
+        self.address.is_none() || other.address.is_none() || self.address == other.address
+    }
 }
 
 /// Without the key, which is a secret, and without the address, which is personal.

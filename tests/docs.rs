@@ -111,12 +111,14 @@ fn what_is_to_be_known_of_each_server_is_in_the_table() {
         let kick = match facts.kick {
             Kick::Session => "session",
             Kick::Name => "name",
+            Kick::Shuts => "shuts",
             Kick::Advisory => "advisory",
             Kick::Configured => "configured",
         };
         let down = match facts.when_down {
             WhenDown::Closed => "nobody can publish",
             WhenDown::Open => "everybody can publish",
+            WhenDown::NeverAsks => "asks nobody",
             WhenDown::Unknown => "find out",
         };
         for said in [tested, kick, down] {

@@ -16,8 +16,11 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde_json::Value;
-use sluicegate::api::{self, Backend, BackendError, DecisionView, Event, HookError, StreamView};
-use sluicegate::decision::{Decision, Deny, Verdict};
+use sluicegate::api::{
+    self, Backend, BackendError, BreakerView, DecisionView, Event, HookError, Order, OrderError, StreamView,
+    TimelineView,
+};
+use sluicegate::decision::{Actor, Decision, Deny, Verdict};
 use sluicegate::media_server::Reply;
 use sluicegate::metrics::{Metrics, PictureOutcome, Stage};
 use sluicegate::stream::{StreamState, UninspectableReason};
@@ -40,7 +43,7 @@ struct Measured {
 
 #[async_trait]
 impl Backend for Measured {
-    async fn hook(&self, _: &str, _: HeaderMap, _: Bytes) -> Result<Reply, HookError> {
+    async fn hook(&self, _: &str, _: Option<&str>, _: HeaderMap, _: Bytes) -> Result<Reply, HookError> {
         Err(HookError::NotConfigured)
     }
 
@@ -60,8 +63,24 @@ impl Backend for Measured {
         Ok(Vec::new())
     }
 
-    async fn lift(&self, _: Uuid) -> Result<bool, BackendError> {
+    async fn order(&self, _: Order) -> Result<Vec<Decision>, OrderError> {
+        Err(OrderError::NoSuchServer)
+    }
+
+    async fn release(&self, _: Uuid, _: Actor) -> Result<bool, BackendError> {
         Ok(false)
+    }
+
+    async fn timeline(&self, _: Uuid) -> Result<Option<TimelineView>, BackendError> {
+        Ok(None)
+    }
+
+    async fn breaker(&self) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
+    }
+
+    async fn close_breaker(&self, _: Actor) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
     }
 
     fn metrics(&self) -> String {
@@ -99,6 +118,10 @@ fn everything_happens(metrics: &Metrics) {
     }
     metrics.error(Stage::Ledger, "full");
     metrics.finding("known");
+    metrics.shadow_verdict(Verdict::Cut.word(), "on-trial");
+    metrics.set_unrecorded(1);
+    metrics.set_breaker(true);
+    metrics.breaker_opened();
     metrics.finding("classify");
     metrics.verdict(Verdict::Cut.word(), "known-content");
     for outcome in ["done", "retry", "gave_up"] {

@@ -130,6 +130,7 @@ http {{
     listen 127.0.0.1:{http};
     location /stat {{ rtmp_stat all; }}
     location /control {{ rtmp_control all; }}
+    location /ok {{ return 200; }}
   }}
 }}
 ",

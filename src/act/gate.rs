@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::decision::{Deny, Target};
+use crate::decision::{Deny, DenyBy, Target};
 use crate::media_server::Admission;
 use crate::stream::{Publisher, StreamId};
 
@@ -44,7 +44,10 @@ impl Gate {
         let refused = stand(denies.by_name.get(stream))
             // Mostly nobody is refused by anything but a name: no key is digested for nothing.
             || (!denies.by_target.is_empty()
-                && Target::all_of(publisher).any(|target| stand(denies.by_target.get(&target))));
+                && [DenyBy::Account, DenyBy::Address, DenyBy::Key]
+                    .into_iter()
+                    .filter_map(|by| Target::named(by, publisher))
+                    .any(|target| stand(denies.by_target.get(&target))));
         if refused { Admission::Refuse } else { Admission::Allow }
     }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::backend::BreakerView;
 use crate::clock::Timestamp;
-use crate::decision::Verdict;
+use crate::decision::{Mode, Verdict};
 use crate::finding::Observation;
 use crate::media_server::Admission;
 use crate::stream::{SessionId, StreamState};
@@ -55,6 +56,21 @@ pub enum Happening {
         verdict: Verdict,
         /// The rule that decided.
         rule: Arc<str>,
+        /// Whether anything follows.
+        mode: Mode,
+    },
+    /// A decision is over: it ran out, or somebody released it.
+    Released {
+        /// The decision in the ledger.
+        decision: Uuid,
+        /// What had been decided.
+        verdict: Verdict,
+    },
+    /// The breaker opened or closed.
+    Breaker {
+        /// How it is now.
+        #[serde(flatten)]
+        breaker: BreakerView,
     },
     /// An action got further.
     Action {
@@ -118,6 +134,8 @@ impl Happening {
             Self::StreamState { .. } => "stream_state",
             Self::Finding { .. } => "finding",
             Self::Verdict { .. } => "verdict",
+            Self::Released { .. } => "released",
+            Self::Breaker { .. } => "breaker",
             Self::Action { .. } => "action",
             Self::Admission { .. } => "admission",
             Self::StreamEnded { .. } => "stream_ended",
@@ -137,7 +155,14 @@ mod tests {
         let happenings = [
             Happening::StreamAttached { session: session() },
             Happening::StreamState { state: StreamState::Uninspectable(UninspectableReason::NoVideo) },
-            Happening::Verdict { decision: Uuid::nil(), verdict: Verdict::Cut, rule: "known".into() },
+            Happening::Verdict {
+                decision: Uuid::nil(),
+                verdict: Verdict::Cut,
+                rule: "known".into(),
+                mode: Mode::Enforced,
+            },
+            Happening::Released { decision: Uuid::nil(), verdict: Verdict::Hold },
+            Happening::Breaker { breaker: BreakerView::closed() },
             Happening::Action { decision: Uuid::nil(), action: "kick", progress: Progress::ObservedGone },
             Happening::Admission { answer: Admission::Refuse },
             Happening::StreamEnded { session: session() },

@@ -6,14 +6,19 @@
 //! | method and path | answers |
 //! |---|---|
 //! | `POST /hooks/{server}` | what that kind of server takes for yes or no (docs/servers.md); 404 no such `[[server]]`, 400 not a hook of that server |
+//! | `POST /hooks/{server}/{token}` | the same, where the server has a `hook_token`; 403 with another, or without |
 //! | `GET /healthz` | 200 while the process serves |
 //! | `GET /readyz` | 200 while every stage is up, 503 while starting or stopping |
 //! | `GET /metrics` | the Prometheus text format |
 //! | `GET /v1/streams` | every stream attached: [`StreamView`] |
 //! | `GET /v1/decisions?limit=100` | the latest decisions, newest first, at most 1000 |
 //! | `GET /v1/decisions/{id}` | one decision and what became of its actions: [`DecisionView`] |
+//! | `POST /v1/decisions` | 201 and what was decided, for `{"stream": {"server", "app", "name"}, "verdict": "hold", "cut" or "ban", "by", "reason"}`; `for_seconds` and `deny` (`name`, `key`, `account`, `address`) where they matter |
+//! | `POST /v1/decisions/{id}/release` | 204 when its denies are lifted and its hold is over, for `{"by", "reason"}`; 404 when nothing of it stands |
+//! | `GET /v1/decisions/{id}/timeline` | what it can be replayed from: [`TimelineView`] |
 //! | `GET /v1/denies` | the denies in force |
-//! | `DELETE /v1/denies/{decision}` | 204 when lifted, 404 when none follows from that decision |
+//! | `GET /v1/breaker` | whether too much was cut by itself: [`BreakerView`] |
+//! | `POST /v1/breaker/close` | how the breaker was before it was closed, for `{"by", "reason"}` |
 //! | `GET /v1/events` | server-sent events as they happen: [`Event`]; `missed` says how many a slow client lost |
 //!
 //! It promises: no stage is imported, everything is asked of the [`Backend`]; a request body is at most 64 KiB; a page in
@@ -24,6 +29,7 @@ mod backend;
 mod config;
 mod event;
 mod guard;
+mod orders;
 mod problem;
 mod routes;
 #[cfg(test)]
@@ -38,7 +44,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use backend::{ActionView, Attempt, Backend, BackendError, DecisionView, HookError, StreamView};
+pub use backend::{
+    ActionView, Attempt, Backend, BackendError, BreakerView, DecisionView, HookError, Order, OrderError, StreamView,
+    TimelineView,
+};
 pub use config::Config;
 pub use event::{Event, Happening, Progress};
 

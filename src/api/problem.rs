@@ -21,7 +21,8 @@ impl Problem {
     }
 
     pub(super) fn no_such_path() -> Self {
-        let next = "ask for /healthz, /readyz, /metrics, /v1/streams, /v1/decisions, /v1/denies or /v1/events";
+        let next =
+            "ask for /healthz, /readyz, /metrics, /v1/streams, /v1/decisions, /v1/denies, /v1/breaker or /v1/events";
         Self::new(StatusCode::NOT_FOUND, "there is nothing at this path", next)
     }
 
@@ -48,6 +49,9 @@ impl From<HookError> for Problem {
     fn from(error: HookError) -> Self {
         let (status, next) = match &error {
             HookError::NotConfigured => (StatusCode::NOT_FOUND, "correct the URL in the media server's configuration"),
+            HookError::Stranger => {
+                (StatusCode::FORBIDDEN, "write /hooks/NAME/TOKEN into the media server's configuration")
+            }
             HookError::Bad(_) => (StatusCode::BAD_REQUEST, "check the `kind` of the [[server]] and its hook's URL"),
         };
         Self::new(status, error.to_string(), next)

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::backend::{Backend, DecisionView, StreamView};
 use super::event::Event;
 use super::guard::{self, Guard};
+use super::orders;
 use super::problem::Problem;
 use crate::decision::{Decision, Deny};
 
@@ -34,8 +35,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const MOST_DECISIONS: usize = 1000;
 
 #[derive(Clone)]
-struct Shared {
-    backend: Arc<dyn Backend>,
+pub(super) struct Shared {
+    pub(super) backend: Arc<dyn Backend>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -44,14 +45,18 @@ pub(super) fn router(backend: Arc<dyn Backend>, guard: Guard, stopped: watch::Re
     let guard = Arc::new(guard);
     let control = Router::new()
         .route("/v1/streams", get(streams))
-        .route("/v1/decisions", get(decisions))
+        .route("/v1/decisions", get(decisions).post(orders::order))
         .route("/v1/decisions/{id}", get(decision))
+        .route("/v1/decisions/{id}/release", post(orders::release))
+        .route("/v1/decisions/{id}/timeline", get(orders::timeline))
         .route("/v1/denies", get(denies))
-        .route("/v1/denies/{decision}", delete(lift))
+        .route("/v1/breaker", get(orders::breaker))
+        .route("/v1/breaker/close", post(orders::close_breaker))
         .route("/v1/events", get(events))
         .layer(middleware::from_fn_with_state(guard.clone(), guard::token));
     let guarded = Router::new()
         .route("/hooks/{server}", post(hook))
+        .route("/hooks/{server}/{token}", post(hook_with_token))
         .merge(control)
         .layer(middleware::from_fn_with_state(guard, guard::no_foreign_pages));
     Router::new()
@@ -78,13 +83,32 @@ async fn hook(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    answer(&shared, &server, None, headers, body).await
+}
+
+async fn hook_with_token(
+    State(shared): State<Shared>,
+    Path((server, token)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    answer(&shared, &server, Some(&token), headers, body).await
+}
+
+async fn answer(
+    shared: &Shared,
+    server: &str,
+    token: Option<&str>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB", "no hook is that long")
         }
         status => Problem::new(status, "the body could not be read", "send it again"),
     })?;
-    let reply = shared.backend.hook(&server, headers, body).await?;
+    let reply = shared.backend.hook(server, token, headers, body).await?;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Ok((status, [(header::CONTENT_TYPE, reply.content_type.into_owned())], reply.body.into_owned()).into_response())
 }
@@ -137,19 +161,7 @@ async fn denies(State(shared): State<Shared>) -> Result<Json<Vec<Deny>>, Problem
     Ok(Json(shared.backend.denies().await?))
 }
 
-async fn lift(State(shared): State<Shared>, Path(decision): Path<String>) -> Result<StatusCode, Problem> {
-    if shared.backend.lift(identifier(&decision)?).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no deny in force follows from that decision",
-            "list those in force with GET /v1/denies",
-        ))
-    }
-}
-
-fn identifier(text: &str) -> Result<Uuid, Problem> {
+pub(super) fn identifier(text: &str) -> Result<Uuid, Problem> {
     Uuid::try_parse(text).map_err(|_error: uuid::Error| Problem::no_such_decision())
 }
 

@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use reqwest::{Client, Method, Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::decision::{Decision, Deny, Outcome, Verdict};
+use crate::decision::{Actor, Decision, Deny, DenyBy, Outcome, Verdict};
 use crate::media_server::{Admission, Reply};
 use crate::stream::{Attention, Session, SessionId, StreamId, StreamState, UninspectableReason};
 
@@ -24,7 +24,8 @@ const TOKEN: &str = "a-token-that-is-long-enough";
 struct Fake {
     ready: Result<(), String>,
     events: broadcast::Sender<Event>,
-    lifted: Mutex<Vec<Uuid>>,
+    ordered: Mutex<Vec<Order>>,
+    released: Mutex<Vec<(Uuid, Actor)>>,
     asked: AtomicUsize,
     stuck: Notify,
 }
@@ -43,7 +44,16 @@ fn the_decision() -> Decision {
 
 #[async_trait]
 impl Backend for Fake {
-    async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError> {
+    async fn hook(
+        &self,
+        server: &str,
+        token: Option<&str>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, HookError> {
+        if token.is_some_and(|token| token != TOKEN) {
+            return Err(HookError::Stranger);
+        }
         match (server, body.as_ref()) {
             ("main", b"call=publish&name=good") => Ok(Reply::json(200, "{\"code\":0}")),
             ("main", b"call=publish&name=denied") => Ok(Reply::json(403, "{\"code\":1}")),
@@ -67,6 +77,7 @@ impl Backend for Fake {
             session: session().id,
             state: StreamState::Uninspectable(UninspectableReason::NoVideo),
             since: Timestamp::from_millis(1),
+            class: None,
             attention: Attention::Calm,
             pictures_inspected: 0,
             last_inspected: None,
@@ -85,16 +96,37 @@ impl Backend for Fake {
             outcome: Outcome::Done { detail: "no longer listed".to_owned() },
         };
         let kick = ActionView { id: Uuid::nil(), action: "kick".to_owned(), attempts: vec![attempt] };
-        Ok((id == DECISION).then(|| DecisionView { decision: the_decision(), actions: vec![kick] }))
+        Ok((id == DECISION).then(|| DecisionView { decision: the_decision(), ended: None, actions: vec![kick] }))
     }
 
     async fn denies(&self) -> Result<Vec<Deny>, BackendError> {
         Err(BackendError("cannot read the ledger".to_owned()))
     }
 
-    async fn lift(&self, decision: Uuid) -> Result<bool, BackendError> {
-        self.lifted.lock().unwrap().push(decision);
+    async fn order(&self, order: Order) -> Result<Vec<Decision>, OrderError> {
+        if &*order.stream.server != "main" {
+            return Err(OrderError::NoSuchServer);
+        }
+        self.ordered.lock().unwrap().push(order);
+        Ok(vec![the_decision()])
+    }
+
+    async fn release(&self, decision: Uuid, by: Actor) -> Result<bool, BackendError> {
+        self.released.lock().unwrap().push((decision, by));
         Ok(decision == DECISION)
+    }
+
+    async fn timeline(&self, id: Uuid) -> Result<Option<TimelineView>, BackendError> {
+        let view = TimelineView { decision: the_decision(), timeline: Vec::new(), policy: Some("[policy]".to_owned()) };
+        Ok((id == DECISION).then_some(view))
+    }
+
+    async fn breaker(&self) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView::closed())
+    }
+
+    async fn close_breaker(&self, _: Actor) -> Result<BreakerView, BackendError> {
+        Ok(BreakerView { open: true, ..BreakerView::closed() })
     }
 
     fn metrics(&self) -> String {
@@ -127,7 +159,8 @@ async fn serve_with(config: &Config, ready: Result<(), String>) -> Served {
     let backend = Arc::new(Fake {
         ready,
         events: broadcast::channel(4).0,
-        lifted: Mutex::default(),
+        ordered: Mutex::default(),
+        released: Mutex::default(),
         asked: AtomicUsize::default(),
         stuck: Notify::new(),
     });
@@ -155,6 +188,13 @@ impl Served {
     async fn get(&self, path: &str) -> (StatusCode, Value) {
         let (status, body) = self.ask(Method::GET, path, "").await;
         (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = self.client.post(format!("{}{path}", self.at)).header("content-type", "application/json");
+        let response = request.body(body.to_string()).send().await.unwrap();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        (status, serde_json::from_str(&text).unwrap_or_default())
     }
 
     async fn follow(&self) -> Response {
@@ -238,9 +278,59 @@ async fn the_control_interface_gives_what_the_backend_knows() {
     assert_eq!(decision["verdict"], "cut");
     assert_eq!(decision["actions"][0]["attempts"][0]["outcome"], "done");
 
-    let path = format!("/v1/denies/{DECISION}");
-    assert_eq!(served.ask(Method::DELETE, &path, "").await, (StatusCode::NO_CONTENT, String::new()));
-    assert_eq!(*served.backend.lifted.lock().unwrap(), [DECISION]);
+    let (_, timeline) = served.get(&format!("/v1/decisions/{DECISION}/timeline")).await;
+    assert_eq!((&timeline["decision"]["verdict"], &timeline["policy"]), (&"cut".into(), &"[policy]".into()));
+    assert_eq!(served.get("/v1/breaker").await.1["open"], false);
+}
+
+#[tokio::test]
+async fn who_orders_something_says_who_and_why() {
+    let served = served().await;
+    let stream = json!({ "server": "main", "app": "live", "name": "a/b" });
+    let cut = json!({ "stream": stream, "verdict": "cut", "by": "ann", "reason": " court order\n", "for_seconds": 60,
+        "deny": ["name", "account"] });
+    let (status, made) = served.post("/v1/decisions", &cut).await;
+    assert_eq!((status, &made[0]["verdict"]), (StatusCode::CREATED, &"cut".into()));
+    let ann = Actor::Operator { name: "ann".into(), reason: "court order".into() };
+    let expected = Order {
+        stream: StreamId::new("main", "live", "a/b"),
+        verdict: Verdict::Cut,
+        actor: ann.clone(),
+        lasts: Some(Duration::from_secs(60)),
+        deny: vec![DenyBy::Name, DenyBy::Account],
+    };
+    assert_eq!(*served.backend.ordered.lock().unwrap(), [expected]);
+
+    let why = json!({ "by": "ann", "reason": "court order" });
+    let (status, _) = served.post(&format!("/v1/decisions/{DECISION}/release"), &why).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(*served.backend.released.lock().unwrap(), [(DECISION, ann)]);
+    assert_eq!(served.post("/v1/breaker/close", &why).await.1["open"], true, "as it was");
+
+    let with = |key: &str, value: Value| {
+        let mut order = cut.clone();
+        order[key] = value;
+        order
+    };
+    let long = "x".repeat(2001);
+    for (order, story) in [
+        (with("verdict", json!("watch")), "a verdict that nothing follows from"),
+        (with("verdict", json!("shoot")), "no verdict"),
+        (with("reason", json!("  ")), "no reason"),
+        (with("reason", json!(long)), "too long a reason"),
+        (with("by", json!("")), "nobody"),
+        (with("for_seconds", json!(0)), "no time"),
+        (with("deny", json!(["face"])), "nothing that is known"),
+        (with("severity", json!(1)), "something unheard of"),
+        (with("stream", json!("main/live/a")), "a name in one piece"),
+        (with("stream", json!({ "server": "other", "app": "live", "name": "a" })), "no such server"),
+        (json!({}), "nothing"),
+    ] {
+        let (status, answer) = served.post("/v1/decisions", &order).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{story}");
+        assert!(answer["error"].is_string() && answer["next"].is_string(), "{story}: {answer}");
+    }
+    assert_eq!(served.backend.ordered.lock().unwrap().len(), 1, "and nothing of it was ordered");
 }
 
 #[tokio::test]
@@ -256,7 +346,8 @@ async fn every_refusal_says_what_happened_and_what_to_do() {
         (Method::GET, format!("/v1/decisions/{nobody}"), 404),
         (Method::GET, "/v1/decisions/none".to_owned(), 404),
         (Method::GET, "/v1/denies".to_owned(), 503),
-        (Method::DELETE, format!("/v1/denies/{nobody}"), 404),
+        (Method::POST, format!("/v1/decisions/{nobody}/release"), 400),
+        (Method::GET, format!("/v1/decisions/{nobody}/timeline"), 404),
     ] {
         let (answered, body) = served.ask(method.clone(), &path, "").await;
         assert_eq!(answered, status, "{method} {path}");
@@ -268,8 +359,7 @@ async fn every_refusal_says_what_happened_and_what_to_do() {
 #[tokio::test]
 async fn pages_of_another_origin_reach_neither_control_nor_hooks() {
     let served = served().await;
-    for (method, path) in
-        [(Method::DELETE, "/v1/denies/x"), (Method::GET, "/v1/streams"), (Method::POST, "/hooks/main")]
+    for (method, path) in [(Method::POST, "/v1/decisions"), (Method::GET, "/v1/streams"), (Method::POST, "/hooks/main")]
     {
         for (header, value) in [("origin", "http://evil.example"), ("host", "evil.example")] {
             let request = served.client.request(method.clone(), format!("{}{path}", served.at)).header(header, value);

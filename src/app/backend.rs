@@ -6,19 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use crossbeam_channel::Sender;
 use reqwest::header::HeaderMap;
-use tokio::sync::broadcast;
-use tokio::task::block_in_place;
-use tracing::{info, warn};
+use tokio::sync::{broadcast, oneshot};
+use tokio::task::{block_in_place, spawn_blocking};
+use tracing::warn;
 use uuid::Uuid;
 
+use super::deciding::Notice;
+use super::ordering::Order;
 use super::streams::Streams;
 use super::telling::Telling;
 use crate::act::Gate;
-use crate::act::servers::MediaServer;
-use crate::api::{self, ActionView, BackendError, DecisionView, Happening, HookError, StreamView};
+use crate::act::servers::{HookToken, MediaServer};
+use crate::api::{
+    self, ActionView, BackendError, BreakerView, DecisionView, Happening, HookError, OrderError, StreamView,
+    TimelineView,
+};
 use crate::clock::{Clock, Timestamp};
-use crate::decision::{Decision, Deny};
+use crate::decision::{Actor, Decision, Deny};
 use crate::ledger::{Ledger, LedgerError};
 use crate::media_server::{Admission, Hook, HookRequest, Reply};
 use crate::metrics::Stage;
@@ -27,12 +33,15 @@ use crate::stream::{Publisher, StreamId};
 /// See the module.
 pub(super) struct Backend {
     pub(super) servers: HashMap<Arc<str>, Arc<dyn MediaServer>>,
+    /// What hooks of those servers must bring, that have one.
+    pub(super) hook_tokens: HashMap<Arc<str>, HookToken>,
     pub(super) streams: Arc<Streams>,
     pub(super) gate: Arc<Gate>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) telling: Telling,
     pub(super) clock: Clock,
     pub(super) ready: Arc<AtomicBool>,
+    pub(super) notices: Sender<Notice>,
 }
 
 impl Backend {
@@ -42,7 +51,7 @@ impl Backend {
         call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, BackendError> {
         let ledger = Arc::clone(&self.ledger);
-        match tokio::task::spawn_blocking(move || call(&ledger)).await {
+        match spawn_blocking(move || call(&ledger)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.telling.metrics.error(Stage::Ledger, error.kind());
@@ -50,6 +59,18 @@ impl Backend {
             }
             Err(error) => Err(BackendError(format!("the ledger's thread failed: {error}"))),
         }
+    }
+
+    /// Orders something of the judge's thread, and waits until it is done.
+    async fn hand_on<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, BackendError> {
+        let (answer, answered) = oneshot::channel();
+        let (notices, notice) = (self.notices.clone(), Notice::Ordered(order(answer)));
+        let gone = || BackendError("nobody decides any more: stopping".to_owned());
+        // Waits when the judge is behind.
+        if !matches!(spawn_blocking(move || notices.send(notice)).await, Ok(Ok(()))) {
+            return Err(gone());
+        }
+        answered.await.map_err(|_ended| gone())
     }
 
     /// Answers somebody who asks to publish, and tells of it.
@@ -66,9 +87,25 @@ impl Backend {
 
 #[async_trait]
 impl api::Backend for Backend {
-    async fn hook(&self, server: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, HookError> {
+    async fn hook(
+        &self,
+        server: &str,
+        token: Option<&str>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, HookError> {
         let began = self.clock.now();
         let adapter = self.servers.get(server).ok_or(HookError::NotConfigured)?;
+        let known = match (self.hook_tokens.get(server), token) {
+            (None, None) => true,
+            (Some(own), Some(sent)) => own.is(sent),
+            _ => false,
+        };
+        if !known {
+            self.telling.metrics.error(Stage::Api, "stranger");
+            warn!(server, "refused a hook without the token of this media server");
+            return Err(HookError::Stranger);
+        }
         let hook = adapter.parse_hook(HookRequest { headers: &headers, body: &body }).map_err(|error| {
             self.telling.metrics.error(Stage::Api, error.kind());
             HookError::Bad(error.to_string())
@@ -80,17 +117,25 @@ impl api::Backend for Backend {
                     // Whoever asks has not begun: what is attached under the same number is a session from before.
                     block_in_place(|| {
                         self.streams.detach(session);
-                        self.streams.attach(session, adapter.pull(&session.stream));
+                        self.streams.attach(session, publisher, adapter.pull(&session.stream));
                     });
                 }
                 answer
             }
-            Hook::Ask { stream, publisher } => self.admit(server, stream, publisher, began),
-            Hook::Begun { session } => {
-                let answer = self.gate.admit(&session.stream, &Publisher::default(), began);
+            Hook::Ask { stream, publisher } => {
+                let answer = self.admit(server, stream, publisher, began);
+                if answer == Admission::Allow {
+                    self.streams.asked(stream, publisher);
+                }
+                answer
+            }
+            Hook::Begun { session, publisher } => {
+                let answer = self.gate.admit(&session.stream, publisher, began);
                 // One that is refused is cut at the next look at the server's list.
                 if answer == Admission::Allow {
-                    block_in_place(|| self.streams.attach(session, adapter.pull(&session.stream)));
+                    block_in_place(|| {
+                        self.streams.attach(session, publisher, adapter.pull(&session.stream));
+                    });
                 }
                 answer
             }
@@ -125,7 +170,8 @@ impl api::Backend for Backend {
                     }
                 }
             }
-            Ok(Some(DecisionView { decision, actions }))
+            let ended = ledger.ended(id)?;
+            Ok(Some(DecisionView { decision, ended, actions }))
         })
         .await
     }
@@ -135,14 +181,37 @@ impl api::Backend for Backend {
         self.ask(move |ledger| ledger.denies(now)).await
     }
 
-    async fn lift(&self, decision: Uuid) -> Result<bool, BackendError> {
-        let now = self.clock.now();
-        let lifted = self.ask(move |ledger| ledger.lift_decision(decision, now)).await?;
-        self.gate.lift_decision(decision);
-        for deny in &lifted {
-            info!(stream = %deny.stream, %decision, "a deny was lifted");
+    async fn order(&self, order: api::Order) -> Result<Vec<Decision>, OrderError> {
+        if !self.servers.contains_key(&order.stream.server) {
+            return Err(OrderError::NoSuchServer);
         }
-        Ok(!lifted.is_empty())
+        let (decisions, recorded) = self.hand_on(|answer| Order::Decide(order, answer)).await?;
+        if recorded { Ok(decisions) } else { Err(OrderError::Waits) }
+    }
+
+    async fn release(&self, decision: Uuid, by: Actor) -> Result<bool, BackendError> {
+        let released = self.hand_on(|answer| Order::Release(decision, by, answer)).await?;
+        released.map_err(|error| {
+            self.telling.metrics.error(Stage::Ledger, error.kind());
+            BackendError(error.to_string())
+        })
+    }
+
+    async fn timeline(&self, id: Uuid) -> Result<Option<TimelineView>, BackendError> {
+        self.ask(move |ledger| {
+            let Some(decision) = ledger.decision(id)? else { return Ok(None) };
+            let (timeline, policy) = (ledger.timeline(id)?, ledger.policy(&decision.policy)?);
+            Ok(Some(TimelineView { decision, timeline, policy }))
+        })
+        .await
+    }
+
+    async fn breaker(&self) -> Result<BreakerView, BackendError> {
+        self.hand_on(Order::Breaker).await
+    }
+
+    async fn close_breaker(&self, by: Actor) -> Result<BreakerView, BackendError> {
+        self.hand_on(|answer| Order::CloseBreaker(by, answer)).await
     }
 
     fn metrics(&self) -> String {

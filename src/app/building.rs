@@ -5,11 +5,14 @@ use std::thread;
 
 use tracing::{info, warn};
 
+use super::breaking::Breaking;
 use super::deciding::STANDING_DENY;
+use super::history::{self, History};
+use super::ordering::OPERATOR;
 use super::telling::Telling;
 use super::{Error, House, Parts};
 use crate::act::outbox::Bell;
-use crate::act::servers::{self, Fallback};
+use crate::act::servers::{self, Fallback, HookToken};
 use crate::act::webhook::Webhook;
 use crate::act::{ActError, Gate};
 use crate::bank::{InForce, Watch};
@@ -34,6 +37,9 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         metrics.expect_verdict(verdict.word(), rule);
     }
     metrics.expect_verdict(Verdict::Cut.word(), STANDING_DENY);
+    for verdict in [Verdict::Hold, Verdict::Cut, Verdict::Ban] {
+        metrics.expect_verdict(verdict.word(), OPERATOR);
+    }
     let servers = config.server.iter().map(|server| servers::build(server, &config.act)).collect::<Result<_, _>>()?;
     let fallbacks =
         config.server.iter().map(|server| Ok((Arc::clone(&server.name), Fallback::all(server, &config.act)?)));
@@ -41,10 +47,18 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     for server in &config.server {
         metrics.expect_server(&server.name);
     }
+    let token = |server: &servers::Config| Some((server.name.clone(), HookToken::new(server.hook_token.as_ref()?)));
+    let hook_tokens = config.server.iter().filter_map(token).collect();
     let webhooks = config.webhook.iter().map(|webhook| Webhook::new(webhook, &config.act)).collect::<Result<_, _>>()?;
     let ledger = Arc::new(Ledger::open(&config.ledger)?);
     let gate = Arc::new(Gate::new(ledger.denies(clock.now())?));
     let closed = ledger.unfinished_kicks()?;
+    ledger.keep_policy(&policy.digest(), &policy.text(), clock.now())?;
+    let breaking = Breaking::new(policy.breaker(), Breaking::kept(&ledger)?.as_deref());
+    let history = History::new(ledger.standing(history::MOST)?);
+    if breaking.is_open(clock.now()) {
+        warn!("the breaker is open since before the restart: what rules cut is held; see `sluicegate breaker`");
+    }
     info!(denies = gate.count(), unfinished = closed.len(), "the ledger is open");
     let (banks, watch) = banks(config, &metrics)?;
     let parts = Parts {
@@ -53,6 +67,8 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         decoders: decoders(config)?,
         sources: Sources::new(config.source.clone(), clock)?,
         closed: closed.into_iter().map(|session| (session, None)).collect(),
+        breaking,
+        history,
     };
     let house = House {
         clock,
@@ -63,6 +79,7 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
         policy,
         servers,
         fallbacks,
+        hook_tokens,
         webhooks,
         bell: Arc::new(Bell::default()),
     };

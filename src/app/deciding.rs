@@ -12,6 +12,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::breaking::Breaking;
+use super::history::{self, History};
+use super::ordering::Order;
 use super::quarantining::Alarms;
 use super::streams::Streams;
 use super::telling::Telling;
@@ -21,11 +24,11 @@ use crate::act::webhook::{Topic, Webhook, event};
 use crate::act::{aftermath, servers};
 use crate::api::Happening;
 use crate::clock::{Clock, Timestamp};
-use crate::decision::{Action, Decision, Deny, Target, Verdict};
-use crate::finding::Finding;
+use crate::decision::{Action, Actor, Context, Decision, Deny, Earlier, Mode, Target, Verdict};
+use crate::finding::{Finding, Observation};
 use crate::judge::quarantine::Ward;
-use crate::judge::{Judge, Judgement, Policy};
-use crate::ledger::{Entry, Ledger};
+use crate::judge::{Judge, Judgement, Policy, Scope};
+use crate::ledger::{Entry, Ledger, Standing};
 use crate::media_server::Admission;
 use crate::metrics::Stage;
 use crate::stream::{Publisher, Session};
@@ -72,6 +75,8 @@ pub(super) enum Notice {
         /// The bank's revision with that.
         revision: u64,
     },
+    /// Somebody orders something.
+    Ordered(Order),
     /// Everything before this was said; end.
     Close,
 }
@@ -94,71 +99,115 @@ pub(super) struct Deciding {
     pub(super) clock: Clock,
     /// Sessions that a decision closes already, and when their kick ended; `None`: it has not.
     pub(super) closed: HashMap<Session, Option<Timestamp>>,
+    pub(super) breaking: Breaking,
+    pub(super) history: History,
+    /// Decisions that wait for room on the disk.
+    pub(super) unrecorded: VecDeque<Entry>,
 }
 
 impl Deciding {
     /// Works until it is told to close, or nobody is left to tell it anything.
     pub(super) fn run(mut self, notices: &Receiver<Notice>) {
-        let mut unrecorded: VecDeque<Entry> = VecDeque::new();
         let mut ticked = self.clock.now();
         loop {
             let notice = notices.recv_timeout(TICK);
             let ended = matches!(notice, Ok(Notice::Close) | Err(RecvTimeoutError::Disconnected));
-            if let Some(fresh) = notice.ok().and_then(|notice| self.weigh(notice))
-                && (!unrecorded.is_empty() || !self.record(&fresh))
-            {
-                unrecorded.push_back(fresh);
+            for fresh in notice.map(|notice| self.weigh(notice)).unwrap_or_default() {
+                self.put(fresh);
             }
             let now = self.clock.now();
             if ended || now.since(ticked) >= TICK {
-                self.judge.expire(now);
-                self.set_aside(now);
-                self.closed.retain(|_, ended| ended.is_none_or(|ended| now.since(ended) < REMEMBERED));
-                self.catch_up(&mut unrecorded);
+                self.tick(now);
                 // Asked only now: a ledger that is locked takes seconds to say so, and notices must be heard in between.
                 ticked = self.clock.now();
             }
             if ended {
-                if !unrecorded.is_empty() {
-                    error!(decisions = unrecorded.len(), "stopping with decisions that could not be recorded");
+                if !self.unrecorded.is_empty() {
+                    error!(decisions = self.unrecorded.len(), "stopping with decisions that could not be recorded");
                 }
                 return;
             }
         }
     }
 
+    /// What time brings about.
+    fn tick(&mut self, now: Timestamp) {
+        self.judge.expire(now);
+        self.set_aside(now);
+        self.closed.retain(|_, ended| ended.is_none_or(|ended| now.since(ended) < REMEMBERED));
+        self.catch_up();
+        self.end_holds(now);
+        self.keep_breaker();
+    }
+
+    /// Records a decision, or lets it wait behind those that wait; whether it is recorded.
+    pub(super) fn put(&mut self, fresh: Entry) -> bool {
+        let recorded = self.unrecorded.is_empty() && self.record(&fresh);
+        if !recorded {
+            self.unrecorded.push_back(fresh);
+        }
+        self.telling.metrics.set_unrecorded(self.unrecorded.len());
+        recorded
+    }
+
     /// Records what waits, up to the first that still cannot be: the disk is as full for the others. That one goes to
     /// the back, so that it never stands in their way.
-    fn catch_up(&self, unrecorded: &mut VecDeque<Entry>) {
-        while let Some(waiting) = unrecorded.pop_front() {
+    fn catch_up(&mut self) {
+        while let Some(waiting) = self.unrecorded.pop_front() {
             if !self.record(&waiting) {
-                return unrecorded.push_back(waiting);
+                self.unrecorded.push_back(waiting);
+                break;
             }
+        }
+        self.telling.metrics.set_unrecorded(self.unrecorded.len());
+    }
+
+    /// Hands on what the breaker has to say.
+    pub(super) fn keep_breaker(&mut self) {
+        if self.breaking.tick(self.clock.now(), &self.ledger, &self.telling) {
+            self.bell.ring();
         }
     }
 
-    fn weigh(&mut self, notice: Notice) -> Option<Entry> {
+    /// What is known of a session beside its findings.
+    pub(super) fn context(&self, session: &Session) -> Context {
+        Context {
+            earlier: self.history.of(session, || self.streams.publisher(session)),
+            breaker_open: self.breaking.is_open(self.clock.now()),
+            ..self.streams.context(session)
+        }
+    }
+
+    fn weigh(&mut self, notice: Notice) -> Vec<Entry> {
         match notice {
             Notice::Found(mut finding) => {
                 self.ward.admit(&mut finding);
                 self.tell_of(&finding);
-                let judgement = self.judge.observe(finding)?;
-                Some(self.decide(judgement))
+                let context = self.context(&finding.session);
+                let judgement = self.judge.observe(finding, &context);
+                let judgements: Vec<Judgement> = judgement.into_iter().chain(self.judge.also()).collect();
+                judgements.into_iter().map(|judgement| self.decide(judgement, Actor::Policy)).collect()
             }
             Notice::Ended(session, at) => {
                 self.judge.end(&session, at);
                 self.ward.end(&session, at);
-                None
+                Vec::new()
             }
             Notice::SetAside { bank, signals, revision } => {
                 self.ward.kept(&bank, &signals, revision);
-                None
+                Vec::new()
             }
-            Notice::Close => None,
-            Notice::Denied { session, publisher, asked } => self.enforce(session, &publisher, asked),
+            Notice::Ordered(order) => {
+                self.carry_out(order);
+                Vec::new()
+            }
+            Notice::Close => Vec::new(),
+            Notice::Denied { session, publisher, asked } => {
+                self.enforce(session, &publisher, asked).into_iter().collect()
+            }
             Notice::Kicked { session, at } => {
                 self.closed.insert(session, Some(at));
-                None
+                Vec::new()
             }
         }
     }
@@ -172,11 +221,9 @@ impl Deciding {
         if closed || self.gate.admit(&session.stream, publisher, decided) == Admission::Allow {
             return None;
         }
-        let rule = STANDING_DENY.into();
-        let judgement =
-            Judgement { session, verdict: Verdict::Cut, rule, capped_by: None, decided, evidence: Vec::new() };
+        let judgement = Judgement::bare(session, Verdict::Cut, STANDING_DENY, decided);
         // A deny of its own would go on for ever while somebody keeps trying, and outlive the one that is lifted.
-        Some(Entry { denies: Vec::new(), ..self.decide(judgement) })
+        Some(Entry { denies: Vec::new(), ..self.decide(judgement, Actor::Policy) })
     }
 
     /// Raises attention where the finding asks for it, and tells of it.
@@ -187,30 +234,68 @@ impl Deciding {
             stream.attention.raise(level, finding.found, finding.found + span);
         }
         self.telling.metrics.finding(finding.observation.detector());
+        if matches!(finding.observation, Observation::State(_)) {
+            // Told already, when it began.
+            return;
+        }
         let happening = Happening::Finding { arrived: finding.arrived, observation: finding.observation.clone() };
         self.telling.tell(finding.found, &finding.session.stream, happening);
     }
 
-    fn decide(&mut self, judgement: Judgement) -> Entry {
-        let Judgement { session, verdict, rule, capped_by, decided, evidence } = judgement;
-        let policy = self.policy.digest();
-        let decision = Decision { capped_by, policy, evidence, ..Decision::new(session, verdict, &rule, decided) };
-        let denies = if verdict.closes() { vec![self.deny(&decision)] } else { Vec::new() };
-        let mut actions = Vec::new();
-        if verdict.closes() && self.closed.insert(decision.session.clone(), None) != Some(None) {
-            actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
-            let since = self.streams.get(&decision.session).map_or(decided, |stream| stream.since());
-            let server = self.servers.iter().find(|server| server.name == decision.session.stream.server);
-            actions.extend(aftermath::follows(&decision, since, server, &self.webhooks, &self.source));
+    /// What follows from a judgement: from one in the shadow nothing but its record.
+    pub(super) fn decide(&mut self, judgement: Judgement, actor: Actor) -> Entry {
+        let Judgement { session, verdict, rule, mode, lowered, capped_by, decided, .. } = judgement;
+        let Judgement { evidence, before, timeline, context, lasts, scope, .. } = judgement;
+        let publisher = self.streams.publisher(&session);
+        let (policy, until) = (self.policy.digest(), lasts.map(|lasts| decided + lasts));
+        let by_itself = actor == Actor::Policy && &*rule != STANDING_DENY;
+        let decision = Decision {
+            capped_by,
+            policy,
+            until,
+            actor,
+            mode,
+            lowered,
+            before,
+            context,
+            evidence,
+            ..Decision::new(session, verdict, &rule, decided)
+        };
+        let known_as = history::known_as(&publisher);
+        let (mut denies, mut actions) = (Vec::new(), Vec::new());
+        if mode == Mode::Enforced {
+            if verdict.closes() {
+                denies = denied(&decision, &scope, &publisher);
+                let live = !decision.session.id.0.is_empty();
+                if live && self.closed.insert(decision.session.clone(), None) != Some(None) {
+                    actions.push((Uuid::now_v7(), Action::Kick { session: decision.session.clone() }));
+                    let since = self.streams.get(&decision.session).map_or(decided, |stream| stream.since());
+                    let server = self.servers.iter().find(|server| server.name == decision.session.stream.server);
+                    actions.extend(aftermath::follows(&decision, since, server, &self.webhooks, &self.source));
+                }
+                if by_itself {
+                    let live = self.streams.sessions().len();
+                    self.breaking.count(&decision, live, &self.telling, &self.webhooks, &self.source);
+                }
+            }
+            if let Some(topic) = Topic::of(verdict) {
+                let body = event::decided(&decision, publisher.account.as_deref(), &self.source);
+                self.notify(&mut actions, topic, &body);
+            }
+            if verdict == Verdict::Hold {
+                let body = event::held(Uuid::now_v7(), &decision, until, &self.source);
+                self.notify(&mut actions, Topic::StreamHeld, &body);
+            }
         }
-        let body = event::decided(&decision, None, &self.source);
-        for webhook in
-            self.webhooks.iter().filter(|webhook| Topic::of(verdict).is_some_and(|topic| webhook.wants(topic)))
-        {
-            let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.clone() };
+        Entry { decision, denies, actions, timeline, known_as }
+    }
+
+    /// Adds the event for every webhook that wants it.
+    pub(super) fn notify(&self, actions: &mut Vec<(Uuid, Action)>, topic: Topic, body: &str) {
+        for webhook in self.webhooks.iter().filter(|webhook| webhook.wants(topic)) {
+            let action = Action::Notify { webhook: Arc::clone(webhook.name()), body: body.to_owned() };
             actions.push((Uuid::now_v7(), action));
         }
-        Entry { denies, actions, ..Entry::from(decision) }
     }
 
     /// Sets aside what fires alone in too many streams, and says so everywhere.
@@ -223,19 +308,9 @@ impl Deciding {
         }
     }
 
-    fn deny(&self, decision: &Decision) -> Deny {
-        Deny {
-            stream: decision.session.stream.clone(),
-            target: Target::Name,
-            decision: decision.id,
-            since: decision.decided,
-            until: (decision.verdict == Verdict::Cut).then(|| decision.decided + self.policy.deny_for()),
-        }
-    }
-
     /// Records the decision and lets it act; `false` when it could not be recorded.
-    fn record(&self, waiting: &Entry) -> bool {
-        let Entry { decision, denies, actions, .. } = waiting;
+    fn record(&mut self, waiting: &Entry) -> bool {
+        let Entry { decision, denies, actions, known_as, .. } = waiting;
         if let Err(error) = self.ledger.record(waiting) {
             self.telling.metrics.error(Stage::Ledger, error.kind());
             error!(%error, session = %decision.session, verdict = %decision.verdict, "a decision waits to be recorded");
@@ -243,6 +318,11 @@ impl Deciding {
         }
         for deny in denies {
             self.gate.deny(deny.clone());
+        }
+        if decision.mode == Mode::Enforced && decision.verdict >= Verdict::Hold {
+            let Decision { id, session, verdict, decided, .. } = decision;
+            let verdict = Earlier { decision: *id, verdict: *verdict, decided: *decided };
+            self.history.add(Standing { session: session.clone(), known_as: known_as.clone(), verdict });
         }
         // Before the bell: nobody is to read of an action whose verdict is still to come. It does not wait; a log may.
         self.tell(decision);
@@ -254,9 +334,13 @@ impl Deciding {
     }
 
     fn tell(&self, decision: &Decision) {
-        let Decision { id, session, verdict, rule, decided, .. } = decision;
-        self.telling.metrics.verdict(verdict.word(), rule);
-        let happening = Happening::Verdict { decision: *id, verdict: *verdict, rule: Arc::clone(rule) };
+        let Decision { id, session, verdict, rule, mode, decided, .. } = decision;
+        match mode {
+            Mode::Enforced => self.telling.metrics.verdict(verdict.word(), rule),
+            Mode::Shadow => self.telling.metrics.shadow_verdict(verdict.word(), rule),
+        }
+        let (rule, mode) = (Arc::clone(rule), *mode);
+        let happening = Happening::Verdict { decision: *id, verdict: *verdict, rule, mode };
         self.telling.tell(*decided, &session.stream, happening);
     }
 
@@ -264,12 +348,26 @@ impl Deciding {
         let Decision { id, session, verdict, rule, capped_by, evidence, .. } = decision;
         let findings = evidence.len();
         let capped = capped_by.as_ref().map(|bank| format!("by bank {bank}"));
-        if verdict.closes() {
+        if decision.mode == Mode::Shadow {
+            info!(%session, %verdict, %rule, findings, capped, decision = %id, "verdict in the shadow: nothing follows");
+        } else if verdict.closes() {
             warn!(%session, %verdict, %rule, findings, capped, decision = %id, "verdict");
         } else {
             info!(%session, %verdict, %rule, findings, capped, decision = %id, "verdict");
         }
     }
+}
+
+/// The denies that follow from a decision: by all that the rule names, as far as it is known of the publisher, and by the
+/// stream's name where nothing of it is.
+fn denied(decision: &Decision, scope: &Scope, publisher: &Publisher) -> Vec<Deny> {
+    let mut targets: Vec<Target> = scope.iter().filter_map(|by| Target::named(by, publisher)).collect();
+    if targets.is_empty() {
+        targets.push(Target::Name);
+    }
+    let Decision { id, session, decided, until, .. } = decision;
+    let deny = |target| Deny { stream: session.stream.clone(), target, decision: *id, since: *decided, until: *until };
+    targets.into_iter().map(deny).collect()
 }
 
 #[cfg(test)]

@@ -6,10 +6,15 @@
 mod acting;
 mod attached;
 mod backend;
+mod breaking;
 mod building;
+mod classes;
 mod deciding;
 mod error;
+mod history;
 mod inspecting;
+mod ordering;
+mod publishers;
 mod quarantining;
 mod reconciling;
 mod refreshing;
@@ -17,7 +22,7 @@ mod showing;
 mod streams;
 mod telling;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -29,13 +34,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+pub use self::classes::Config as ClassConfig;
 pub use self::error::{Error, Fault};
 pub use self::streams::Config as StreamsConfig;
 
 use self::acting::Acting;
 use self::backend::Backend;
+use self::breaking::Breaking;
+use self::classes::Classes;
 use self::deciding::{Deciding, Notice};
+use self::history::History;
 use self::inspecting::{Detecting, Ticket, Worker};
+use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
 use self::refreshing::Refreshing;
@@ -45,7 +55,7 @@ use self::telling::Telling;
 use crate::act::Gate;
 use crate::act::aftermath::Keeper;
 use crate::act::outbox::{self, Bell};
-use crate::act::servers::{Fallbacks, MediaServer};
+use crate::act::servers::{Fallbacks, HookToken, MediaServer};
 use crate::act::webhook::Webhook;
 use crate::bank::{InForce, Watch};
 use crate::clock::{Clock, Timestamp};
@@ -89,6 +99,7 @@ struct House {
     banks: Arc<InForce>,
     servers: Vec<Arc<dyn MediaServer>>,
     fallbacks: Arc<Fallbacks>,
+    hook_tokens: HashMap<Arc<str>, HookToken>,
     webhooks: Vec<Webhook>,
     bell: Arc<Bell>,
 }
@@ -101,6 +112,8 @@ struct Parts {
     watch: Watch,
     /// Sessions that a decision of an earlier run closes and that were not observed gone yet.
     closed: HashMap<Session, Option<Timestamp>>,
+    breaking: Breaking,
+    history: History,
 }
 
 /// Everything left of the judge, at work.
@@ -117,7 +130,7 @@ impl House {
     async fn live(self, config: &Config, parts: Parts) -> Result<(), Error> {
         let listener = api::bind(&config.api).await?;
         let (notices, inbox) = bounded(NOTICES);
-        let Parts { models, decoders, sources, watch, closed } = parts;
+        let Parts { models, decoders, sources, watch, closed, breaking, history } = parts;
         let inspection = self.inspect(config, models, decoders, sources, &notices)?;
         let (to_keep, asked) = bounded(ALARMS);
         let quarantining = Quarantining {
@@ -127,7 +140,8 @@ impl House {
             clock: self.clock,
         };
         let keeper = start("quarantine", move || quarantining.run(&asked))?;
-        let deciding = self.deciding(config, &inspection.streams, Alarms::new(to_keep), closed);
+        let deciding =
+            Deciding { closed, breaking, history, ..self.deciding(config, &inspection.streams, Alarms::new(to_keep)) };
         let (alive, mut fallen) = watch::channel(());
         let judge = start("judge", move || {
             let _alive = alive;
@@ -137,7 +151,7 @@ impl House {
         let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
         let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let backend = self.backend(&inspection.streams, &ready);
+        let backend = self.backend(&inspection.streams, &ready, &notices);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -184,6 +198,8 @@ impl House {
             notices: notices.clone(),
             telling: self.telling.clone(),
             clock,
+            classes: Classes::new(&config.class),
+            publishers: Publishers::default(),
             entries: RwLock::default(),
         };
         let start_model = |session| {
@@ -215,13 +231,7 @@ impl House {
         Ok(Inspection { streams: Arc::new(streams), queue, workers, models })
     }
 
-    fn deciding(
-        &self,
-        config: &Config,
-        streams: &Arc<Streams>,
-        alarms: Alarms,
-        closed: HashMap<Session, Option<Timestamp>>,
-    ) -> Deciding {
+    fn deciding(&self, config: &Config, streams: &Arc<Streams>, alarms: Alarms) -> Deciding {
         Deciding {
             judge: Judge::new(Arc::clone(&self.policy)),
             ward: Ward::new(config.banks.quarantine.clone()),
@@ -236,7 +246,10 @@ impl House {
             telling: self.telling.clone(),
             bell: Arc::clone(&self.bell),
             clock: self.clock,
-            closed,
+            closed: HashMap::new(),
+            breaking: Breaking::new(self.policy.breaker(), None),
+            history: History::default(),
+            unrecorded: VecDeque::new(),
         }
     }
 
@@ -294,15 +307,17 @@ impl House {
         keeping
     }
 
-    fn backend(&self, streams: &Arc<Streams>, ready: &Arc<AtomicBool>) -> Backend {
+    fn backend(&self, streams: &Arc<Streams>, ready: &Arc<AtomicBool>, notices: &Sender<Notice>) -> Backend {
         Backend {
             servers: self.servers.iter().map(|server| (Arc::clone(server.name()), Arc::clone(server))).collect(),
+            hook_tokens: self.hook_tokens.clone(),
             streams: Arc::clone(streams),
             gate: Arc::clone(&self.gate),
             ledger: Arc::clone(&self.ledger),
             telling: self.telling.clone(),
             clock: self.clock,
             ready: Arc::clone(ready),
+            notices: notices.clone(),
         }
     }
 }

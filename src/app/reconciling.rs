@@ -71,7 +71,7 @@ impl Reconciling {
                 // Refused only when the judge has ended; a full queue is tried again at the next beat.
                 drop(self.notices.try_send(denied));
             } else {
-                self.streams.attach(session, self.server.pull(&session.stream));
+                self.streams.attach(session, publisher, self.server.pull(&session.stream));
             }
         }
         for session in self.streams.sessions() {

@@ -1,4 +1,7 @@
 //! The streams under inspection: attached and detached by session, each wired from its source to its mailbox.
+//!
+//! Beside findings the judge weighs what is known here: the class of a stream, and that it cannot be inspected, which is
+//! told when it changes and every [`AGAIN`] while it lasts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,16 +12,23 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::attached::Attached;
+use super::classes::Classes;
 use super::deciding::Notice;
+use super::publishers::Publishers;
 use super::telling::Telling;
 use crate::act::ActError;
 use crate::api::{Happening, StreamView};
 use crate::clock::{Clock, Timestamp};
+use crate::decision::Context;
+use crate::finding::{Finding, Observation};
 use crate::media_server::Pull;
 use crate::metrics::{PictureOutcome, Stage};
 use crate::sample::{self, Sampler, Work};
 use crate::source::{SourceEvent, SourceHandle, Sources};
-use crate::stream::{Session, StreamState, UninspectableReason};
+use crate::stream::{Publisher, Session, StreamId, StreamState, UninspectableReason};
+
+/// How often the judge is told that a stream still cannot be inspected.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The section `[streams]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,23 +60,36 @@ pub(super) struct Streams {
     pub(super) notices: Sender<Notice>,
     pub(super) telling: Telling,
     pub(super) clock: Clock,
+    pub(super) classes: Classes,
+    pub(super) publishers: Publishers,
     pub(super) entries: RwLock<HashMap<Session, Entry>>,
 }
 
 /// A stream, its state as last shown, and its source.
 pub(super) struct Entry {
     stream: Arc<Attached>,
+    publisher: Publisher,
+    class: Option<Arc<str>>,
     shown: (StreamState, Timestamp),
+    /// What the judge was told last of its state.
+    told: Option<(StreamState, Timestamp)>,
     /// Dropping it stops the source.
     _source: SourceHandle,
 }
 
 impl Streams {
-    /// Puts a session under inspection, unless it is already.
-    pub(super) fn attach(&self, session: &Session, pull: Result<Pull, ActError>) {
+    /// Notes who was let publish to `stream` before there was a session.
+    pub(super) fn asked(&self, stream: &StreamId, publisher: &Publisher) {
+        self.publishers.asked(stream, publisher, self.clock.now());
+    }
+
+    /// Puts a session under inspection, unless it is already; then only what is new of its publisher is noted.
+    pub(super) fn attach(&self, session: &Session, publisher: &Publisher, pull: Result<Pull, ActError>) {
         let now = self.clock.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.contains_key(session) {
+        if let Some(entry) = entries.get_mut(session) {
+            let known = std::mem::take(&mut entry.publisher);
+            entry.publisher = if known.may_be(publisher) { known.or(publisher) } else { known };
             return;
         }
         let pull = match pull {
@@ -112,8 +135,15 @@ impl Streams {
             Err(error) => return self.not_inspected(session, error.kind(), &error),
         };
         info!(%session, "attached");
-        let shown = (StreamState::Connecting, now);
-        entries.insert(session.clone(), Entry { stream, shown, _source: source });
+        let entry = Entry {
+            stream,
+            publisher: self.publishers.complete(&session.stream, publisher, now),
+            class: self.classes.of(&session.stream),
+            shown: (StreamState::Connecting, now),
+            told: None,
+            _source: source,
+        };
+        entries.insert(session.clone(), entry);
         drop(entries);
         let happening = Happening::StreamAttached { session: session.id.clone() };
         self.telling.tell(now, &session.stream, happening);
@@ -130,8 +160,9 @@ impl Streams {
             return;
         };
         entry.stream.end();
-        drop(entry);
         let now = self.clock.now();
+        self.publishers.gone(session, entry.publisher.clone(), now);
+        drop(entry);
         info!(%session, "ended");
         // Fails only when the judge has ended, at shutdown: there is no evidence left to forget.
         drop(self.notices.send(Notice::Ended(session.clone(), now)));
@@ -152,12 +183,34 @@ impl Streams {
         entries.get(session).map(|entry| Arc::clone(&entry.stream))
     }
 
+    /// What the judge is to know of a session beside its findings, as far as it is known here: its class. Verdicts on
+    /// earlier sessions are known to whoever decides.
+    pub(super) fn context(&self, session: &Session) -> Context {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let class = match entries.get(session) {
+            Some(entry) => entry.class.clone(),
+            None => self.classes.of(&session.stream),
+        };
+        Context { class, ..Context::default() }
+    }
+
+    /// Who publishes in a session, or did until a minute ago.
+    pub(super) fn publisher(&self, session: &Session) -> Publisher {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(session) {
+            return entry.publisher.clone();
+        }
+        drop(entries);
+        self.publishers.of_gone(session, self.clock.now()).unwrap_or_default()
+    }
+
     /// Every session under inspection.
     pub(super) fn sessions(&self) -> Vec<Session> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// Brings each stream's shown state up to date: metrics are set, changes are told.
+    /// Brings each stream's shown state up to date: metrics are set, changes are told, the judge hears of what cannot be
+    /// inspected.
     pub(super) fn show(&self, servers: &[Arc<str>]) {
         let now = self.clock.now();
         let mut changes = Vec::new();
@@ -169,6 +222,10 @@ impl Streams {
                 if state != entry.shown.0 {
                     entry.shown = (state, now);
                     changes.push((session.clone(), state));
+                }
+                if is_due(entry.told, state, now) && self.notices.try_send(state_of(session, state, now)).is_ok() {
+                    // A judge who is behind hears of it at the next beat.
+                    entry.told = Some((state, now));
                 }
                 states.push((Arc::clone(&session.stream.server), state));
             }
@@ -205,6 +262,20 @@ impl Streams {
     }
 }
 
+/// Whether the judge is to be told that a stream is in this state.
+fn is_due(told: Option<(StreamState, Timestamp)>, state: StreamState, now: Timestamp) -> bool {
+    let hindered = matches!(state, StreamState::Blind | StreamState::Uninspectable(_));
+    match told {
+        None => hindered,
+        Some((before, at)) => before != state || (hindered && now.since(at) >= AGAIN),
+    }
+}
+
+fn state_of(session: &Session, state: StreamState, now: Timestamp) -> Notice {
+    let observation = Observation::State(state);
+    Notice::Found(Finding { session: session.clone(), sequence: 0, pts: None, arrived: now, found: now, observation })
+}
+
 fn view(entry: &Entry, now: Timestamp) -> StreamView {
     let (state, since) = entry.shown;
     StreamView {
@@ -212,8 +283,38 @@ fn view(entry: &Entry, now: Timestamp) -> StreamView {
         session: entry.stream.session.id.clone(),
         state,
         since,
+        class: entry.class.clone(),
         attention: entry.stream.attention.level(now),
         pictures_inspected: entry.stream.pictures_inspected(),
         last_inspected: entry.stream.last_inspected(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_judge_hears_of_what_cannot_be_inspected_when_it_changes_and_while_it_lasts() {
+        let at = Timestamp::from_millis;
+        let no_video = StreamState::Uninspectable(UninspectableReason::NoVideo);
+        let mut told = None;
+        for (millis, state, due) in [
+            (0, StreamState::Connecting, false),
+            (500, StreamState::Inspected, false),
+            (1000, StreamState::Blind, true),
+            (1500, StreamState::Blind, false),
+            (5999, StreamState::Blind, false),
+            (6000, StreamState::Blind, true),
+            (6500, no_video, true),
+            (7000, StreamState::Inspected, true),
+            (60_000, StreamState::Inspected, false),
+            (60_500, StreamState::Blind, true),
+        ] {
+            assert_eq!(is_due(told, state, at(millis)), due, "{state:?} at {millis} ms");
+            if due {
+                told = Some((state, at(millis)));
+            }
+        }
     }
 }

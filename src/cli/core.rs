@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::api;
 use crate::config::Config;
@@ -83,27 +85,32 @@ impl Core {
     /// # Errors
     /// When the core does not answer, or refuses; the message says what to do.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let body = self.ask(Method::GET, path)?;
-        serde_json::from_slice(&body).with_context(|| {
-            format!("what answers at {} is no Sluicegate of this release: name another with --api", self.api)
-        })
+        let body = self.runtime.block_on(self.answer(self.request(Method::GET, path)))?;
+        self.understood(&body)
     }
 
-    /// Removes what is at `path`.
+    /// Sends `body` to `path`, and gives what is answered; nothing where the answer is empty.
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub(super) fn delete(&self, path: &str) -> anyhow::Result<()> {
-        self.ask(Method::DELETE, path).map(drop)
+    pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/json").body(body.to_string());
+        let answer = self.runtime.block_on(self.answer(request))?;
+        if answer.is_empty() { Ok(Value::Null) } else { self.understood(&answer) }
     }
 
-    fn ask(&self, method: Method, path: &str) -> anyhow::Result<Vec<u8>> {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.api));
-        let request = match &self.token {
+        match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
-        };
-        self.runtime.block_on(self.answer(request))
+        }
+    }
+
+    fn understood<T: DeserializeOwned>(&self, body: &[u8]) -> anyhow::Result<T> {
+        serde_json::from_slice(body).with_context(|| {
+            format!("what answers at {} is no Sluicegate of this release: name another with --api", self.api)
+        })
     }
 
     async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
@@ -148,8 +155,6 @@ fn read_token(path: &Path) -> anyhow::Result<String> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-
-    use serde_json::Value;
 
     use super::*;
 

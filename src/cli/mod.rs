@@ -2,9 +2,10 @@
 //!
 //! It promises: results go to standard output, everything else to standard error; a message says what happened and what to
 //! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), and for
-//! `doctor` alone 1.
+//! `doctor` and `replay` alone 1.
 
 mod bank;
+mod breaker;
 mod check_config;
 mod core;
 mod decisions;
@@ -15,7 +16,9 @@ mod hash;
 mod init;
 mod r#match;
 mod model;
+mod orders;
 mod quarantine;
+mod replay;
 mod run;
 mod streams;
 mod table;
@@ -62,7 +65,7 @@ Environment:
   SLUICEGATE_LOG   what is logged, for example `info` or `warn,sluicegate::source=debug`
 
 Exit codes:
-  0 done   1 `doctor` found something missing   64 usage or configuration
+  0 done   1 `doctor` found something missing, `replay` something else   64 usage or configuration
   69 something this machine lacks   70 a bug";
 
 #[derive(Debug, Subcommand)]
@@ -75,6 +78,8 @@ enum Command {
     Decisions(decisions::Args),
     Denies(denies::Args),
     Quarantine(quarantine::Args),
+    Replay(replay::Args),
+    Breaker(breaker::Args),
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
@@ -115,6 +120,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Decisions(args) => return answered(decisions::run(args, &mut io::stdout().lock())),
         Command::Denies(args) => return answered(denies::run(args, &mut io::stdout().lock())),
         Command::Quarantine(args) => return answered(quarantine::run(args, &mut io::stdout().lock())),
+        Command::Replay(args) => return answered(replay::run(args, &mut io::stdout().lock())),
+        Command::Breaker(args) => return answered(breaker::run(args, &mut io::stdout().lock())),
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),

@@ -22,6 +22,11 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
     }
     problems.extend(repeated("webhook", config.webhook.iter().map(|webhook| &*webhook.name)));
     problems.extend(config.webhook.iter().enumerate().filter_map(|(number, webhook)| secret(number, webhook)));
+    problems.extend(repeated("class", config.class.iter().map(|class| &*class.name)));
+    for (number, class) in config.class.iter().enumerate() {
+        let placed = class.problems().into_iter();
+        problems.extend(placed.map(|(key, message)| (vec!["class".into(), number.into(), key.into()], message)));
+    }
     problems.extend(policy(&config.policy));
     let quarantine = config.banks.quarantine.problems().into_iter();
     problems.extend(quarantine.map(|(key, message)| {
@@ -75,10 +80,23 @@ fn policy(policy: &judge::Config) -> Vec<Placed> {
     problems
 }
 
+/// Servers whose hooks anybody could send who reaches the interface from another machine.
+fn strangers(config: &Config) -> impl Iterator<Item = String> {
+    let open = config.server.iter().filter(|server| !config.api.listen.ip().is_loopback() && !server.knows_hooks());
+    open.map(|server| {
+        format!(
+            "server `{}`: `api.listen` can be reached from other machines and `hook_token` is not set: whoever reaches it can \
+             pose as the server and end the inspection of its streams",
+            server.name
+        )
+    })
+}
+
 /// What is allowed but deserves a second look.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = config.api.warnings();
     warnings.extend(config.server.iter().flat_map(servers::Config::warnings));
+    warnings.extend(strangers(config));
     warnings.extend(rules::of_banks(config));
     let loaded = &config.model.load;
     for rule in &config.policy.rule {

@@ -33,6 +33,33 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_error: jiff::Error| refused())
 }
 
+/// A duration that may be left out; for `#[serde(with = "crate::config::duration::optional")]`.
+pub mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer};
+
+    /// Reads a duration that is there.
+    ///
+    /// # Errors
+    /// When the text is no duration, or a negative one.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
+
+    /// Writes a duration as [`deserialize`] reads it. One that is left out is to be skipped.
+    ///
+    /// # Errors
+    /// When the serializer fails.
+    #[expect(clippy::ref_option, reason = "serde hands a reference")]
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

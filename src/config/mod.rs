@@ -38,6 +38,8 @@ pub struct Config {
     pub server: Vec<servers::Config>,
     /// `[[webhook]]`: who is told.
     pub webhook: Vec<webhook::Config>,
+    /// `[[class]]`: what streams are of.
+    pub class: Vec<app::ClassConfig>,
     /// `[banks]`: where known content is kept.
     pub banks: Banks,
     /// `[policy]`: what follows from what was seen.

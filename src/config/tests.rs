@@ -155,15 +155,18 @@ fn each_default_that_init_shows_is_the_default() {
     // These have no default, but an example.
     let examples = "secret_env secret_file pipelines workers runtime assets token_file model aligned vhost hook_secret \
                     headers list items app stream session address bytes kick kick_body hook_event hook_publish hook_done \
-                    hook_app hook_stream hook_session hook_address";
+                    hook_app hook_stream hook_session hook_address hook_key hook_account key account hook_token \
+                    account_param key_param";
     let examples: Vec<&str> = examples.split(' ').collect();
     let kept = uncommented();
     let kept = kept.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| examples.contains(&key)));
     let shown = Config::parse(&kept.collect::<Vec<_>>().join("\n"), "template").unwrap();
     assert_eq!(shown.webhook.len(), 1);
+    assert_eq!(shown.class.len(), 1);
     assert_eq!(shown.webhook[0].events.len(), 9);
     let server = vec![servers::Config::local("main", servers::Kind::NginxRtmp)];
-    let defaults = Config { server, webhook: shown.webhook.clone(), ..Config::default() };
+    let (webhook, class) = (shown.webhook.clone(), shown.class.clone());
+    let defaults = Config { server, webhook, class, ..Config::default() };
     assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
 }
 

@@ -5,9 +5,28 @@ use crate::decision::Verdict;
 /// Why a policy makes no sense. Each message names the rule and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// `deny_for` is zero.
-    #[error("`deny_for` is zero, so a cut would refuse nobody: write a duration such as \"24h\"")]
-    NoDeny,
+    /// The document cannot be read.
+    #[error("the policy cannot be read: {0}")]
+    Unreadable(String),
+    /// The policy cannot be written as text.
+    #[error("the policy cannot be written as text: {0}")]
+    Unwritable(String),
+    /// A time is zero that must not be.
+    #[error("`{key}` is zero, so {so}: write a duration such as \"1h\"")]
+    NoTime {
+        /// The key.
+        key: &'static str,
+        /// What would follow.
+        so: &'static str,
+    },
+    /// A value that no breaker can have.
+    #[error("`breaker.{key}` must be {must}")]
+    Breaker {
+        /// The key.
+        key: &'static str,
+        /// What is allowed.
+        must: String,
+    },
     /// A rule has an empty name.
     #[error("a rule has no name: decisions are explained by it, so write one")]
     Nameless,
@@ -17,15 +36,9 @@ pub enum PolicyError {
         /// The name.
         rule: String,
     },
-    /// The rule says neither `bank` nor `label`.
-    #[error("rule `{rule}` is about nothing: write `bank` or `label`")]
+    /// The rule rests on nothing.
+    #[error("rule `{rule}` is about nothing: write `bank`, `label`, `reports` or `state`")]
     NoSubject {
-        /// The rule.
-        rule: String,
-    },
-    /// The rule says both `bank` and `label`.
-    #[error("rule `{rule}` is about a bank and a label: write one of them, and another rule for the other")]
-    TwoSubjects {
         /// The rule.
         rule: String,
     },
@@ -78,23 +91,58 @@ pub enum PolicyError {
         /// Its verdict.
         verdict: Verdict,
     },
+    /// What its own provider does not vouch for would end a session.
+    #[error(
+        "rule `{rule}` would {verdict} on signals that nobody vouches for: make it a hold, or write `opinion = \
+         [\"positive\"]`"
+    )]
+    DoubtedCut {
+        /// The rule.
+        rule: String,
+        /// Its verdict.
+        verdict: Verdict,
+    },
+    /// A state would end a session on its own.
+    #[error(
+        "rule `{rule}` would {verdict} because a stream cannot be seen, not for what it shows: make it a hold, or set \
+         `allow_state_cut = true` in `[policy]`"
+    )]
+    StateCut {
+        /// The rule.
+        rule: String,
+        /// Its verdict.
+        verdict: Verdict,
+    },
+    /// Reports would end a session on their own.
+    #[error("rule `{rule}` would {verdict} on reports alone, which anybody can send: make it a hold, or add `bank`")]
+    ReportsCut {
+        /// The rule.
+        rule: String,
+        /// Its verdict.
+        verdict: Verdict,
+    },
 }
 
 impl PolicyError {
     /// A bounded word for metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::NoDeny => "no_deny",
+            Self::Unreadable(_) => "unreadable",
+            Self::Unwritable(_) => "unwritable",
+            Self::NoTime { .. } => "no_time",
+            Self::Breaker { .. } => "breaker",
             Self::Nameless => "nameless",
             Self::Duplicate { .. } => "duplicate",
             Self::NoSubject { .. } => "no_subject",
-            Self::TwoSubjects { .. } => "two_subjects",
             Self::NoCount { .. } => "no_count",
             Self::Missing { .. } => "missing",
             Self::Stray { .. } => "stray",
             Self::Range { .. } => "range",
             Self::Clear { .. } => "clear",
             Self::ClassifierCut { .. } => "classifier_cut",
+            Self::DoubtedCut { .. } => "doubted_cut",
+            Self::StateCut { .. } => "state_cut",
+            Self::ReportsCut { .. } => "reports_cut",
         }
     }
 

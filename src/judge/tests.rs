@@ -1,6 +1,7 @@
 //! The judge's behaviour as text timelines, and against a slow and obvious twin.
 
 mod aligned;
+mod policy;
 mod quarantine;
 mod slow;
 mod terms;
@@ -118,7 +119,7 @@ fn judged(policy: &Arc<Policy>, text: &str) -> String {
     let mut judge = Judge::new(Arc::clone(policy));
     let mut said = String::new();
     for (step, finding) in timeline(text) {
-        if let Some(judgement) = judge.observe(finding) {
+        if let Some(judgement) = judge.observe(finding, &Context::default()) {
             write!(said, " {}@{step}", judgement.verdict).unwrap();
         }
     }
@@ -226,7 +227,7 @@ fn stories_of_other_policies() {
 fn a_judgement_names_its_rule_its_time_and_just_its_evidence() {
     let mut judge = Judge::new(default_policy());
     let told = timeline("o9 m1 n0.9+m1 d7 m2 m3");
-    let judgement = told.iter().find_map(|(_, finding)| judge.observe(finding.clone())).unwrap();
+    let judgement = told.iter().find_map(|(_, finding)| judge.observe(finding.clone(), &Context::default())).unwrap();
     let evidence: Vec<Finding> = timeline(". m1 m1 . m2 m3").into_iter().map(|(_, finding)| finding).collect();
     assert_eq!(&*judgement.rule, "known-content");
     assert_eq!(judgement.decided, evidence.last().unwrap().found);
@@ -240,7 +241,7 @@ fn among_equals_the_first_rule_decides() {
     };
     let mut judge = Judge::new(policy(&(rule("b") + &rule("a"))));
     let (_, seen) = timeline("m1").remove(0);
-    assert_eq!(&*judge.observe(seen).unwrap().rule, "b");
+    assert_eq!(&*judge.observe(seen, &Context::default()).unwrap().rule, "b");
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn sessions_are_judged_apart() {
     let mut judge = Judge::new(default_policy());
     for (at, (_, finding)) in timeline("m1 m2 m3 m4 m5").into_iter().enumerate() {
         let finding = Finding { session: session(if at % 2 == 0 { "even" } else { "odd" }), ..finding };
-        assert_eq!(judge.observe(finding).is_some(), at == 4);
+        assert_eq!(judge.observe(finding, &Context::default()).is_some(), at == 4);
     }
 }
 
@@ -261,7 +262,7 @@ fn a_session_that_is_over_is_not_judged_again_and_then_forgotten() {
             judge.end(&session("1"), START + Duration::from_secs(6));
             judge.expire(START + Duration::from_secs(4));
         }
-        judge.observe(finding)
+        judge.observe(finding, &Context::default())
     });
     assert_eq!(count.count(), 1);
     let end = START + Duration::from_mins(10);
@@ -282,7 +283,7 @@ fn another_session_under_the_same_identifier_is_judged_afresh_and_by_its_own_pic
         if step == 4 {
             judge.end(&session("1"), end);
         }
-        said.extend(judge.observe(finding).map(|judgement| (step, judgement.evidence)));
+        said.extend(judge.observe(finding, &Context::default()).map(|judgement| (step, judgement.evidence)));
     }
     let [(2, _), (8, evidence)] = said.as_slice() else { panic!("{said:?}") };
     assert!(evidence.iter().all(|finding| finding.arrived > end), "{evidence:?}");
@@ -294,14 +295,14 @@ fn a_session_that_goes_on_is_not_judged_again_however_long_it_was_quiet() {
     let judged = |judge: &mut Judge, after: u64| {
         let told = timeline("m1 m2 m3").into_iter();
         told.filter_map(|(_, seen)| {
-            judge.observe(Finding { arrived: seen.arrived + Duration::from_secs(after), ..seen })
+            judge.observe(Finding { arrived: seen.arrived + Duration::from_secs(after), ..seen }, &Context::default())
         })
         .count()
     };
     assert_eq!(judged(&mut judge, 0), 1);
     judge.expire(START + Duration::from_hours(1));
     assert_eq!(judged(&mut judge, 3600), 0);
-    judge.observe(Finding { session: session("calm"), ..timeline("m1").remove(0).1 });
+    judge.observe(Finding { session: session("calm"), ..timeline("m1").remove(0).1 }, &Context::default());
     assert_eq!(judge.sessions(), 2);
     judge.expire(START + Duration::from_hours(2));
     assert_eq!(judge.sessions(), 1, "calm and quiet is forgotten, judged is not");
@@ -311,13 +312,13 @@ fn a_session_that_goes_on_is_not_judged_again_however_long_it_was_quiet() {
 fn evidence_is_bounded_and_the_oldest_goes_first() {
     let mut judge = Judge::new(default_policy());
     for at in 0..2000 {
-        assert_eq!(judge.observe(finding(at, at / 10, observed("m1"))), None);
+        assert_eq!(judge.observe(finding(at, at / 10, observed("m1")), &Context::default()), None);
     }
-    let case = &judge.cases[&session("1")];
-    assert_eq!(case.evidence.len(), EVIDENCE_LIMIT);
-    assert_eq!(case.evidence[0].sequence, 2000 - EVIDENCE_LIMIT as u64);
-    judge.observe(finding(3000, 10_000, observed("m1")));
-    assert_eq!(judge.cases[&session("1")].evidence.len(), 1);
+    let held = |judge: &Judge| judge.cases[&session("1")].evidence().timeline();
+    assert_eq!(held(&judge).len(), EVIDENCE_LIMIT);
+    assert_eq!(held(&judge)[0].sequence, 2000 - EVIDENCE_LIMIT as u64);
+    judge.observe(finding(3000, 10_000, observed("m1")), &Context::default());
+    assert_eq!(held(&judge).len(), 1);
 }
 
 #[test]
@@ -388,9 +389,9 @@ fn late(findings: Vec<Finding>, delays: &[usize]) -> Vec<Finding> {
     order.into_iter().map(|(_, finding)| finding).collect()
 }
 
-fn replay(policy: &Arc<Policy>, findings: &[Finding]) -> Vec<Judgement> {
+fn judge_all(policy: &Arc<Policy>, findings: &[Finding]) -> Vec<Judgement> {
     let mut judge = Judge::new(Arc::clone(policy));
-    findings.iter().filter_map(|finding| judge.observe(finding.clone())).collect()
+    findings.iter().filter_map(|finding| judge.observe(finding.clone(), &Context::default())).collect()
 }
 
 proptest! {
@@ -401,7 +402,7 @@ proptest! {
         let findings = late(findings, &delays);
         let (mut judge, mut slow) = (Judge::new(Arc::clone(&policy)), Slow::default());
         for finding in &findings {
-            let judgement = judge.observe(finding.clone());
+            let judgement = judge.observe(finding.clone(), &Context::default());
             let said = judgement.as_ref().map(|judgement| (judgement.verdict, Arc::clone(&judgement.rule)));
             prop_assert_eq!(said, slow.observe(&policy, finding));
         }
@@ -411,9 +412,9 @@ proptest! {
     fn verdicts_only_rise_and_more_evidence_never_lowers_them(
         policy in rules(2), findings in findings(80), cut in 0..60_usize,
     ) {
-        let all = replay(&policy, &findings);
+        let all = judge_all(&policy, &findings);
         prop_assert!(all.windows(2).all(|pair| pair[0].verdict < pair[1].verdict));
-        let some = replay(&policy, &findings[..cut.min(findings.len())]);
+        let some = judge_all(&policy, &findings[..cut.min(findings.len())]);
         prop_assert_eq!(&all[..some.len()], &some[..]);
     }
 
@@ -422,7 +423,7 @@ proptest! {
     fn a_match_never_speaks_for_a_stream(
         policy in rules(0), findings in findings(16), more in findings(16), places in prop::collection::vec(0..60_usize, 60),
     ) {
-        let last = |findings: &[Finding]| replay(&policy, findings).last().map(|judgement| judgement.verdict);
+        let last = |findings: &[Finding]| judge_all(&policy, findings).last().map(|judgement| judgement.verdict);
         let mut mixed = findings.clone();
         for (finding, place) in more.into_iter().zip(places) {
             // Not newer than what there is: a newer picture may make an older one too old.
@@ -438,14 +439,14 @@ proptest! {
     fn within_the_window_order_does_not_matter_to_what_a_bank_decides(
         policy in rules(0), findings in findings(24), keys in prop::collection::vec(any::<u32>(), 60),
     ) {
-        let widest = policy.widest();
+        let widest = policy.widest().pictures;
         let first = findings.first().map(|finding| finding.arrived);
         let findings: Vec<Finding> =
             findings.into_iter().filter(|finding| first.is_some_and(|first| finding.arrived.since(first) <= widest)).collect();
         let mut shuffled: Vec<(u32, Finding)> = keys.into_iter().zip(findings.clone()).collect();
         shuffled.sort_by_key(|(key, _)| *key);
         let shuffled: Vec<Finding> = shuffled.into_iter().map(|(_, finding)| finding).collect();
-        let last = |findings: &[Finding]| replay(&policy, findings).last().map(|judgement| judgement.verdict);
+        let last = |findings: &[Finding]| judge_all(&policy, findings).last().map(|judgement| judgement.verdict);
         prop_assert_eq!(last(&shuffled), last(&findings));
     }
 
@@ -455,8 +456,8 @@ proptest! {
     ) {
         let recorded = serde_json::to_string(&findings).unwrap();
         let read: Vec<Finding> = serde_json::from_str(&recorded).unwrap();
-        let first = replay(&policy, &findings);
-        prop_assert_eq!(&replay(&policy, &read), &first);
+        let first = judge_all(&policy, &findings);
+        prop_assert_eq!(&judge_all(&policy, &read), &first);
         // Tidying up in between changes nothing.
         let mut judge = Judge::new(policy);
         let mut again = Vec::new();
@@ -464,14 +465,14 @@ proptest! {
             if at % expire_every == 0 {
                 judge.expire(finding.found);
             }
-            again.extend(judge.observe(finding));
+            again.extend(judge.observe(finding, &Context::default()));
         }
         prop_assert_eq!(again, first);
     }
 
     #[test]
     fn evidence_is_in_order_of_one_subject_and_within_the_time(policy in rules(2), findings in findings(80)) {
-        for judgement in replay(&policy, &findings) {
+        for judgement in judge_all(&policy, &findings) {
             let rule = policy.rules().iter().find(|rule| rule.name == judgement.rule).unwrap();
             let evidence = &judgement.evidence;
             prop_assert!(!evidence.is_empty() && evidence.is_sorted_by_key(|finding| finding.arrived));

@@ -3,6 +3,7 @@
 use rusqlite::{Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::ending::supersede;
 use super::rows::{Json, Key, Time};
 use super::{Ledger, LedgerError};
 use crate::clock::Timestamp;
@@ -46,6 +47,9 @@ impl Ledger {
         }
         insert_denies(&transaction, &entry.denies).map_err(failed)?;
         insert_timeline(&transaction, entry).map_err(failed)?;
+        if entry.decision.verdict.closes() && entry.decision.mode == Mode::Enforced {
+            supersede(&transaction, &entry.decision).map_err(failed)?;
+        }
         let Decision { id, decided, .. } = entry.decision;
         insert_actions(&transaction, Some(id), &entry.actions, decided).map_err(failed)?;
         transaction.commit().map_err(failed)

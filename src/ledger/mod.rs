@@ -5,6 +5,8 @@
 //! on the disk: make them where blocking is allowed. The file holds stream keys, so it is created readable by its owner
 //! only.
 
+mod archive;
+mod ending;
 mod entry;
 mod error;
 mod outbox;
@@ -27,6 +29,7 @@ use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Deny};
 use crate::stream::Session;
 
+pub use archive::Standing;
 pub use entry::Entry;
 pub use error::LedgerError;
 pub use rows::Attempt;
@@ -104,20 +107,6 @@ impl Ledger {
                 " FROM denies WHERE lifted IS NULL AND (until IS NULL OR until > ?1) ORDER BY id"
             ),
             params![Time(now)],
-            rows::deny,
-        )
-    }
-
-    /// Lifts the deny that follows from `decision`, and says which it was; empty when none stood.
-    pub fn lift_decision(&self, decision: Uuid, now: Timestamp) -> Result<Vec<Deny>, LedgerError> {
-        self.rows(
-            concat!(
-                "UPDATE denies SET lifted = ?1
-                 WHERE lifted IS NULL AND (until IS NULL OR until > ?1) AND decision = ?2
-                 RETURNING ",
-                deny_columns!()
-            ),
-            params![Time(now), Key(decision)],
             rows::deny,
         )
     }

@@ -27,6 +27,11 @@ CREATE TABLE policies (             -- the policies that decisions name by their
     since    INTEGER NOT NULL       -- when it was first in force
 ) STRICT;
 
+CREATE TABLE kept (                 -- what is to be known again after a restart, by name
+    name     TEXT PRIMARY KEY NOT NULL,
+    value    TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE reports (
     id       TEXT PRIMARY KEY NOT NULL,
     server   TEXT NOT NULL,

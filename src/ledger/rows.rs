@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::Standing;
 use crate::clock::Timestamp;
-use crate::decision::{Action, Decision, Deny, Job, Outcome, Target};
+use crate::decision::{Action, Decision, Deny, Earlier, Ended, Job, Outcome, Target};
 use crate::stream::{Session, SessionId, StreamId};
 
 /// One attempt at an action, as the ledger remembers it.
@@ -124,6 +125,17 @@ pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session { stream: stream(row, 0)?, id: SessionId(row.get(3)?) })
 }
 
+/// `server, app, name, session, known_as, id, verdict, decided`.
+pub(super) fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let verdict = Earlier { decision: key(row, 5)?, verdict: word(row, 6)?, decided: time(row, 7)? };
+    Ok(Standing { session: session(row)?, known_as: json(row, 4)?, verdict })
+}
+
+/// `ended, ending`.
+pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
+    Ok(Ended { at: time(row, 0)?, because: json(row, 1)? })
+}
+
 /// `action, kind, attempt, began, ended, outcome, detail, due`.
 pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
     let detail = row.get(6)?;
@@ -174,7 +186,7 @@ fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T
     serde_json::from_value(word.into()).map_err(|error| unreadable(column, error))
 }
 
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
 }
 

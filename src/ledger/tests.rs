@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::decision::{Job, Lane, Outbox, Outcome, Target, Verdict};
+use crate::decision::{Actor, Ended, Ending, Job, Lane, Outbox, Outcome, Target, Verdict};
 use crate::finding::{Finding, Match, Observation, Opinion};
 use crate::stream::StreamId;
 
@@ -69,6 +69,11 @@ fn entry(decision: &Decision, denies: &[&Deny], actions: &[(Uuid, Action)]) -> E
     Entry { denies, actions: actions.to_vec(), ..Entry::from(decision.clone()) }
 }
 
+fn released(millis: u64) -> Ended {
+    let by = Actor::Operator { name: "ann".into(), reason: "a rehearsal".into() };
+    Ended { at: at(millis), because: Ending::Released { by } }
+}
+
 fn kick(decision: &Decision) -> (Uuid, Action) {
     (Uuid::now_v7(), Action::Kick { session: decision.session.clone() })
 }
@@ -128,9 +133,11 @@ fn a_deny_ends_by_itself_or_is_lifted() {
     assert_eq!(ledger.denies(at(1999)).unwrap(), [first, second.clone()]);
     assert_eq!(ledger.denies(at(2000)).unwrap(), std::slice::from_ref(&second));
 
-    assert_eq!(ledger.lift_decision(brief.id, at(3000)).unwrap(), [], "it had ended");
-    assert_eq!(ledger.lift_decision(lasting.id, at(3000)).unwrap(), [second]);
-    assert_eq!(ledger.lift_decision(lasting.id, at(3001)).unwrap(), [], "it was lifted");
+    assert_eq!(ledger.end(brief.id, &released(3000), &[]).unwrap(), None, "it had ended");
+    assert_eq!(ledger.end(lasting.id, &released(3000), &[notify()]).unwrap(), Some(vec![second]));
+    assert_eq!(ledger.end(lasting.id, &released(3001), &[notify()]).unwrap(), None, "it was lifted");
+    assert_eq!(ledger.ended(lasting.id).unwrap(), Some(released(3000)));
+    assert_eq!(ledger.pending().unwrap(), 1, "and it is told once");
     assert_eq!(ledger.denies(at(3001)).unwrap(), []);
 }
 

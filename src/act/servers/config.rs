@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
-use super::{Kind, fallback, generic};
+use super::{HookToken, Hooks, Kind, aws_ivs, fallback, generic};
 use crate::act::webhook::Secret;
 use crate::act::{aftermath, http};
 
@@ -27,6 +27,12 @@ pub struct Config {
     pub vhost: Option<Arc<str>>,
     /// What the server signs its hooks with, where the kind does.
     pub hook_secret: Option<Secret>,
+    /// The last step of the path of its hooks, `/hooks/NAME/TOKEN`: hooks without it are refused.
+    pub hook_token: Option<Secret>,
+    /// The parameter of the query that is published with that names the platform's account.
+    pub account_param: Option<Arc<str>>,
+    /// The one that holds the publisher's key.
+    pub key_param: Option<Arc<str>>,
     /// What a server of the kind `http` wants.
     pub http: generic::Config,
     /// What is asked to end a session when the server itself does not, in this order.
@@ -50,6 +56,9 @@ struct Section {
     apps: Vec<Arc<str>>,
     vhost: Option<Arc<str>>,
     hook_secret: Option<Secret>,
+    hook_token: Option<Secret>,
+    account_param: Option<Arc<str>>,
+    key_param: Option<Arc<str>>,
     #[serde(default)]
     http: generic::Config,
     #[serde(default)]
@@ -69,6 +78,9 @@ impl From<Section> for Config {
             apps: section.apps,
             vhost: section.vhost,
             hook_secret: section.hook_secret,
+            hook_token: section.hook_token,
+            account_param: section.account_param,
+            key_param: section.key_param,
             http: section.http,
             fallback: section.fallback,
             after_cut: section.after_cut,
@@ -89,6 +101,9 @@ impl Config {
             apps: Vec::new(),
             vhost: None,
             hook_secret: None,
+            hook_token: None,
+            account_param: None,
+            key_param: None,
             http: generic::Config::default(),
             fallback: Vec::new(),
             after_cut: aftermath::Config::default(),
@@ -114,16 +129,18 @@ impl Config {
                 ),
             ));
         }
-        if self.vhost.is_some() && !matches!(self.kind, Kind::Srs | Kind::OvenMediaEngine) {
+        if self.vhost.is_some() && !matches!(self.kind, Kind::Srs | Kind::OvenMediaEngine | Kind::ZlMediaKit) {
             let message = format!("`server.vhost`: `{}` has no virtual hosts: remove the key", facts.word);
             problems.push(("vhost", message));
         }
-        if self.hook_secret.is_some() && self.kind != Kind::OvenMediaEngine {
+        if self.hook_secret.is_some() && !matches!(self.kind, Kind::OvenMediaEngine | Kind::Mux) {
             let message = format!("`server.hook_secret`: `{}` does not sign its hooks: remove the key", facts.word);
             problems.push(("hook_secret", message));
         }
         problems.extend(self.fallback.iter().flat_map(fallback::Config::problems).map(|message| ("fallback", message)));
         problems.extend(self.after_cut.problems(self.kind).into_iter().map(|message| ("after_cut", message)));
+        problems.extend(self.problems_of_hooks());
+        problems.extend(self.problems_of_kind());
         match self.kind {
             Kind::Http => problems.extend(self.http.problems().into_iter().map(|message| ("http", message))),
             _ if self.http != generic::Config::default() => problems.push((
@@ -133,6 +150,80 @@ impl Config {
             _ => {}
         }
         problems
+    }
+
+    /// What is wrong with who may send hooks, and with what is read of them.
+    fn problems_of_hooks(&self) -> Vec<(&'static str, String)> {
+        let facts = self.kind.facts();
+        let mut problems = Vec::new();
+        if let Some(message) = self.hook_token.as_ref().and_then(HookToken::problem) {
+            problems.push(("hook_token", message));
+        }
+        if self.hook_token.is_some() && facts.hooks == Hooks::None {
+            let message = format!("`server.hook_token`: `{}` sends no hook of use here: remove the key", facts.word);
+            problems.push(("hook_token", message));
+        }
+        let params = [("account_param", &self.account_param), ("key_param", &self.key_param)];
+        for (key, param) in params.into_iter().filter_map(|(key, param)| Some((key, param.as_ref()?))) {
+            if param.is_empty() {
+                problems.push((key, format!("`server.{key}`: it names no parameter: remove the key")));
+            }
+            if facts.hooks == Hooks::Configured {
+                let pointer = key.replace("_param", "");
+                let message = format!("`server.{key}`: write `hook_{pointer}` in [server.http] instead");
+                problems.push((key, message));
+            } else if facts.hooks != Hooks::Ask {
+                let message = format!("`server.{key}`: `{}` tells no query: remove the key", facts.word);
+                problems.push((key, message));
+            }
+        }
+        problems
+    }
+
+    /// What only some kinds need, or cannot have.
+    fn problems_of_kind(&self) -> Vec<(&'static str, String)> {
+        let word = self.kind.facts().word;
+        let mut problems = Vec::new();
+        let mut problem = |key: &'static str, message: &str| problems.push((key, format!("`server.{key}`: {message}")));
+        let (user, password) = (!self.control.username().is_empty(), self.control.password().is_some());
+        match self.kind {
+            Kind::AntMedia if self.apps.is_empty() => {
+                problem("apps", "name the applications of `ant-media`, such as [\"live\"]: it does not list them");
+            }
+            Kind::Mux | Kind::CloudflareStream if !self.apps.is_empty() => {
+                problem("apps", &format!("`{word}` has no applications: remove the key"));
+            }
+            _ => {}
+        }
+        match self.kind {
+            Kind::LiveKit | Kind::AwsIvs | Kind::Mux if !(user && password) => {
+                problem("control", &format!("`{word}` wants a key and its secret: write https://KEY:SECRET@HOST"));
+            }
+            Kind::CloudflareStream if !user && !password => {
+                problem("control", "`cloudflare-stream` wants a token: write https://TOKEN@api.cloudflare.com/...");
+            }
+            Kind::CloudflareStream if self.control.path().ends_with("/ACCOUNT") => {
+                problem("control", "put the account's identifier for ACCOUNT at its end");
+            }
+            Kind::AwsIvs if aws_ivs::region(&self.control).is_none() => {
+                problem("control", "it names no region: write https://KEY:SECRET@ivs.REGION.amazonaws.com");
+            }
+            _ => {}
+        }
+        if self.kind == Kind::CloudflareStream && self.pull == Self::local("", self.kind).pull {
+            problem("pull", "put the customer's code for CODE: https://customer-CODE.cloudflarestream.com");
+        }
+        problems
+    }
+
+    /// Whether only the server itself can have sent a hook, or none is listened to.
+    pub fn knows_hooks(&self) -> bool {
+        match self.kind {
+            Kind::OvenMediaEngine => self.hook_token.is_some() || self.hook_secret.is_some(),
+            // Signed with the API's own secret, or refused.
+            Kind::LiveKit | Kind::Mux => true,
+            _ => self.hook_token.is_some() || self.kind.facts().hooks == Hooks::None,
+        }
     }
 
     /// What is allowed but deserves a second look.
@@ -145,7 +236,7 @@ impl Config {
         if facts.when_down != super::WhenDown::Closed {
             warnings.push(format!("server `{}` {}", self.name, facts.when_down.sentence()));
         }
-        if self.kind == Kind::OvenMediaEngine && self.hook_secret.is_none() {
+        if self.kind == Kind::OvenMediaEngine && !self.knows_hooks() {
             warnings.push(format!(
                 "server `{}` signs its hooks and `hook_secret` is not set: whoever reaches the interface can pose as it",
                 self.name

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Config, Kind, MediaServer};
 use crate::act::{self, ActError};
-use crate::media_server::{Hook, HookRequest};
+use crate::media_server::{Hook, HookRequest, Listed};
 use crate::stream::{Session, StreamId};
 
 /// What was asked: `METHOD target`, then the headers in lower case, then the body.
@@ -67,14 +67,20 @@ impl Fake {
         self.asked().into_iter().map(|asked| asked.line).collect()
     }
 
-    /// A `[[server]]` called `main` that is this one, with `more` in its section.
+    /// A `[[server]]` called `main` that is this one, with `more` in its section; `{url}` there is its address.
     pub(super) fn config(&self, kind: Kind, more: &str) -> Config {
-        config(kind, &format!("control = '{}'\n{more}", self.url))
+        config(kind, &format!("control = '{}'\n{}", self.url, more.replace("{url}", &self.url)))
     }
 
     /// The same, with a user and a password.
     pub(super) fn with_user(&self, kind: Kind, user: &str) -> Config {
-        config(kind, &format!("control = '{}'", self.url.replace("//", &format!("//{user}@"))))
+        self.signed_in(kind, user, "")
+    }
+
+    /// Both.
+    pub(super) fn signed_in(&self, kind: Kind, user: &str, more: &str) -> Config {
+        let control = self.url.replace("//", &format!("//{user}@"));
+        config(kind, &format!("control = '{control}'\n{}", more.replace("{url}", &self.url)))
     }
 }
 
@@ -127,6 +133,11 @@ pub(super) fn session(app: &str, name: &str, id: &str) -> Session {
     Session { stream: StreamId::new("main", app, name), id: id.into() }
 }
 
+/// What was listed, in short.
+pub(super) fn shown(listed: &[Listed]) -> Vec<String> {
+    listed.iter().map(|one| format!("{} {}", one.session.stream.full(), one.session.id)).collect()
+}
+
 /// What a hook with `body` is read as.
 pub(super) fn hook(server: &dyn MediaServer, body: &str) -> Result<Hook, ActError> {
     server.parse_hook(HookRequest { headers: &reqwest::header::HeaderMap::new(), body: body.as_bytes() })
@@ -165,7 +176,8 @@ pub(super) async fn fails_like_the_others(kind: Kind, more: &str, session: &Sess
     let server = super::build(&silent.config(kind, more), &limits()).unwrap();
     assert_eq!(server.list().await.unwrap_err().kind(), "timed_out");
     assert_eq!(server.kick(session).await.unwrap_err().kind(), "timed_out");
-    let closed = config(kind, &format!("control = 'http://127.0.0.1:1'\n{more}"));
+    let nowhere = "http://127.0.0.1:1";
+    let closed = config(kind, &format!("control = '{nowhere}'\n{}", more.replace("{url}", nowhere)));
     let error = super::build(&closed, &limits()).unwrap().list().await.unwrap_err();
     assert_eq!(error.kind(), "unreachable", "{error}");
 }

@@ -64,7 +64,7 @@ impl Generic {
                 let session = self.session(item, &http.app, &http.stream, &http.session);
                 let session =
                     session.map_err(|missing| self.link.garbage(LIST, format!("nothing where {missing} points")))?;
-                let publisher = Publisher::at(at(item, &http.address).as_deref());
+                let publisher = publisher(item, [&http.address, &http.key, &http.account]);
                 let bytes_in = at(item, &http.bytes).and_then(|bytes| bytes.parse().ok());
                 Ok(Listed { session, publisher, bytes_in })
             })
@@ -108,6 +108,12 @@ fn at(value: &Value, pointer: &str) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// Who publishes, by pointers to the address, the key and the account.
+fn publisher(value: &Value, [address, key, account]: [&String; 3]) -> Publisher {
+    let named = |pointer: &str| at(value, pointer).filter(|text| !text.is_empty()).map(Arc::from);
+    Publisher { address: named(address), key: named(key), account: named(account) }
 }
 
 /// A hook's body as JSON. Of a form, the first value of each field counts: a publisher's own query may follow.
@@ -167,7 +173,7 @@ impl MediaServer for Generic {
         if !asks && !ends {
             return Ok(Hook::Other);
         }
-        let publisher = Publisher::at(at(&body, &http.hook_address).as_deref());
+        let publisher = publisher(&body, [&http.hook_address, &http.hook_key, &http.hook_account]);
         let stream = self.stream(&body, &http.hook_app, &http.hook_stream).map_err(nothing)?;
         if !self.config.watches(&stream.app) {
             return Ok(Hook::Other);

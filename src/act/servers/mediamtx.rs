@@ -19,7 +19,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, decoded};
-use super::{Config, Kicked, MediaServer};
+use super::{Config, Kicked, MediaServer, query};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
@@ -86,6 +86,9 @@ struct Question {
     user: String,
     #[serde(default)]
     password: String,
+    /// The query that the publisher wrote.
+    #[serde(default)]
+    query: String,
 }
 
 impl MediaMtx {
@@ -160,7 +163,7 @@ impl MediaMtx {
             return Ok(Hook::Other);
         }
         self.pull(&stream)?;
-        Ok(Hook::Ask { stream, publisher: Publisher::at(Some(&question.ip)) })
+        Ok(Hook::Ask { stream, publisher: query::of(&self.config, Some(&question.ip), &question.query) })
     }
 
     /// What a command that the server runs tells, as a form.
@@ -182,7 +185,7 @@ impl MediaMtx {
         let session = Session { stream: self.stream(&path), id: SessionId(format!("{kind}:{id}").into()) };
         match &*event {
             _ if !self.config.watches(&session.stream.app) => Ok(Hook::Other),
-            "begun" => Ok(Hook::Begun { session }),
+            "begun" => Ok(Hook::Begun { session, publisher: Publisher::default() }),
             "ended" => Ok(Hook::PublishDone { session }),
             _ => Err(bad("`event` is neither `begun` nor `ended`")),
         }

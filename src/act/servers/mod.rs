@@ -3,34 +3,50 @@
 //! To add one: implement [`MediaServer`], add a [`Kind`] with its [`Facts`], name it in [`build`], describe it in
 //! `docs/servers.md`, and show in `deploy/` what an operator adds to the server's configuration.
 
+mod ant_media;
+mod aws_ivs;
+mod cloudflare_stream;
 mod config;
 #[cfg(test)]
 mod fake;
 mod fallback;
 mod generic;
+mod hook_token;
+mod jwt;
 mod kind;
 mod link;
+mod livekit;
 mod mediamtx;
+mod mux;
 mod nginx_rtmp;
 mod node_media_server;
 mod oven_media_engine;
+mod query;
 mod srs;
+mod zlmediakit;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use ant_media::AntMedia;
+pub use aws_ivs::AwsIvs;
+pub use cloudflare_stream::CloudflareStream;
 pub use config::Config;
 pub(super) use config::deserialize_name;
 pub use fallback::{Config as FallbackConfig, Fallback, Fallbacks};
 pub use generic::{BodyType, Config as HttpConfig, Generic};
-pub use kind::{Facts, Kick, Kind, Tested, WhenDown};
+pub use hook_token::HookToken;
+pub use kind::{Facts, Hooks, Kick, Kind, Tested, WhenDown};
 pub(super) use link::encoded;
+pub use livekit::LiveKit;
 pub use mediamtx::MediaMtx;
+pub use mux::Mux;
 pub use nginx_rtmp::NginxRtmp;
 pub use node_media_server::NodeMediaServer;
 pub use oven_media_engine::OvenMediaEngine;
 pub use srs::Srs;
+pub use zlmediakit::ZlMediaKit;
 
 use super::ActError;
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
@@ -91,6 +107,12 @@ pub fn build(server: &Config, common: &super::Config) -> Result<Arc<dyn MediaSer
         Kind::MediaMtx => Arc::new(MediaMtx::new(server, common)?),
         Kind::NodeMediaServer => Arc::new(NodeMediaServer::new(server, common)?),
         Kind::OvenMediaEngine => Arc::new(OvenMediaEngine::new(server, common)?),
+        Kind::ZlMediaKit => Arc::new(ZlMediaKit::new(server, common)?),
+        Kind::AntMedia => Arc::new(AntMedia::new(server, common)?),
+        Kind::LiveKit => Arc::new(LiveKit::new(server, common)?),
+        Kind::AwsIvs => Arc::new(AwsIvs::new(server, common)?),
+        Kind::Mux => Arc::new(Mux::new(server, common)?),
+        Kind::CloudflareStream => Arc::new(CloudflareStream::new(server, common)?),
         Kind::Http => Arc::new(Generic::new(server, common)?),
     })
 }

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link};
-use super::{Config, Kicked, MediaServer};
+use super::{Config, Kicked, MediaServer, query};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
@@ -171,7 +171,7 @@ impl MediaServer for NginxRtmp {
             return Ok(Hook::PublishDone { session });
         }
         self.remember(caller.client, &caller.name);
-        Ok(Hook::Publish { session, publisher: Publisher::at(caller.address.as_deref()) })
+        Ok(Hook::Publish { session, publisher: query::of(&self.config, caller.address.as_deref(), &caller.query) })
     }
 
     fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {

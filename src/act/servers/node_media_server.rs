@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::link::{self, Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, is_plain};
-use super::{Config, Kicked, MediaServer};
+use super::{Config, Kicked, MediaServer, query};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::{self, Session, SessionId, StreamId};
@@ -86,6 +86,9 @@ struct Body {
     ip: Option<String>,
     app: String,
     name: String,
+    /// What the publisher wrote after `?`.
+    #[serde(default)]
+    query: serde_json::Map<String, serde_json::Value>,
 }
 
 impl NodeMediaServer {
@@ -227,14 +230,19 @@ impl MediaServer for NodeMediaServer {
             return Ok(Hook::Other);
         }
         let session = self.session(body.app, body.name, &body.id);
-        let publisher = stream::Publisher::at(body.ip.as_deref().map(host).as_deref());
+        let address = body.ip.as_deref().map(host);
+        let publisher = query::publisher(&self.config, address.as_deref(), |name| {
+            // A name that is there twice is an array, if at all.
+            let value = body.query.get(name)?;
+            value.as_array().and_then(|all| all.first()).unwrap_or(value).as_str().map(str::to_owned)
+        });
         if body.action != "donePublish" {
             self.pull(&session.stream)?;
         }
         // The first two come at the same time, in any order: attaching twice is attaching once.
         Ok(match body.action.as_str() {
             "prePublish" => Hook::Ask { stream: session.stream, publisher },
-            "postPublish" => Hook::Begun { session },
+            "postPublish" => Hook::Begun { session, publisher },
             _ => Hook::PublishDone { session },
         })
     }

@@ -23,7 +23,7 @@ use sha1::Sha1;
 use tracing::warn;
 
 use super::link::{Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, encoded, is_no_step, without_user};
-use super::{Config, Kicked, MediaServer};
+use super::{Config, Kicked, MediaServer, query};
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
@@ -266,7 +266,9 @@ impl MediaServer for OvenMediaEngine {
         }
         let stream = StreamId::new(&self.config.name, &app, &name);
         self.pull(&stream)?;
-        Ok(Hook::Ask { stream, publisher: Publisher::at(body.client.address.as_deref()) })
+        let asked = body.request.url.split_once('?').map(|(_, query)| query.split('#').next().unwrap_or_default());
+        let publisher = query::of(&self.config, body.client.address.as_deref(), asked.unwrap_or_default());
+        Ok(Hook::Ask { stream, publisher })
     }
 
     fn reply(&self, _hook: &Hook, answer: Admission) -> Reply {

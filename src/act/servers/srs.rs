@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, is_plain};
-use super::{Config, Kicked, MediaServer};
+use super::{Config, Kicked, MediaServer, query};
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
@@ -68,6 +68,9 @@ struct Body {
     vhost: Option<String>,
     app: Option<String>,
     stream: Option<String>,
+    /// The query that the publisher wrote, with its `?`.
+    #[serde(default)]
+    param: String,
 }
 
 impl Srs {
@@ -162,7 +165,7 @@ impl MediaServer for Srs {
             self.pull(&session.stream)?;
         }
         Ok(if publishes {
-            Hook::Publish { session, publisher: Publisher::at(body.ip.as_deref()) }
+            Hook::Publish { session, publisher: query::of(&self.config, body.ip.as_deref(), &body.param) }
         } else {
             Hook::PublishDone { session }
         })

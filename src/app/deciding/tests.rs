@@ -28,6 +28,8 @@ fn deciding() -> (Deciding, TempDir) {
         notices: bounded(1).0,
         telling: telling.clone(),
         clock,
+        classes: crate::app::classes::Classes::default(),
+        publishers: crate::app::publishers::Publishers::default(),
         entries: std::sync::RwLock::default(),
     };
     let deciding = Deciding {
@@ -45,6 +47,9 @@ fn deciding() -> (Deciding, TempDir) {
         bell: Arc::default(),
         clock,
         closed: HashMap::new(),
+        breaking: Breaking::new(&judge::breaker::Config::default(), None),
+        history: History::default(),
+        unrecorded: VecDeque::new(),
     };
     (deciding, folder)
 }
@@ -79,7 +84,7 @@ fn found(session: Session, signal: u64, at: Timestamp) -> Notice {
 impl Deciding {
     /// Weighs a notice and records what follows from it.
     fn settle(&mut self, notice: Notice) -> Option<Entry> {
-        let decided = self.weigh(notice)?;
+        let decided = self.weigh(notice).pop()?;
         assert!(self.record(&decided));
         Some(decided)
     }
@@ -195,7 +200,7 @@ fn a_signal_set_aside_is_told_everywhere_and_handed_on_to_its_bank() {
 fn a_severer_verdict_does_not_kick_a_second_time_while_the_first_kick_is_under_way() {
     let (mut deciding, _folder) = deciding();
     let Entry { decision, .. } = deciding.cut(&session("7"));
-    let Decision { session, rule, capped_by, decided, evidence, .. } = decision;
-    let ban = deciding.decide(Judgement { session, verdict: Verdict::Ban, rule, capped_by, decided, evidence });
+    let Decision { session, rule, decided, .. } = decision;
+    let ban = deciding.decide(Judgement::bare(session, Verdict::Ban, &rule, decided), Actor::Policy);
     assert!(ban.actions.is_empty() && ban.denies[0].until.is_none());
 }

@@ -65,7 +65,7 @@ fn the_evidence_is_what_the_rule_counted() {
         ("pictures = 4, aligned = 3", "a10 a300 m7 b11 a14+a10 a15"),
         ("pictures = 3, aligned = 3", "a10 . . . a14 a15"),
     ] {
-        let judgements = replay(&policy(&rule(asks, "cut")), &findings_of(told));
+        let judgements = judge_all(&policy(&rule(asks, "cut")), &findings_of(told));
         let [judgement] = judgements.as_slice() else { panic!("{asks}: {judgements:?}") };
         assert_eq!(judgement.evidence, findings_of(evidence), "{asks}");
     }
@@ -81,9 +81,9 @@ fn without_the_streams_time_nothing_is_in_step() {
     let timeless = |told: &str| -> Vec<Finding> {
         findings_of(told).into_iter().map(|finding| Finding { pts: None, ..finding }).collect()
     };
-    assert_eq!(replay(&policy, &timeless("a10 a11 a12 a13")), []);
+    assert_eq!(judge_all(&policy, &timeless("a10 a11 a12 a13")), []);
     let mixed: Vec<Finding> = timeless("a10 a11").into_iter().chain(findings_of(". . a12")).collect();
-    assert_eq!(replay(&policy, &mixed), []);
+    assert_eq!(judge_all(&policy, &mixed), []);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::judge::rule::Rule;
 
 /// Keeps everything, and for every finding tries every window from scratch.
 #[derive(Default)]
@@ -13,6 +14,11 @@ pub(super) struct Slow {
 
 impl Slow {
     pub(super) fn observe(&mut self, policy: &Policy, finding: &Finding) -> Option<(Verdict, Arc<str>)> {
+        let reached = self.reached.unwrap_or(Verdict::Clear);
+        let matters = |rule: &Rule| rule.subject(finding).is_some() && rule.severest_with(finding) > reached;
+        if !policy.rules().iter().any(matters) {
+            return None;
+        }
         self.seen.push(finding.clone());
         let newest = self.seen.iter().map(|seen| seen.arrived).max().unwrap();
         let horizon = newest.minus(policy.rules().iter().map(|rule| rule.within).max().unwrap_or_default());
@@ -46,7 +52,7 @@ impl Slow {
 
     /// Whether some of the window, all of which allow the verdict, are as many as each of them asks for, and enough.
     fn leads_to(rule: &Rule, window: &[&Finding], verdict: Verdict) -> bool {
-        if matches!(rule.test, rule::Test::Label(_)) {
+        if rule.label.is_some() {
             return verdict == rule.verdict && Self::holds(rule, window);
         }
         let terms = |seen: &Finding| match &seen.observation {
@@ -57,10 +63,10 @@ impl Slow {
             && (1..=3_u32).any(|quorum| {
                 let some: Vec<&Finding> =
                     window.iter().copied().filter(|seen| terms(seen).0 >= verdict && terms(seen).1 <= quorum).collect();
-                let rule::Test::Bank(test) = &rule.test else { unreachable!() };
+                let test = rule.bank.as_ref().unwrap();
                 let pictures = test.pictures.max(quorum as usize);
-                let asked = rule::Test::Bank(rule::BankTest { pictures, ..test.clone() });
-                Self::holds(&Rule { test: asked, ..rule.clone() }, &some)
+                let asked = Some(rule::BankTest { pictures, ..test.clone() });
+                Self::holds(&Rule { bank: asked, ..rule.clone() }, &some)
             })
     }
 
@@ -71,8 +77,8 @@ impl Slow {
             numbers
         };
         let units = distinct(window.iter().map(|seen| seen.sequence).collect());
-        match &rule.test {
-            rule::Test::Bank(test) => {
+        match (&rule.bank, &rule.label) {
+            (Some(test), _) => {
                 let signal = |seen: &&Finding| match &seen.observation {
                     Observation::Match(seen) => seen.signal,
                     _ => unreachable!(),
@@ -81,7 +87,7 @@ impl Slow {
                 let signals = distinct(window.iter().map(signal).collect()).len() >= test.pictures;
                 enough && signals && test.aligned.is_none_or(|asked| aligned(window) >= asked)
             }
-            rule::Test::Label(test) => {
+            (None, Some(test)) => {
                 let high = |unit: &&u64| {
                     window.iter().filter(|seen| seen.sequence == **unit).any(|seen| match &seen.observation {
                         Observation::Scores(seen) => test.score(seen).unwrap() > test.above,
@@ -91,6 +97,7 @@ impl Slow {
                 let high = units.iter().filter(high).count();
                 units.len() >= test.at_least && high as f64 / units.len() as f64 > test.share
             }
+            (None, None) => unreachable!(),
         }
     }
 }

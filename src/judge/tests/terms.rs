@@ -50,7 +50,7 @@ fn a_capped_judgement_names_the_rule_and_the_bank_that_capped_it() {
     let told = timeline("h1 h2 o1 o2 m1 m2");
     let said: Vec<_> = told
         .into_iter()
-        .filter_map(|(_, finding)| judge.observe(finding))
+        .filter_map(|(_, finding)| judge.observe(finding, &Context::default()))
         .map(|said| (said.rule.to_string(), said.verdict, said.capped_by.as_deref().map(str::to_owned)))
         .collect();
     assert_eq!(
@@ -68,7 +68,7 @@ fn the_evidence_shows_the_quorum_and_nothing_that_does_not_allow_the_verdict() {
     let policy = policy(&rule("first", "bank = '*', pictures = 1", "cut"));
     for (text, evidence) in [("q1 q2 q3", "q1 q2 q3"), ("Q1 H2 m3", ". . m3"), ("Q1 Q2 m3", "Q1 Q2 m3")] {
         let findings: Vec<Finding> = timeline(text).into_iter().map(|(_, finding)| finding).collect();
-        let judgements = replay(&policy, &findings);
+        let judgements = judge_all(&policy, &findings);
         let expected: Vec<Finding> = timeline(evidence).into_iter().map(|(_, finding)| finding).collect();
         assert_eq!(judgements.last().unwrap().evidence, expected, "{text}");
     }
@@ -79,7 +79,7 @@ proptest! {
     /// on no fewer pictures than any of them asks for, and said so when the rule wanted more.
     #[test]
     fn no_judgement_breaks_the_terms_of_its_evidence(policy in rules(2), findings in findings(80)) {
-        for judgement in replay(&policy, &findings) {
+        for judgement in judge_all(&policy, &findings) {
             let rule = policy.rules().iter().find(|rule| rule.name == judgement.rule).unwrap();
             let seen = judgement.evidence.iter().filter_map(rule::matched);
             let of = |pick: fn(&Finding) -> u64| {

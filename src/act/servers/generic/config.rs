@@ -30,6 +30,10 @@ pub struct Config {
     pub session: String,
     /// Where the publisher's address is.
     pub address: String,
+    /// Where the key that they publish with is.
+    pub key: String,
+    /// Where the platform's account is that they publish for.
+    pub account: String,
     /// Where the number of bytes received is.
     pub bytes: String,
     /// The request that ends a session: `DELETE /api/clients/{session}`.
@@ -54,6 +58,10 @@ pub struct Config {
     pub hook_session: String,
     /// Where it says the publisher's address.
     pub hook_address: String,
+    /// Where it says the publisher's key.
+    pub hook_key: String,
+    /// Where it says the platform's account.
+    pub hook_account: String,
     /// The status that lets somebody publish.
     pub allow_status: u16,
     /// And the body.
@@ -75,6 +83,8 @@ impl Default for Config {
             stream: none(),
             session: none(),
             address: none(),
+            key: none(),
+            account: none(),
             bytes: none(),
             kick: none(),
             kick_body: None,
@@ -87,6 +97,8 @@ impl Default for Config {
             hook_stream: none(),
             hook_session: none(),
             hook_address: none(),
+            hook_key: none(),
+            hook_account: none(),
             allow_status: 200,
             allow_body: none(),
             refuse_status: 403,
@@ -161,19 +173,23 @@ impl Config {
         problems
     }
 
-    fn pointers(&self) -> [(&'static str, &str); 11] {
+    fn pointers(&self) -> [(&'static str, &str); 15] {
         [
             ("items", &self.items),
             ("app", &self.app),
             ("stream", &self.stream),
             ("session", &self.session),
             ("address", &self.address),
+            ("key", &self.key),
+            ("account", &self.account),
             ("bytes", &self.bytes),
             ("hook_event", &self.hook_event),
             ("hook_app", &self.hook_app),
             ("hook_stream", &self.hook_stream),
             ("hook_session", &self.hook_session),
             ("hook_address", &self.hook_address),
+            ("hook_key", &self.hook_key),
+            ("hook_account", &self.hook_account),
         ]
     }
 }

@@ -160,10 +160,11 @@ fn readers_pass_and_the_servers_own_interfaces_stay_shut() {
 fn what_its_commands_tell_names_the_session() {
     let server = mtx("");
     let form = |more: &str| format!("event=begun&path=live%2Fcam1&type=rtmpConn&id={ID}{more}");
-    assert_eq!(fake::hook(&server, &form("")).unwrap(), Hook::Begun { session: rtmp("live", "cam1") });
+    let begun = Hook::Begun { session: rtmp("live", "cam1"), publisher: Publisher::default() };
+    assert_eq!(fake::hook(&server, &form("")).unwrap(), begun);
     // The first value of each field is the one that was written first.
     let lie = format!("&event=ended&path=good&type=srtConn&id={OTHER}");
-    assert_eq!(fake::hook(&server, &form(&lie)).unwrap(), Hook::Begun { session: rtmp("live", "cam1") });
+    assert_eq!(fake::hook(&server, &form(&lie)).unwrap(), begun);
     let ended = form("").replace("begun", "ended");
     assert_eq!(fake::hook(&server, &ended).unwrap(), Hook::PublishDone { session: rtmp("live", "cam1") });
     let pulled = "event=begun&path=proxy&type=rtspSource&id=";

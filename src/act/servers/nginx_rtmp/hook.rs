@@ -26,6 +26,8 @@ pub(super) struct Caller {
     pub name: Arc<str>,
     pub client: u64,
     pub address: Option<String>,
+    /// What the publisher wrote after `?`.
+    pub query: String,
 }
 
 /// The call in `body`, or what is wrong with it.
@@ -51,5 +53,13 @@ pub(super) fn parse(body: &[u8]) -> Result<Call, &'static str> {
     }
     let client = field("clientid").as_deref().and_then(super::client_number).ok_or("no number in `clientid`")?;
     let address = field("addr").map(std::borrow::Cow::into_owned);
-    Ok(publish(Caller { app: app.into(), name: name.into(), client, address }))
+    Ok(publish(Caller { app: app.into(), name: name.into(), client, address, query: theirs(body) }))
+}
+
+/// What follows the server's own fields, the last of which is `type`: the server encodes each, so the first `&type=` is
+/// its own.
+fn theirs(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let own_end = text.split_once("&type=").and_then(|(_, rest)| rest.split_once('&'));
+    own_end.map(|(_, query)| query.to_owned()).unwrap_or_default()
 }

@@ -135,8 +135,9 @@ fn hooks_say_who_asks_who_began_and_who_is_gone() {
     let server = NodeMediaServer::new(&fake::config(Kind::NodeMediaServer, ""), &fake::limits()).unwrap();
     let read = |action: &str| fake::hook(&server, &body(action, "cam1", ID)).unwrap();
     let stream = StreamId::new("main", "live", "cam1");
-    assert_eq!(read("prePublish"), Hook::Ask { stream, publisher: crate::stream::Publisher::at(Some("10.0.0.1")) });
-    assert_eq!(read("postPublish"), Hook::Begun { session: session("live", "cam1", ID) });
+    let publisher = crate::stream::Publisher::at(Some("10.0.0.1"));
+    assert_eq!(read("prePublish"), Hook::Ask { stream, publisher: publisher.clone() });
+    assert_eq!(read("postPublish"), Hook::Begun { session: session("live", "cam1", ID), publisher });
     assert_eq!(read("donePublish"), Hook::PublishDone { session: session("live", "cam1", ID) });
     assert_eq!(read("prePlay"), Hook::Other);
     let whole = body("postPublish", "cam1", ID);

@@ -1,0 +1,138 @@
+//! `sluicegate replay`: whether a recorded decision follows from what was recorded, and what another policy would have
+//! made of it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::bank::{Answer, tell};
+use super::core::{Core, CoreArgs};
+use crate::api::TimelineView;
+use crate::decision::{Actor, Decision};
+use crate::judge::{Judgement, Policy, replay};
+
+/// Judge what was recorded with a decision again: with the policy of that time, or with another.
+///
+/// With the policy of that time the same decision must follow, to the last finding that it rests on: otherwise the exit
+/// code is 1.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  sluicegate replay 019351a2-7c1e-7d3a-9f00-3b0a5c2d1e4f
+  sluicegate replay 019351a2-7c1e-7d3a-9f00-3b0a5c2d1e4f --policy stricter.toml")]
+pub(super) struct Args {
+    /// The decision.
+    id: Uuid,
+    /// A file with another `[policy]`, such as a whole configuration: shows what it would have decided.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    core: CoreArgs,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let recorded: TimelineView = Core::new(&args.core)?.get(&format!("/v1/decisions/{}/timeline", args.id))?;
+    let decision = &recorded.decision;
+    if let Actor::Operator { name, .. } = &decision.actor {
+        bail!("the decision {} follows from no rule: {name} made it", decision.id);
+    }
+    if recorded.timeline.is_empty() {
+        bail!("nothing was recorded that the decision {} could be replayed from", decision.id);
+    }
+    let policy = match &args.policy {
+        Some(path) => read(path)?,
+        None => {
+            let text = recorded.policy.as_deref();
+            Policy::read(text.context("the ledger does not have the policy of that time: name one with --policy")?)?
+        }
+    };
+    let judged = judge(&recorded, policy);
+    let (answer, code) = match args.policy {
+        Some(_) => (would(decision, judged.as_ref()), ExitCode::SUCCESS),
+        None => {
+            let same = judged.as_ref().is_some_and(|judged| differs(decision, judged).is_empty());
+            (did(decision, judged.as_ref()), if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        }
+    };
+    tell(&[answer], &[], args.core.json, out)?;
+    Ok(code)
+}
+
+fn read(path: &Path) -> anyhow::Result<Policy> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Policy::read(&text).with_context(|| format!("{} is no policy", path.display()))
+}
+
+fn judge(recorded: &TimelineView, policy: Policy) -> Option<Judgement> {
+    let Decision { mode, before, context, .. } = &recorded.decision;
+    replay(&Arc::new(policy), *mode, *before, context, &recorded.timeline)
+}
+
+/// What of the recorded decision does not follow.
+fn differs(decision: &Decision, judged: &Judgement) -> Vec<&'static str> {
+    let until = judged.lasts.map(|lasts| judged.decided + lasts);
+    [
+        ("session", decision.session != judged.session),
+        ("verdict", decision.verdict != judged.verdict),
+        ("rule", decision.rule != judged.rule),
+        ("mode", decision.mode != judged.mode),
+        ("lowered", decision.lowered != judged.lowered),
+        ("capped_by", decision.capped_by != judged.capped_by),
+        ("decided", decision.decided != judged.decided),
+        ("until", decision.until != until),
+        ("evidence", decision.evidence != judged.evidence),
+    ]
+    .into_iter()
+    .filter_map(|(part, differs)| differs.then_some(part))
+    .collect()
+}
+
+fn did(decision: &Decision, judged: Option<&Judgement>) -> Answer {
+    let Some(judged) = judged else {
+        let text = format!("not reproduced: nothing follows, and {} was recorded", decision.verdict);
+        return Answer { text, json: json!({ "decision": decision.id, "reproduced": false, "verdict": null }) };
+    };
+    let differs = differs(decision, judged);
+    let text = if differs.is_empty() {
+        format!(
+            "reproduced: {} by the rule `{}`, from the same {} findings",
+            judged.verdict,
+            judged.rule,
+            judged.evidence.len()
+        )
+    } else {
+        format!(
+            "not reproduced: {} by the rule `{}` follows; it differs in {}",
+            judged.verdict,
+            judged.rule,
+            differs.join(", ")
+        )
+    };
+    let json = json!({
+        "decision": decision.id, "reproduced": differs.is_empty(), "verdict": judged.verdict, "rule": judged.rule,
+        "differs": differs,
+    });
+    Answer { text, json }
+}
+
+fn would(decision: &Decision, judged: Option<&Judgement>) -> Answer {
+    let was = format!("{} by the rule `{}`", decision.verdict, decision.rule);
+    let (text, json) = match judged {
+        None => (format!("nothing would have been decided; it was {was}"), json!({ "verdict": null, "rule": null })),
+        Some(judged) => {
+            let sooner = decision.decided.since(judged.decided);
+            let when = if sooner.is_zero() { String::new() } else { format!(", {:.3} s sooner", sooner.as_secs_f64()) };
+            (
+                format!("it would have been {} by the rule `{}`{when}; it was {was}", judged.verdict, judged.rule),
+                json!({ "verdict": judged.verdict, "rule": judged.rule, "decided": judged.decided }),
+            )
+        }
+    };
+    let was = json!({ "verdict": decision.verdict, "rule": decision.rule, "decided": decision.decided });
+    Answer { text, json: json!({ "decision": decision.id, "would": json, "was": was }) }
+}
