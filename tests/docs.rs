@@ -82,6 +82,8 @@ fn documented() -> BTreeSet<String> {
                 "" => String::new(),
                 // A table of the last `[[server]]`.
                 "server.http" => "server[].http.".to_owned(),
+                "server.fallback" => "server[].fallback[].".to_owned(),
+                "server.after_cut" => "server[].after_cut.".to_owned(),
                 name => format!("{name}{array}."),
             };
         }

@@ -1,4 +1,4 @@
-//! The words that metrics are counted by, where they are no other module's.
+//! The words that metrics are labelled with: bounded, so that no stranger can make a series.
 
 /// A stage whose time and errors are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
