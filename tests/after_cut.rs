@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate::act;
 use sluicegate::act::aftermath::{Keeper, Keepers, Shelf};
 use sluicegate::act::outbox::{Bell, Progress, Step, Worker, run};
 use sluicegate::act::servers::{Config, Kind, MediaServer, NginxRtmp};
-use sluicegate::act::{self};
 use sluicegate::clock::Clock;
 use sluicegate::decision::{Action, Decision, Outcome, Verdict};
 use sluicegate::ledger::{self, Entry, Ledger};
@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 const EXAMPLE: &str = include_str!("../deploy/nginx/sluicegate.conf");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Ends with SIGTERM: nginx's master would leave its worker behind otherwise.
 struct Ending(Child);

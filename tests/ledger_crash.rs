@@ -4,7 +4,7 @@
 //! `recorded` after the ledger took a decision, `kicked` when the media server had ended the session, `ended` after the
 //! ledger took the outcome. Once it is killed at random moments, and once at every step of the outbox in turn, by itself.
 //! The media server that it cuts off from outlives it, as one does: what was kicked stays kicked.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::collections::{HashMap, HashSet};
 use std::env;
@@ -293,7 +293,9 @@ async fn settle(home: &Path, said: &Said, patience: Duration) {
     let held: HashSet<&str> = decisions.iter().map(|decision| &*decision.session.stream.name).collect();
     let log = fs::read_to_string(home.join("kicked")).unwrap();
     let mut kicks: HashMap<&str, u32> = HashMap::new();
-    log.lines().for_each(|name| *kicks.entry(name).or_default() += 1);
+    for name in log.lines() {
+        *kicks.entry(name).or_default() += 1;
+    }
     println!("{} recorded, {} ended by a child, {left} left over", held.len(), said.ended.len());
     assert!(said.recorded.iter().all(|name| held.contains(name.as_str())), "what was recorded is still there");
     assert!(kicks.keys().all(|name| held.contains(name)), "nothing was done that is not in the ledger");

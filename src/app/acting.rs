@@ -37,10 +37,8 @@ impl Acting {
             }
             let Some(far) = far(&progress.job.action, &progress.step) else { return };
             let (acting, job, at) = (self.clone(), progress.job.clone(), progress.at);
-            if let Action::Kick { session } = &job.action {
-                if let Some(decision) = job.decision {
-                    acting.telling.tell(at, &session.stream, happening(decision, &job, far));
-                }
+            if let (Action::Kick { session }, Some(decision)) = (&job.action, job.decision) {
+                acting.telling.tell(at, &session.stream, happening(decision, &job, far));
             }
             drop(spawn_blocking(move || acting.account(&job, far, at)));
         })

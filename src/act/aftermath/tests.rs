@@ -162,7 +162,9 @@ async fn what_outlives_a_session_is_moved_and_nothing_else() {
         "recordings/cam10.flv",
         "recordings/cam1-1500000000.flv",
     ];
-    own.iter().chain(&others).for_each(|file| house.write(file));
+    for file in own.iter().chain(&others) {
+        house.write(file);
+    }
     let before = SystemTime::now() - Duration::from_hours(1);
     let old = fs::File::options().write(true).open(house.home.path().join("recordings/cam1-1500000000.flv")).unwrap();
     old.set_modified(before).unwrap();
