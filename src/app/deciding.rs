@@ -184,7 +184,7 @@ impl Deciding {
                 self.ward.admit(&mut finding);
                 self.tell_of(&finding);
                 let context = self.context(&finding.session);
-                let judgement = self.judge.observe(finding, &context);
+                let judgement = self.judge.observe(&finding, &context);
                 let judgements: Vec<Judgement> = judgement.into_iter().chain(self.judge.also()).collect();
                 judgements.into_iter().map(|judgement| self.decide(judgement, Actor::Policy)).collect()
             }

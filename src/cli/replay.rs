@@ -171,7 +171,7 @@ mod tests {
                 quarantined: false,
             }),
         };
-        let said: Vec<_> = (1..=3).filter_map(|n| judge.observe(found(n), &Context::default())).collect();
+        let said: Vec<_> = (1..=3).filter_map(|n| judge.observe(&found(n), &Context::default())).collect();
         let judged = said.into_iter().find(|judgement| judgement.verdict == Verdict::Cut).unwrap();
         let decision = Decision {
             policy: digest,

@@ -140,9 +140,9 @@ impl Judge {
     /// severest verdict decides, and among equals the severest rule, of several the one that the policy names first.
     ///
     /// Where the finding leads to a judgement and to another in the shadow, the other is what [`Judge::also`] gives.
-    pub fn observe(&mut self, finding: Finding, context: &Context) -> Option<Judgement> {
+    pub fn observe(&mut self, finding: &Finding, context: &Context) -> Option<Judgement> {
         let case = self.cases.entry(finding.session.clone()).or_default();
-        let [enforced, shadow] = case.observe(&self.policy, &finding, context);
+        let [enforced, shadow] = case.observe(&self.policy, finding, context);
         self.also = shadow;
         enforced.or_else(|| self.also())
     }

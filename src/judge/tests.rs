@@ -132,7 +132,7 @@ fn stories_of_other_policies() {
 fn a_judgement_names_its_rule_its_time_and_just_its_evidence() {
     let mut judge = Judge::new(usual_policy());
     let told = timeline("o9 m1 n0.9+m1 d7 m2 m3");
-    let judgement = told.iter().find_map(|(_, finding)| judge.observe(finding.clone(), &Context::default())).unwrap();
+    let judgement = told.iter().find_map(|(_, finding)| judge.observe(finding, &Context::default())).unwrap();
     let evidence: Vec<Finding> = timeline(". m1 m1 . m2 m3").into_iter().map(|(_, finding)| finding).collect();
     assert_eq!(&*judgement.rule, "known-content");
     assert_eq!(judgement.decided, evidence.last().unwrap().found);
@@ -146,7 +146,7 @@ fn among_equals_the_first_rule_decides() {
     };
     let mut judge = Judge::new(policy(&(rule("b") + &rule("a"))));
     let (_, seen) = timeline("m1").remove(0);
-    assert_eq!(&*judge.observe(seen, &Context::default()).unwrap().rule, "b");
+    assert_eq!(&*judge.observe(&seen, &Context::default()).unwrap().rule, "b");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn sessions_are_judged_apart() {
     let mut judge = Judge::new(usual_policy());
     for (at, (_, finding)) in timeline("m1 m2 m3 m4 m5").into_iter().enumerate() {
         let finding = Finding { session: session(if at % 2 == 0 { "even" } else { "odd" }), ..finding };
-        assert_eq!(judge.observe(finding, &Context::default()).is_some(), at == 4);
+        assert_eq!(judge.observe(&finding, &Context::default()).is_some(), at == 4);
     }
 }
 
@@ -167,7 +167,7 @@ fn a_session_that_is_over_is_not_judged_again_and_then_forgotten() {
             judge.end(&session("1"), START + Duration::from_secs(6));
             judge.expire(START + Duration::from_secs(4));
         }
-        judge.observe(finding, &Context::default())
+        judge.observe(&finding, &Context::default())
     });
     assert_eq!(count.count(), 1);
     let end = START + Duration::from_mins(10);
@@ -188,7 +188,7 @@ fn another_session_under_the_same_identifier_is_judged_afresh_and_by_its_own_pic
         if step == 4 {
             judge.end(&session("1"), end);
         }
-        said.extend(judge.observe(finding, &Context::default()).map(|judgement| (step, judgement.evidence)));
+        said.extend(judge.observe(&finding, &Context::default()).map(|judgement| (step, judgement.evidence)));
     }
     let [(2, _), (8, evidence)] = said.as_slice() else { panic!("{said:?}") };
     assert!(evidence.iter().all(|finding| finding.arrived > end), "{evidence:?}");
@@ -200,14 +200,14 @@ fn a_session_that_goes_on_is_not_judged_again_however_long_it_was_quiet() {
     let judged = |judge: &mut Judge, after: u64| {
         let told = timeline("m1 m2 m3").into_iter();
         told.filter_map(|(_, seen)| {
-            judge.observe(Finding { arrived: seen.arrived + Duration::from_secs(after), ..seen }, &Context::default())
+            judge.observe(&Finding { arrived: seen.arrived + Duration::from_secs(after), ..seen }, &Context::default())
         })
         .count()
     };
     assert_eq!(judged(&mut judge, 0), 1);
     judge.expire(START + Duration::from_hours(1));
     assert_eq!(judged(&mut judge, 3600), 0);
-    judge.observe(Finding { session: session("calm"), ..timeline("m1").remove(0).1 }, &Context::default());
+    judge.observe(&Finding { session: session("calm"), ..timeline("m1").remove(0).1 }, &Context::default());
     assert_eq!(judge.sessions(), 2);
     judge.expire(START + Duration::from_hours(2));
     assert_eq!(judge.sessions(), 1, "calm and quiet is forgotten, judged is not");
@@ -217,12 +217,12 @@ fn a_session_that_goes_on_is_not_judged_again_however_long_it_was_quiet() {
 fn evidence_is_bounded_and_the_oldest_goes_first() {
     let mut judge = Judge::new(usual_policy());
     for at in 0..2000 {
-        assert_eq!(judge.observe(finding(at, at / 10, observed("m1")), &Context::default()), None);
+        assert_eq!(judge.observe(&finding(at, at / 10, observed("m1")), &Context::default()), None);
     }
     let held = |judge: &Judge| judge.cases[&session("1")].evidence().timeline();
     assert_eq!(held(&judge).len(), EVIDENCE_LIMIT);
     assert_eq!(held(&judge)[0].sequence, 2000 - EVIDENCE_LIMIT as u64);
-    judge.observe(finding(3000, 10_000, observed("m1")), &Context::default());
+    judge.observe(&finding(3000, 10_000, observed("m1")), &Context::default());
     assert_eq!(held(&judge).len(), 1);
 }
 
@@ -296,7 +296,7 @@ fn late(findings: Vec<Finding>, delays: &[usize]) -> Vec<Finding> {
 
 fn judge_all(policy: &Arc<Policy>, findings: &[Finding]) -> Vec<Judgement> {
     let mut judge = Judge::new(Arc::clone(policy));
-    findings.iter().filter_map(|finding| judge.observe(finding.clone(), &Context::default())).collect()
+    findings.iter().filter_map(|finding| judge.observe(finding, &Context::default())).collect()
 }
 
 proptest! {
@@ -307,7 +307,7 @@ proptest! {
         let findings = late(findings, &delays);
         let (mut judge, mut slow) = (Judge::new(Arc::clone(&policy)), Slow::default());
         for finding in &findings {
-            let judgement = judge.observe(finding.clone(), &Context::default());
+            let judgement = judge.observe(finding, &Context::default());
             let said = judgement.as_ref().map(|judgement| (judgement.verdict, Arc::clone(&judgement.rule)));
             prop_assert_eq!(said, slow.observe(&policy, finding));
         }
@@ -370,7 +370,7 @@ proptest! {
             if at % expire_every == 0 {
                 judge.expire(finding.found);
             }
-            again.extend(judge.observe(finding, &Context::default()));
+            again.extend(judge.observe(&finding, &Context::default()));
         }
         prop_assert_eq!(again, first);
     }

@@ -146,15 +146,16 @@ impl<K: Clone, T> Queue<K, T> {
             if self.is_closed() {
                 return None;
             }
-            let (priority, place) = match self.next() {
-                Some(next) => next,
-                None => select! {
+            let (priority, place) = if let Some(next) = self.next() {
+                next
+            } else {
+                select! {
                     recv(self.waiting.imminent) -> place => (Priority::Imminent, place.ok()?),
                     recv(self.waiting.reported) -> place => (Priority::Reported, place.ok()?),
                     recv(self.waiting.ordinary) -> place => (Priority::Ordinary, place.ok()?),
                     recv(self.closed) -> _ => return None,
                     default(timeout) => return None,
-                },
+                }
             };
             // Before the work is taken: whoever brings more after that puts the stream into the ring again. A swap, so
             // that the work of whoever saw it in the ring is seen here.

@@ -74,8 +74,6 @@ impl Schemas {
         let mut wrong = |what: String| found.push(format!("{at}: {what}"));
         for (keyword, said) in schema.as_object().unwrap() {
             match keyword.as_str() {
-                "$schema" | "$defs" | "title" | "description" | "required" | "properties" | "items" | "prefixItems"
-                | "oneOf" | "allOf" | "$ref" => {}
                 "type" if !types(said).iter().any(|kind| is(kind, value)) => wrong(format!("not {said}")),
                 "const" if value != said => wrong(format!("not {said}")),
                 "enum" if !said.as_array().unwrap().contains(value) => wrong(format!("not one of {said}")),
@@ -86,12 +84,13 @@ impl Schemas {
                     wrong(format!("more than {said}"));
                 }
                 "format" if !formatted(said.as_str().unwrap(), value) => wrong(format!("no {said}")),
-                "type" | "const" | "enum" | "minimum" | "maximum" | "format" => {}
+                "type" | "const" | "enum" | "minimum" | "maximum" | "format" | "$schema" | "$defs" | "title"
+                | "description" | "required" | "properties" | "items" | "prefixItems" | "oneOf" | "allOf" | "$ref" => {}
                 unknown => panic!("the keyword {unknown} is not known to this test"),
             }
         }
         if let Some(elsewhere) = schema["$ref"].as_str() {
-            self.check(&self.referred(place, elsewhere), value, at, strict, found);
+            self.check(&Self::referred(place, elsewhere), value, at, strict, found);
         }
         for (number, _) in schema["allOf"].as_array().into_iter().flatten().enumerate() {
             self.check(&place.at("allOf").at(&number.to_string()), value, at, Strict::No, found);
@@ -142,7 +141,7 @@ impl Schemas {
     fn describes(&self, place: &Place, name: &str) -> bool {
         let schema = self.schema(place);
         let open = ["properties", "$ref", "allOf", "oneOf"].iter().all(|keyword| schema[keyword].is_null());
-        let referred = schema["$ref"].as_str().map(|elsewhere| self.referred(place, elsewhere));
+        let referred = schema["$ref"].as_str().map(|elsewhere| Self::referred(place, elsewhere));
         let parts = |keyword: &str| {
             let count = schema[keyword].as_array().map_or(0, Vec::len);
             let keyword = keyword.to_owned();
@@ -152,7 +151,7 @@ impl Schemas {
             || referred.into_iter().chain(parts("allOf")).chain(parts("oneOf")).any(|part| self.describes(&part, name))
     }
 
-    fn referred(&self, from: &Place, to: &str) -> Place {
+    fn referred(from: &Place, to: &str) -> Place {
         let (document, pointer) = to.split_once('#').unwrap_or((to, ""));
         let document = if document.is_empty() { &from.document } else { document };
         Place { document: document.to_owned(), pointer: pointer.to_owned() }

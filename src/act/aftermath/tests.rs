@@ -165,7 +165,7 @@ async fn what_outlives_a_session_is_moved_and_nothing_else() {
     for file in own.iter().chain(&others) {
         house.write(file);
     }
-    let before = SystemTime::now() - Duration::from_hours(1);
+    let before = SystemTime::UNIX_EPOCH + Duration::from_mins(25_000_000);
     let old = fs::File::options().write(true).open(house.home.path().join("recordings/cam1-1500000000.flv")).unwrap();
     old.set_modified(before).unwrap();
 

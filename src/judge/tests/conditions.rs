@@ -87,7 +87,7 @@ fn stories_of_several_conditions_that_must_all_hold() {
     }
     let mut judge = Judge::new(told);
     let heard = timeline("p1 o7 m1 t2");
-    let judgement = heard.iter().find_map(|(_, one)| judge.observe(one.clone(), &Context::default())).unwrap();
+    let judgement = heard.iter().find_map(|(_, one)| judge.observe(one, &Context::default())).unwrap();
     let evidence: Vec<Finding> = timeline("p1 . m1 t2").into_iter().map(|(_, finding)| finding).collect();
     assert_eq!(judgement.evidence, evidence, "of the first bank by name, and of both people");
     assert_eq!(judgement.timeline.len(), 4);
@@ -126,7 +126,7 @@ fn why_a_verdict_was_lowered_is_said_and_the_class_is_named_first() {
     ] {
         let mut judge = Judge::new(usual_policy());
         let told = timeline("m1 m2 m3");
-        let judgement = told.iter().find_map(|(_, one)| judge.observe(one.clone(), &context)).unwrap();
+        let judgement = told.iter().find_map(|(_, one)| judge.observe(one, &context)).unwrap();
         assert_eq!(judgement.lowered, Some(Lowered { from: Verdict::Cut, because }));
         assert_eq!((&judgement.context, judgement.lasts), (&context, Some(Duration::from_mins(10))));
     }
@@ -139,7 +139,7 @@ fn a_session_that_the_breaker_kept_from_being_cut_is_cut_once_it_is_closed() {
     let mut judge = Judge::new(usual_policy());
     let said: Vec<String> = timeline("m1 m2 m3 m4 m5 m6")
         .into_iter()
-        .filter_map(|(step, finding)| judge.observe(finding, if step < 4 { &open } else { &closed }))
+        .filter_map(|(step, finding)| judge.observe(&finding, if step < 4 { &open } else { &closed }))
         .map(|judgement| judgement.verdict.to_string())
         .collect();
     assert_eq!(said, ["hold", "cut"]);
@@ -162,7 +162,7 @@ fn a_judgement_says_how_long_and_by_what_it_refuses() {
         (", lasts = '9h', deny = ['key'; 'name'; 'key']", "ban", "m1", hours(9), "name key"),
     ] {
         let policy = policy(&format!("{top}{}", rule("r", &format!("{keys}{more}"), verdict)));
-        let judgement = Judge::new(policy).observe(finding(0, 0, observed(token)), &Context::default()).unwrap();
+        let judgement = Judge::new(policy).observe(&finding(0, 0, observed(token)), &Context::default()).unwrap();
         let words: Vec<String> = judgement.scope.iter().map(|by| format!("{by:?}").to_lowercase()).collect();
         assert_eq!((judgement.lasts, words.join(" ").as_str()), (lasts, scope), "{verdict}{more}");
     }
@@ -174,7 +174,7 @@ fn a_hold_that_has_run_out_may_follow_again_and_one_that_a_person_ended_may_not(
     assert_eq!(judged(&policy, "d1 d2 d3 d4 d5 d6 d7"), "hold@0 hold@5");
     let mut judge = Judge::new(policy);
     let said = timeline("d1 . . . . . d2").into_iter().filter_map(|(_, finding)| {
-        let said = judge.observe(finding, &Context::default());
+        let said = judge.observe(&finding, &Context::default());
         judge.released(&session("1"));
         said
     });
@@ -200,11 +200,11 @@ fn ten_thousand_reports_hold_at_most_and_push_out_no_picture() {
             20 => observed("m2"),
             _ => reported(&at.to_string(), "terrorism", true, 1.0),
         };
-        said.extend(judge.observe(told(at, observation), &Context::default()).map(|judgement| judgement.verdict));
+        said.extend(judge.observe(&told(at, observation), &Context::default()).map(|judgement| judgement.verdict));
     }
     assert_eq!(said, [Verdict::Hold]);
     assert!(judge.cases[&session("1")].evidence().timeline().len() <= EVIDENCE_LIMIT + 2);
-    let third = judge.observe(told(10_000, observed("m3")), &Context::default()).unwrap();
+    let third = judge.observe(&told(10_000, observed("m3")), &Context::default()).unwrap();
     assert_eq!((third.verdict, third.evidence.len()), (Verdict::Cut, 3));
 }
 

@@ -125,7 +125,7 @@ pub(super) fn judged_in(policy: &Arc<Policy>, context: &Context, text: &str) -> 
     let mut judge = Judge::new(Arc::clone(policy));
     let mut said = String::new();
     for (step, finding) in timeline(text) {
-        for judgement in judge.observe(finding, context).into_iter().chain(judge.also()) {
+        for judgement in judge.observe(&finding, context).into_iter().chain(judge.also()) {
             let from = judgement.lowered.map(|lowered| format!("{}>", lowered.from)).unwrap_or_default();
             let verdict = format!("{from}{}@{step}", judgement.verdict);
             match judgement.mode {

@@ -128,7 +128,7 @@ fn from_then_on_its_matches_are_marked_and_cut_nobody() {
     if let Observation::Match(seen) = &mut finding.observation {
         seen.quarantined = true;
     }
-    assert_eq!(judge.observe(finding, &Context::default()), None);
+    assert_eq!(judge.observe(&finding, &Context::default()), None);
 }
 
 #[test]

@@ -71,7 +71,7 @@ proptest! {
         prop_assert_eq!(&recorded, &*policy);
         for (at, finding) in findings.iter().enumerate() {
             let context = &contexts[at * contexts.len() / findings.len()];
-            for judgement in judge.observe(finding.clone(), context).into_iter().chain(judge.also()) {
+            for judgement in judge.observe(finding, context).into_iter().chain(judge.also()) {
                 let Judgement { mode, before, context, timeline, .. } = &judgement;
                 let again = super::replay(&recorded, *mode, *before, &read_back(context), &read_back(timeline));
                 prop_assert_eq!(again, Some(judgement.clone()));
@@ -89,7 +89,7 @@ proptest! {
         let mut judge = Judge::new(Arc::clone(&policy));
         let mut said = Vec::new();
         for finding in &findings {
-            said.extend(judge.observe(finding.clone(), &contexts[0]));
+            said.extend(judge.observe(finding, &contexts[0]));
             said.extend(judge.also());
         }
         prop_assert_eq!(rehearse(&policy, &contexts[0], &findings), said);
@@ -100,7 +100,7 @@ proptest! {
 fn another_policy_says_what_it_would_have_done() {
     let mut judge = Judge::new(usual_policy());
     let told = timeline("m1 m2 d9 m3");
-    let judgement = told.iter().find_map(|(_, one)| judge.observe(one.clone(), &Context::default())).unwrap();
+    let judgement = told.iter().find_map(|(_, one)| judge.observe(one, &Context::default())).unwrap();
     let Judgement { mode, before, context, timeline, .. } = &judgement;
     let other = |keys: &str, verdict: &str| {
         let keys = keys.replace(", ", "\n");

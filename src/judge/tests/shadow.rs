@@ -42,10 +42,10 @@ fn stories_of_what_is_on_trial() {
 #[test]
 fn a_session_judged_in_the_shadow_alone_is_not_forgotten_while_it_goes_on() {
     let mut judge = Judge::new(policy(&rule("trial", "bank = '*', pictures = 1, mode = 'shadow'", "cut")));
-    assert!(judge.observe(finding(0, 0, observed("m1")), &Context::default()).is_some());
+    assert!(judge.observe(&finding(0, 0, observed("m1")), &Context::default()).is_some());
     judge.expire(START + Duration::from_hours(1));
     assert_eq!(judge.sessions(), 1);
-    assert_eq!(judge.observe(finding(9, 9_000_000, observed("m1")), &Context::default()), None);
+    assert_eq!(judge.observe(&finding(9, 9_000_000, observed("m1")), &Context::default()), None);
 }
 
 /// With some rules changed.
@@ -61,7 +61,7 @@ fn all_in(policy: &Arc<Policy>, findings: &[Finding], mode: Mode) -> Vec<Judgeme
     let mut judge = Judge::new(Arc::clone(policy));
     let mut all = Vec::new();
     for finding in findings {
-        all.extend(judge.observe(finding.clone(), &Context::default()));
+        all.extend(judge.observe(finding, &Context::default()));
         all.extend(judge.also());
     }
     all.retain(|judgement| judgement.mode == mode);

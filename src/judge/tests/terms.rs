@@ -50,7 +50,7 @@ fn a_capped_judgement_names_the_rule_and_the_bank_that_capped_it() {
     let told = timeline("h1 h2 o1 o2 m1 m2");
     let said: Vec<_> = told
         .into_iter()
-        .filter_map(|(_, finding)| judge.observe(finding, &Context::default()))
+        .filter_map(|(_, finding)| judge.observe(&finding, &Context::default()))
         .map(|said| (said.rule.to_string(), said.verdict, said.capped_by.as_deref().map(str::to_owned)))
         .collect();
     assert_eq!(
