@@ -225,7 +225,7 @@ fn whoever_subscribed_is_told_and_told_again_until_it_listens() {
     let (nginx, mut sluicegate) = beside_nginx(Hooks::On);
     let moderation = TcpListener::bind("127.0.0.1:0").unwrap();
     let webhook = format!(
-        "\n[[webhook]]\nname = \"moderation\"\nurl = \"http://{}/sluicegate\"\nsecret = \"whsec_{}\"\nallow_private = true\n",
+        "\n[[webhook]]\nname = \"moderation\"\nurl = \"http://{}/sluicegate\"\nsecret = \"whsec_{}\"\nallow_private = true\nevents = [\"cut\"]\n",
         moderation.local_addr().unwrap(),
         BASE64.encode(SECRET)
     );

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::bank::{Answer, tell};
 use super::core::{Core, CoreArgs};
 use crate::api::TimelineView;
-use crate::decision::{Actor, Decision};
-use crate::judge::{Judgement, Policy, replay};
+use crate::decision::{Actor, Decision, Mode};
+use crate::judge::{Judgement, Policy, rehearse, replay};
 
 /// Judge what was recorded with a decision again: with the policy of that time, or with another.
 ///
@@ -49,10 +49,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         let text = recorded.policy.as_deref();
         Policy::read(text.context("the ledger does not have the policy of that time: name one with --policy")?)?
     };
-    let judged = judge(&recorded, &policy);
     let (answer, code) = if args.policy.is_some() {
-        (would(decision, judged.as_ref()), ExitCode::SUCCESS)
+        (would(decision, instead(&recorded, &policy).as_ref()), ExitCode::SUCCESS)
     } else {
+        let judged = judge(&recorded, &policy);
         let same = judged.as_ref().is_some_and(|judged| differs(decision, judged).is_empty());
         (did(decision, judged.as_ref()), if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
     };
@@ -68,6 +68,15 @@ fn read(path: &Path) -> anyhow::Result<Policy> {
 fn judge(recorded: &TimelineView, policy: &Policy) -> Option<Judgement> {
     let Decision { mode, before, context, .. } = &recorded.decision;
     replay(policy, *mode, *before, context, &recorded.timeline)
+}
+
+/// The severest that another policy would have carried out, the first of equals: it begins with the session, for what had been
+/// reached before was reached by the policy in force.
+fn instead(recorded: &TimelineView, policy: &Policy) -> Option<Judgement> {
+    let said = rehearse(policy, &recorded.decision.context, &recorded.timeline);
+    said.into_iter()
+        .filter(|said| said.mode == Mode::Enforced)
+        .reduce(|severest, next| if next.verdict > severest.verdict { next } else { severest })
 }
 
 /// What of the recorded decision does not follow.
@@ -208,11 +217,11 @@ mod tests {
         let recorded = recorded();
         let sooner =
             Policy::read("[[policy.rule]]\nname = 'one'\nbank = '*'\npictures = 1\nwithin = '4s'\nverdict = 'hold'");
-        let answer = would(&recorded.decision, judge(&recorded, &sooner.unwrap()).as_ref());
+        let answer = would(&recorded.decision, instead(&recorded, &sooner.unwrap()).as_ref());
         assert!(answer.text.contains("hold by the rule `one`"), "{}", answer.text);
         let never =
             Policy::read("[[policy.rule]]\nname = 'many'\nbank = '*'\npictures = 9\nwithin = '4s'\nverdict = 'cut'");
-        let answer = would(&recorded.decision, judge(&recorded, &never.unwrap()).as_ref());
+        let answer = would(&recorded.decision, instead(&recorded, &never.unwrap()).as_ref());
         assert!(answer.text.starts_with("nothing would have been decided; it was cut"), "{}", answer.text);
     }
 }

@@ -29,9 +29,6 @@ pub struct Config {
     /// How long one finding keeps attention raised.
     #[serde(with = "duration")]
     pub suspicious_for: Duration,
-    /// How long a report keeps attention raised.
-    #[serde(with = "duration")]
-    pub reported_for: Duration,
     /// What is on trial.
     pub shadow: Shadow,
     /// When automatic cuts are too many.
@@ -205,7 +202,6 @@ impl Default for Config {
             deny_for: Duration::from_hours(24),
             hold_for: Duration::from_mins(10),
             suspicious_for: Duration::from_secs(10),
-            reported_for: Duration::from_mins(5),
             shadow: Shadow::default(),
             breaker: breaker::Config::default(),
             rule: vec![known, seen, likely],

@@ -26,7 +26,6 @@ pub struct Policy {
     deny_for: Duration,
     hold_for: Duration,
     suspicious_for: Duration,
-    reported_for: Duration,
     breaker: breaker::Config,
     text: Arc<str>,
     digest: Arc<str>,
@@ -76,7 +75,6 @@ impl Policy {
             deny_for: config.deny_for,
             hold_for: config.hold_for,
             suspicious_for: config.suspicious_for,
-            reported_for: config.reported_for,
             breaker: config.breaker,
             digest: hex::encode(Sha256::digest(&text)).into(),
             text: text.into(),
@@ -139,7 +137,7 @@ impl Policy {
     }
 
     /// How closely the stream is to be looked at because of `finding`, and for how long: any match that is not known to
-    /// be a mistake, any score that a rule would count, and any report of somebody whose word counts.
+    /// be a mistake, and any score that a rule would count.
     pub fn attention(&self, finding: &Finding) -> Option<(Attention, Duration)> {
         let suspicious = match &finding.observation {
             Observation::Match(seen) => seen.opinion != Opinion::Negative,
@@ -147,10 +145,8 @@ impl Policy {
                 let tests = self.rules.iter().filter_map(|rule| rule.label.as_ref());
                 tests.into_iter().any(|test| test.score(seen).is_some_and(|score| score > test.above))
             }
-            Observation::Report(report) => {
-                return (report.weight > 0.0).then_some((Attention::Reported, self.reported_for));
-            }
-            Observation::State(_) => false,
+            // How closely a reported stream is looked at is decided where reports are taken, before they are evidence.
+            Observation::Report(_) | Observation::State(_) => false,
         };
         suspicious.then_some((Attention::Suspicious, self.suspicious_for))
     }

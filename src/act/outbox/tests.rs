@@ -340,7 +340,7 @@ async fn a_cut_that_nobody_can_carry_out_is_told_at_once() {
 
 /// Somebody who is told of failed cuts, and never answers.
 fn ops() -> Webhook {
-    let text = "name = 'ops'\nurl = 'http://127.0.0.1:9/'\nsecret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'";
+    let text = "name = 'ops'\nurl = 'http://127.0.0.1:9/'\nallow_private = true\nsecret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'";
     Webhook::new(&toml::from_str(text).unwrap(), &Config::default()).unwrap()
 }
 

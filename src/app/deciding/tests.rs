@@ -72,7 +72,7 @@ fn breaker() -> judge::breaker::Config {
 
 /// A webhook that is told of everything.
 fn told() -> Vec<Webhook> {
-    let text = "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nsecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
+    let text = "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nallow_private = true\nsecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
     vec![Webhook::new(&toml::from_str(text).unwrap(), &crate::act::Config::default()).unwrap()]
 }
 
@@ -189,7 +189,7 @@ fn a_signal_set_aside_is_told_everywhere_and_handed_on_to_its_bank() {
     let (mut deciding, _folder) = deciding();
     let (to_keep, kept) = bounded(1);
     deciding.alarms = Alarms::new(to_keep);
-    let webhook = "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nsecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
+    let webhook = "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nallow_private = true\nsecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
     let quiet = webhook.replace("ops", "quiet") + "events = ['cut']";
     deciding.webhooks = [webhook, &quiet]
         .map(|text| Webhook::new(&toml::from_str(text).unwrap(), &crate::act::Config::default()).unwrap())

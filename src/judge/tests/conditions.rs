@@ -224,13 +224,3 @@ fn stories_of_the_policy_that_is_built_in() {
         assert_eq!(judged(&built_in, text), said, "{story}: {text}");
     }
 }
-
-#[test]
-fn a_report_draws_the_attention_that_its_reporter_is_worth() {
-    let judge = Judge::new(usual_policy());
-    let raised = |observation| judge.attention(&finding(0, 0, observation));
-    assert_eq!(raised(observed("p1")), Some((Attention::Reported, Duration::from_mins(5))));
-    assert_eq!(raised(observed("w1")), Some((Attention::Reported, Duration::from_mins(5))));
-    assert_eq!(raised(reported("1", "violence", true, 0.0)), None);
-    assert_eq!(raised(observed("B")), None);
-}

@@ -206,7 +206,6 @@ fn the_digest_changes_with_what_is_decided_and_not_with_how_it_is_written() {
         ("\n", "\ndeny_for = '1h'\n"),
         ("\n", "\nsuspicious_for = '1h'\n"),
         ("\n", "\nhold_for = '1h'\n"),
-        ("\n", "\nreported_for = '1h'\n"),
         ("\n", "\nreview_first = ['news']\n"),
         ("\n", "\nshadow.banks = ['demo']\n"),
         ("\n", "\nshadow.models = ['demo']\n"),
