@@ -81,7 +81,7 @@ bench-video: setup ## banking a 17-minute video on two cores beside ffmpeg: a ta
 	@assets/venv/bin/python scripts/bench_video.py
 
 .PHONY: bench-cutoff
-bench-cutoff: setup ## how long cutting off takes on a real nginx, and a storm of copies: a table, bench-results/cutoff.json, a plot (RUNS=50 STORM=600, 20 minutes)
+bench-cutoff: setup ## how long cutting off takes on a real nginx, and a storm of copies: a table, bench-results/cutoff.json, a plot (RUNS=50 STORM=600 PARTS=..., 20 minutes)
 	@$(CARGO) build $(LOCKED) --workspace
 	@$(CARGO) bench --locked --quiet --bench outbox --no-run
 	@assets/venv/bin/python scripts/bench_cutoff.py

@@ -2,7 +2,8 @@
 
 RUNS publishers (50) turn into a banked clip at every place of their group of pictures; a fifth as many do so before a Sluicegate that
 looks at keyframes only, the peer of the same run. STORM copies (600) are put up, one a second. Prints a table and a histogram, writes
-bench-results/cutoff.json (the rows), bench-results/cutoff-raw.json (all that was measured) and docs/images/cutoff.svg.
+bench-results/cutoff.json (the rows), bench-results/cutoff-raw.json (all that was measured) and docs/images/cutoff.svg. PARTS=storm,runs
+measures these again and takes the others (outbox, admission) from the last run: each part has its peer in itself.
 """
 
 import json
@@ -15,20 +16,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, STORM = int(os.environ.get("RUNS", 50)), int(os.environ.get("STORM", 600))
 ADMISSION_SECONDS, DECISIONS = 20, 2000
+COMMANDS = {
+    "runs": ["target/release/cutoff", "runs", str(RUNS)],
+    "outbox": ["cargo", "bench", "--locked", "--quiet", "--bench", "outbox", "--", str(DECISIONS)],
+    "admission": ["target/release/cutoff", "admission", str(ADMISSION_SECONDS)],
+    "storm": ["target/release/cutoff", "storm", str(STORM)],
+}
 
 
 def main():
-    raw = {
-        "runs": measured(["target/release/cutoff", "runs", str(RUNS)]),
-        "outbox": measured(["cargo", "bench", "--locked", "--quiet", "--bench", "outbox", "--", str(DECISIONS)]),
-        "admission": measured(["target/release/cutoff", "admission", str(ADMISSION_SECONDS)]),
-        "storm": measured(["target/release/cutoff", "storm", str(STORM)]),
-    }
-    rows = compare(raw)
     results = ROOT / "bench-results"
     results.mkdir(exist_ok=True)
+    kept = results / "cutoff-raw.json"
+    parts = os.environ.get("PARTS", ",".join(COMMANDS)).split(",")
+    raw = json.loads(kept.read_text()) if kept.exists() and len(parts) < len(COMMANDS) else {}
+    raw |= {part: measured(COMMANDS[part]) for part in parts}
+    rows = compare(raw)
     (results / "cutoff.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (results / "cutoff-raw.json").write_text(json.dumps(raw, indent=2) + "\n")
+    kept.write_text(json.dumps(raw, indent=2) + "\n")
     gone = [run["gone"] for run in raw["runs"]["lookback"]]
     keyframes_only = [run["gone"] for run in raw["runs"]["keyframes_only"]]
     (ROOT / "docs/images/cutoff.svg").write_text(plot(gone, keyframes_only, goal(raw)))

@@ -172,6 +172,9 @@ fn everything_happens(metrics: &Metrics) {
     }
     metrics.verdict_to_request(Duration::from_millis(4));
     metrics.cutoff(Duration::from_secs(7));
+    metrics.expect_server("main");
+    metrics.cut_failed("main");
+    metrics.cut_tail("main", Duration::from_secs(9));
     metrics.admission("main", "allow", Duration::from_millis(1));
     metrics.admission("main", "refuse", Duration::from_secs(2));
     metrics.set_denies(1);
