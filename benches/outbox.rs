@@ -1,6 +1,8 @@
 //! Our side of `make bench-cutoff` that no publisher is needed for: from a verdict to the server being asked, at 200 decisions
 //! a second. Records each decision with its deny in a ledger on disk and rings the bell, as the judge's thread does; the
-//! outbox claims it, looks at the server's list and asks over HTTP. The server is one of ours that notes when it is asked.
+//! outbox claims it, looks at the server's list and asks over HTTP, and watches the publisher go. The server is one of ours that
+//! notes when it is asked. What it costs beside that is done as well: a decision has its evidence and its timeline, a webhook is told of
+//! it, the video of each session is still pulled, so that each kick is watched for as long as it takes, and every step is accounted for.
 //! Beside it, the floor: as many appends of 4 KiB, each synchronised, to a file in the same folder.
 //!
 //! Argument: how many decisions. Prints one JSON object. Without arguments (as `cargo test` and `cargo bench --no-run` have it)
@@ -13,24 +15,31 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Path as InPath, State};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use sluicegate::act::outbox::{self, Bell, Worker};
+use sluicegate::act::outbox::{self, Bell, Observer, Progress, Step, Worker};
+use sluicegate::act::webhook::{Webhook, event};
 use sluicegate::act::{self, Gate, servers};
 use sluicegate::clock::{Clock, Timestamp};
-use sluicegate::decision::{Action, Decision, Deny, Target, Verdict};
+use sluicegate::decision::{Action, Decision, Deny, Outcome, Target, Verdict};
+use sluicegate::finding::{Finding, Match, Observation, Opinion};
 use sluicegate::ledger::{self, Entry, Ledger};
 use sluicegate::metrics::Metrics;
 use sluicegate::stream::{Session, StreamId};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 const EVERY: Duration = Duration::from_millis(5);
+/// Findings that the judge held of a session, and how many of them are the decision's evidence.
+const HEARD: u64 = 12;
+const EVIDENCE: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A media server: who publishes, and when it was asked to end whom.
@@ -39,6 +48,7 @@ struct Server {
     publishing: Mutex<HashMap<String, Timestamp>>,
     /// From the verdict to the request.
     asked: Mutex<Vec<Duration>>,
+    delivered: AtomicU32,
 }
 
 fn main() {
@@ -56,23 +66,25 @@ async fn asked(folder: &Path, count: u32) -> Vec<Duration> {
     let (clock, bell, gate) = (Clock::system(), Arc::new(Bell::default()), Gate::default());
     let ledger = Arc::new(Ledger::open(&ledger::Config { path: folder.join("ledger.sqlite") }).unwrap());
     let config = act::Config::default();
+    let done = Arc::new(AtomicU32::new(0));
     let worker = Worker {
         outbox: Arc::clone(&ledger) as _,
         bell: Arc::clone(&bell),
         servers: vec![servers::build(&section(at), &config).unwrap()],
         fallbacks: Arc::default(),
         keepers: HashMap::new(),
-        flow: Arc::new(|_| None),
-        webhooks: Vec::new(),
+        // Stopped, and nobody has detached it yet.
+        flow: Arc::new(|_| Some(100)),
+        webhooks: vec![webhook(at)],
         config,
         clock,
         metrics: Arc::new(Metrics::new().unwrap()),
-        observer: Arc::new(|_| {}),
+        observer: accounting(&ledger, &done),
     };
     let (stop, stopped) = watch::channel(false);
     let working = tokio::spawn(outbox::run(worker, stopped));
     let deciding = Arc::clone(&server);
-    tokio::task::spawn_blocking(move || {
+    spawn_blocking(move || {
         let began = Instant::now();
         for number in 0..count {
             std::thread::sleep((EVERY * number).saturating_sub(began.elapsed()));
@@ -83,8 +95,8 @@ async fn asked(folder: &Path, count: u32) -> Vec<Duration> {
     .await
     .unwrap();
     let deadline = Instant::now() + PATIENCE;
-    while server.asked.lock().unwrap().len() < count as usize {
-        assert!(Instant::now() < deadline, "not every kick was asked for");
+    while done.load(Ordering::Relaxed) < count || server.delivered.load(Ordering::Relaxed) < count {
+        assert!(Instant::now() < deadline, "not every kick was carried out, or not every event delivered");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     stop.send_replace(true);
@@ -97,17 +109,54 @@ fn decide(number: u32, server: &Server, ledger: &Ledger, gate: &Gate, clock: Clo
     let session = Session { stream: StreamId::new("main", "live", &format!("copy-{number}")), id: id.as_str().into() };
     let decided = clock.now();
     server.publishing.lock().unwrap().insert(id, decided);
-    let decision = Decision::new(session.clone(), Verdict::Cut, "known-content", decided);
+    let heard: Vec<Finding> = (0..HEARD).map(|sequence| finding(&session, sequence, decided)).collect();
+    let evidence = heard[..EVIDENCE].to_vec();
+    let decision = Decision { evidence, ..Decision::new(session.clone(), Verdict::Cut, "known-content", decided) };
     let until = Some(decided + Duration::from_hours(24));
     let target = Target::Name;
     let deny = Deny { target, stream: session.stream.clone(), decision: decision.id, since: decided, until };
-    let actions = vec![(Uuid::now_v7(), Action::Kick { session })];
-    ledger.record(&Entry { denies: vec![deny.clone()], actions, ..Entry::from(decision) }).unwrap();
+    let body = event::decided(&decision, None, "/sluicegate");
+    let notify = Action::Notify { webhook: "ops".into(), body };
+    let actions = vec![(Uuid::now_v7(), Action::Kick { session }), (Uuid::now_v7(), notify)];
+    let entry = Entry { denies: vec![deny.clone()], actions, timeline: heard, ..Entry::from(decision) };
+    ledger.record(&entry).unwrap();
     gate.deny(deny);
 }
 
+fn finding(session: &Session, sequence: u64, at: Timestamp) -> Finding {
+    let observation = Observation::Match(Match {
+        bank: "propaganda".into(),
+        bank_revision: 3,
+        signal: sequence,
+        distance: 12,
+        quality: 98,
+        opinion: Opinion::Positive,
+        provenance: "added by hand".into(),
+        banked_at: Some(Duration::from_secs(sequence)),
+        quorum: 3,
+        at_most: Verdict::Cut,
+        quarantined: false,
+    });
+    let pts = Some(Duration::from_secs(sequence));
+    Finding { session: session.clone(), sequence, pts, arrived: at, found: at, observation }
+}
+
+/// Reads the decision at every step that somebody is told of, as the core does, and counts the kicks that are done.
+fn accounting(ledger: &Arc<Ledger>, done: &Arc<AtomicU32>) -> Observer {
+    let (ledger, done) = (Arc::clone(ledger), Arc::clone(done));
+    Arc::new(move |progress: &Progress<'_>| {
+        if matches!((&progress.job.action, &progress.step), (Action::Kick { .. }, Step::Ended(Outcome::Done { .. }))) {
+            done.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let (ledger, of) = (Arc::clone(&ledger), progress.job.decision.unwrap());
+        drop(spawn_blocking(move || ledger.decision(of).unwrap().unwrap()));
+    })
+}
+
 async fn serve(server: Arc<Server>) -> SocketAddr {
-    let router = Router::new().route("/list", get(list)).route("/sessions/{id}", delete(end)).with_state(server);
+    let router = Router::new().route("/list", get(list)).route("/sessions/{id}", delete(end));
+    let router = router.route("/ops", post(told)).with_state(server);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -125,6 +174,18 @@ async fn end(State(server): State<Arc<Server>>, InPath(id): InPath<String>) {
     if let Some(decided) = server.publishing.lock().unwrap().remove(&id) {
         server.asked.lock().unwrap().push(now.since(decided));
     }
+}
+
+async fn told(State(server): State<Arc<Server>>, _body: String) {
+    server.delivered.fetch_add(1, Ordering::Relaxed);
+}
+
+fn webhook(at: SocketAddr) -> Webhook {
+    let text = format!(
+        "name = 'ops'\nurl = 'http://{at}/ops'\nallow_private = true\n\
+         secret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'\n"
+    );
+    Webhook::new(&toml::from_str(&text).unwrap(), &act::Config::default()).unwrap()
 }
 
 fn section(at: SocketAddr) -> servers::Config {

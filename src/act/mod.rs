@@ -25,9 +25,9 @@ pub use gate::Gate;
 pub struct Config {
     /// Which Sluicegate this is, as the `source` of webhooks' events.
     pub source: String,
-    /// How many kicks may run at the same time.
+    /// How many kicks each media server may be asked for at the same time.
     pub kicks_at_once: usize,
-    /// How many webhook deliveries may run at the same time.
+    /// How many webhook deliveries may run at the same time. Each webhook has an equal share, one at least.
     pub deliveries_at_once: usize,
     /// After a kick: how long between two looks whether the session is gone.
     #[serde(with = "crate::config::duration")]

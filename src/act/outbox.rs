@@ -1,11 +1,13 @@
 //! Carries out what the outbox holds: asks, verifies, retries, and writes down how each attempt ended.
 //!
-//! Kicks and deliveries are claimed and counted apart, so a kick never waits behind a slow webhook. Everything that must
-//! outlive the process is in the outbox; dropping [`run`] at any point loses nothing but the attempts under way, and those
-//! are made again at the next start.
+//! Kicks and deliveries are claimed and counted apart, so a kick never waits behind a slow webhook; and each media server
+//! and each webhook has slots of its own, so that nobody waits behind a slow one of another's. Everything that must outlive
+//! the process is in the outbox; dropping [`run`] at any point loses nothing but the attempts under way, and those are made
+//! again at the next start.
 
 mod kick;
 mod retry;
+mod slots;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use self::slots::Slots;
 use super::aftermath::{self, Keepers};
 use super::servers::{Fallbacks, MediaServer};
 use super::webhook::event::{self, Leftover};
@@ -27,6 +30,10 @@ use crate::stream::Session;
 
 /// How long to wait after the outbox itself failed.
 const OUTBOX_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many kicks, and how many deliveries, may be in memory, nearly all of them waiting for a slot. A server that never
+/// answers would have to be left with more for another's to wait.
+const CLAIMED_AT_MOST: usize = 4096;
 
 /// How many streams' leftovers may be watched at the same time. Each waits nearly all the while.
 const QUARANTINES_AT_ONCE: usize = 256;
@@ -118,21 +125,21 @@ pub struct Worker {
 
 /// Works until `stop` holds `true` or its sender is gone; then finishes the attempts under way and returns.
 pub async fn run(worker: Worker, stop: watch::Receiver<bool>) {
+    let slots = Arc::new(Slots::new(&worker));
     let worker = Arc::new(worker);
-    let Config { kicks_at_once, deliveries_at_once, .. } = worker.config;
     tokio::join!(
-        lane(&worker, Lane::Kick, kicks_at_once.max(1), stop.clone()),
-        lane(&worker, Lane::Notify, deliveries_at_once.max(1), stop.clone()),
-        lane(&worker, Lane::Quarantine, QUARANTINES_AT_ONCE, stop),
+        lane(&worker, &slots, Lane::Kick, CLAIMED_AT_MOST, stop.clone()),
+        lane(&worker, &slots, Lane::Notify, CLAIMED_AT_MOST, stop.clone()),
+        lane(&worker, &slots, Lane::Quarantine, QUARANTINES_AT_ONCE, stop),
     );
 }
 
-async fn lane(worker: &Arc<Worker>, lane: Lane, limit: usize, mut stop: watch::Receiver<bool>) {
+async fn lane(worker: &Arc<Worker>, slots: &Arc<Slots>, lane: Lane, limit: usize, mut stop: watch::Receiver<bool>) {
     let mut running = JoinSet::new();
     loop {
         let (jobs, wait) = worker.due(lane, limit - running.len()).await;
         for job in jobs {
-            running.spawn(attempt(worker.clone(), job, stop.clone()));
+            running.spawn(attempt(worker.clone(), slots.clone(), job, stop.clone()));
         }
         let full = running.len() >= limit;
         tokio::select! {
@@ -161,12 +168,23 @@ impl From<String> for Done {
     }
 }
 
-/// Makes one attempt at `job` and writes down how it ended, for as long as it takes to get it written.
-async fn attempt(worker: Arc<Worker>, job: Job, mut stop: watch::Receiver<bool>) {
+/// Makes one attempt at `job` when there is a slot for it, and writes down how it ended, for as long as it takes to get it
+/// written.
+async fn attempt(worker: Arc<Worker>, slots: Arc<Slots>, job: Job, mut stop: watch::Receiver<bool>) {
+    let slot = tokio::select! {
+        biased;
+        slot = slots.of(&job.action) => slot,
+        // Not begun: it is made at the next start.
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
     let began = worker.clock.now();
     let result = match &job.action {
-        Action::Kick { session } => worker.kick(&job, session).await.map(Done::from),
-        Action::Notify { webhook, body } => worker.notify(&job, webhook, body).await.map(Done::from),
+        Action::Kick { session } => worker.kick(&job, session, slot, &slots).await.map(Done::from),
+        Action::Notify { webhook, body } => {
+            let delivered = worker.notify(&job, webhook, body).await;
+            drop(slot);
+            delivered.map(Done::from)
+        }
         Action::Quarantine { session, since } => match worker.quarantine(&job, session, *since, &stop).await {
             // Told to stop in the midst of it: it goes on at the next start.
             Ok(None) => return,

@@ -1,9 +1,11 @@
 //! Compares what each media server lists with what is attached: hooks get lost and reordered, the list does not.
 //!
 //! A session that no hook announced is attached, one that is no longer listed is detached, and one that is listed
-//! although a deny stands against it is cut, so that the gate holds even where a server asks nobody.
+//! although a deny stands against it is cut, so that the gate holds even where a server asks nobody. A server may lose
+//! sight of a publisher who is still on the air, as nginx does when it is reloaded: as long as video of a session arrives
+//! that nobody else can be sending, it is kept, so that it is inspected and a kick of it is seen not to have worked.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::act::servers::MediaServer;
 use crate::clock::{Clock, Timestamp};
 use crate::media_server::{Admission, Listed};
 use crate::metrics::{Metrics, Stage};
-use crate::stream::Session;
+use crate::stream::{Session, StreamId};
 
 /// A session announced by a hook may take this long to be listed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -39,6 +41,7 @@ impl Reconciling {
         let mut beat = tokio::time::interval(self.every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut reachable = true;
+        let mut flows = Flows::default();
         loop {
             beat.tick().await;
             let asked = self.clock.now();
@@ -49,7 +52,7 @@ impl Reconciling {
                     }
                     reachable = true;
                     // Detaching waits when the judge is behind; the hooks must not wait with it.
-                    tokio::task::block_in_place(|| self.compare(&listed, asked));
+                    tokio::task::block_in_place(|| self.compare(&listed, asked, &mut flows));
                 }
                 Err(error) => {
                     self.metrics.error(Stage::Act, error.kind());
@@ -62,7 +65,7 @@ impl Reconciling {
         }
     }
 
-    fn compare(&self, listed: &[Listed], asked: Timestamp) {
+    fn compare(&self, listed: &[Listed], asked: Timestamp, flows: &mut Flows) {
         let now = self.clock.now();
         let there: HashSet<&Session> = listed.iter().map(|publisher| &publisher.session).collect();
         for Listed { session, publisher, .. } in listed {
@@ -77,12 +80,73 @@ impl Reconciling {
                 self.streams.attach(session, publisher, self.server.pull(&session.stream));
             }
         }
-        for session in self.streams.sessions() {
-            let ours = session.stream.server == *self.server.name();
-            let young = self.streams.get(&session).is_some_and(|stream| now.since(stream.since()) < GRACE);
-            if ours && !young && !there.contains(&session) {
-                self.streams.detach(&session);
+        let ours = self.streams.sessions().into_iter().filter(|session| session.stream.server == *self.server.name());
+        let attached = ours.filter_map(|session| {
+            let stream = self.streams.get(&session)?;
+            Some((session, now.since(stream.since()) < GRACE, stream.received()))
+        });
+        for session in flows.over(attached.collect(), &there) {
+            self.streams.detach(&session);
+        }
+    }
+}
+
+/// How much had arrived of each session at the last look.
+#[derive(Debug, Default)]
+struct Flows(HashMap<Session, u64>);
+
+impl Flows {
+    /// Which of the sessions that are attached (with whether each is young, and what has arrived of it) are over: they are
+    /// not listed, and nothing more has arrived since the last look. What is pulled is pulled by name, so where the name is
+    /// listed as another session's, what arrives is that one's.
+    fn over(&mut self, attached: Vec<(Session, bool, u64)>, listed: &HashSet<&Session>) -> Vec<Session> {
+        let names: HashSet<&StreamId> = listed.iter().map(|session| &session.stream).collect();
+        let before = std::mem::take(&mut self.0);
+        let mut over = Vec::new();
+        for (session, young, received) in attached {
+            let flows = before.get(&session).is_none_or(|before| received > *before);
+            if young || listed.contains(&session) || (flows && !names.contains(&session.stream)) {
+                self.0.insert(session, received);
+            } else {
+                over.push(session);
             }
+        }
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_no_longer_listed_is_over_when_nothing_more_arrives_of_it() {
+        let session = |name: &str, id: &str| Session { stream: StreamId::new("main", "live", name), id: id.into() };
+        let (lost, other) = (session("lost", "1"), session("other", "2"));
+        let mut flows = Flows::default();
+        for (received, listed, over, why) in [
+            (10, &[&lost][..], false, "listed"),
+            (20, &[&other], false, "its video still arrives"),
+            (30, &[&other], false, "and goes on"),
+            (30, &[&lost], false, "listed, whatever arrives"),
+            (31, &[], false, "nobody is listed, and it still arrives"),
+            (31, &[&other], true, "it has stopped"),
+        ] {
+            let listed = listed.iter().copied().collect();
+            let expected = if over { vec![lost.clone()] } else { Vec::new() };
+            assert_eq!(flows.over(vec![(lost.clone(), false, received)], &listed), expected, "{why}");
+        }
+        assert!(flows.0.is_empty(), "what is over is forgotten");
+
+        let (again, none) = (session("lost", "3"), HashSet::new());
+        flows.over(vec![(lost.clone(), false, 40)], &HashSet::from([&lost]));
+        assert_eq!(
+            flows.over(vec![(lost.clone(), false, 50)], &HashSet::from([&again])),
+            [lost.clone()],
+            "what arrives under the name is another's now"
+        );
+        for (young, over) in [(true, 0), (true, 0), (false, 1)] {
+            assert_eq!(flows.over(vec![(again.clone(), young, 0)], &none).len(), over, "a server lists late");
         }
     }
 }

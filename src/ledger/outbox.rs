@@ -42,21 +42,29 @@ impl Outbox for Ledger {
 impl Ledger {
     fn claim_due(&self, lane: Lane, now: Timestamp, limit: usize) -> Result<Vec<Job>, LedgerError> {
         let mut inner = self.lock();
-        let mut jobs: Vec<Job> = inner
+        let jobs: Vec<Job> = inner
             .connection
             .prepare_cached(
                 "SELECT id, decision, payload, attempts FROM actions
                  WHERE state = 'pending' AND kind = ?1 AND (due <= ?2 OR kind = 'kick' AND due > ?4)
                  ORDER BY due, rowid LIMIT ?3",
             )
-            // Claimed rows are still pending: read past them.
+            // Claimed rows are still pending: read past them, of each no more than its identifier.
             .and_then(|mut select| {
                 let enough = i64::try_from(limit.saturating_add(inner.claimed.len())).unwrap_or(i64::MAX);
-                select.query_map(params![lane.word(), Time(now), enough, Time(now + NEVER_LATER)], rows::job)?.collect()
+                let mut rows = select.query(params![lane.word(), Time(now), enough, Time(now + NEVER_LATER)])?;
+                let mut jobs = Vec::new();
+                while let Some(row) = rows.next()? {
+                    if !inner.claimed.contains(&rows::key(row, 0)?) {
+                        jobs.push(rows::job(row)?);
+                    }
+                    if jobs.len() >= limit {
+                        break;
+                    }
+                }
+                Ok(jobs)
             })
             .map_err(|error| self.failed(error))?;
-        jobs.retain(|job| !inner.claimed.contains(&job.id));
-        jobs.truncate(limit);
         inner.claimed.extend(jobs.iter().map(|job| job.id));
         Ok(jobs)
     }

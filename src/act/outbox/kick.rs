@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
 use tokio::time::sleep;
 
+use super::slots::Slots;
 use super::{Step, Worker, retry};
 use crate::act::servers::{Fallback, Kicked, MediaServer};
 use crate::act::{ActError, Bytes};
@@ -19,8 +21,15 @@ use crate::stream::Session;
 const SETTLING: Duration = Duration::from_millis(500);
 
 impl Worker {
-    /// Makes one attempt at ending `session`, with whoever's turn it is.
-    pub(super) async fn kick(&self, job: &Job, session: &Session) -> Result<String, ActError> {
+    /// Makes one attempt at ending `session`, with whoever's turn it is. `slot` is given back as soon as nothing more is
+    /// to be asked: watching takes a second or two.
+    pub(super) async fn kick(
+        &self,
+        job: &Job,
+        session: &Session,
+        mut slot: Option<SemaphorePermit<'_>>,
+        slots: &Slots,
+    ) -> Result<String, ActError> {
         let name = &session.stream.server;
         let server = self.server(name)?;
         let turn = retry::turn(job.attempts, self.actuators(job));
@@ -29,6 +38,7 @@ impl Worker {
         // reason not to ask.
         if let Ok(false) = server.publishes(session).await {
             let gone = self.clock.now();
+            drop(slot.take());
             if !self.still_flows(session).await {
                 self.tell(job, Step::ObservedGone, gone);
                 return Ok("already gone".to_owned());
@@ -37,6 +47,7 @@ impl Worker {
             if fallback.is_none() {
                 return Err(ActError::StillFlowing { server: name.clone() });
             }
+            slot = slots.of(&job.action).await;
         }
         let asked = self.clock.now();
         self.tell(job, Step::Asked, asked);
@@ -44,7 +55,8 @@ impl Worker {
             None => (server.kick(session).await?, String::new()),
             Some(fallback) => (Fallback::kick(fallback, session).await?, format!(", by fallback {turn}")),
         };
-        let gone = self.unlisted(server, session, asked).await?;
+        drop(slot);
+        let gone = self.unlisted(server, session, asked, slots).await?;
         if self.still_flows(session).await {
             return Err(ActError::StillFlowing { server: name.clone() });
         }
@@ -62,15 +74,18 @@ impl Worker {
         server: &Arc<dyn MediaServer>,
         session: &Session,
         asked: Timestamp,
+        slots: &Slots,
     ) -> Result<Timestamp, ActError> {
         loop {
+            let look = slots.look(server.name()).await;
             let seen = server.publishes(session).await;
+            drop(look);
             let now = self.clock.now();
             let waited = now.since(asked);
             match seen {
                 Ok(false) => return Ok(now),
                 Ok(true) if waited >= self.config.verify_for => {
-                    let bytes = bytes(server, session).await;
+                    let bytes = bytes(server, session, slots).await;
                     return Err(ActError::StillListed { server: server.name().clone(), waited, bytes });
                 }
                 Err(error) if waited >= self.config.verify_for => return Err(error),
@@ -97,8 +112,9 @@ impl Worker {
 }
 
 /// Whether the server receives anything of a session that it lists, by its own count.
-async fn bytes(server: &Arc<dyn MediaServer>, session: &Session) -> Bytes {
+async fn bytes(server: &Arc<dyn MediaServer>, session: &Session, slots: &Slots) -> Bytes {
     let count = async || {
+        let _look = slots.look(server.name()).await;
         let listed = server.list().await.ok()?;
         listed.into_iter().find(|listed| listed.session == *session)?.bytes_in
     };

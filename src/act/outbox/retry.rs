@@ -48,10 +48,18 @@ const QUARANTINE_PAUSES: [Duration; 6] = [
 
 /// What follows from an attempt at `job` that failed at `now`. `jitter` is 0.8 to 1.2: it keeps the actions of one outage
 /// from coming back all at once.
-/// `actuators` is how many can be asked to end a session, one at least.
+/// `actuators` is how many can be asked to end a session, one at least. Where asking one of them again is of no use, the
+/// others still are asked: its turns pass at once.
 pub(super) fn outcome(job: &Job, error: &ActError, now: Timestamp, jitter: f64, actuators: usize) -> Outcome {
     let detail = error.to_string();
-    let pause = pause(&job.action, job.attempts as usize, actuators).filter(|_| error.is_retryable());
+    let pause = pause(&job.action, job.attempts as usize, actuators);
+    let pause = if error.is_retryable() {
+        pause
+    } else if turn(job.attempts, actuators) + 1 < actuators {
+        pause.map(|pause| if (job.attempts as usize) < RUNGS * actuators { Duration::ZERO } else { pause })
+    } else {
+        None
+    };
     match pause {
         Some(pause) => {
             let pause = pause.mul_f64(jitter).max(error.retry_after().unwrap_or_default());
@@ -149,6 +157,28 @@ mod tests {
         let lost = outcome(&job, &ActError::UnknownServer { name: "x".into() }, Timestamp::ZERO, 1.0, 1);
         assert!(is_time_for_alarm(&job, &lost, 1), "there is nobody to ask");
         assert!(!is_time_for_alarm(&job, &Outcome::Done { detail: String::new() }, 1));
+    }
+
+    #[test]
+    fn where_asking_the_server_again_is_of_no_use_the_next_is_asked_at_once() {
+        let job = |attempts| Job { id: Uuid::nil(), decision: None, action: kick(), attempts };
+        let error = ActError::BadSession { server: "main".into() };
+        for (attempts, actuators, due) in [
+            (0, 1, None),
+            (0, 2, Some(Duration::ZERO)),
+            (5, 2, Some(Duration::ZERO)),
+            (6, 2, None),
+            (6, 3, Some(Duration::ZERO)),
+            (12, 2, Some(KICK_PAUSE)),
+        ] {
+            let after = outcome(&job(attempts), &error, Timestamp::ZERO, 1.0, actuators);
+            let found = match &after {
+                Outcome::Retry { due, .. } => Some(due.since(Timestamp::ZERO)),
+                _ => None,
+            };
+            assert_eq!(found, due, "attempt {attempts} with {actuators} to ask");
+            assert_eq!(is_time_for_alarm(&job(attempts), &after, actuators), due.is_none(), "attempt {attempts}");
+        }
     }
 
     #[test]

@@ -85,6 +85,8 @@ struct Fake {
     /// Answers to `publishes`, in turn; the last one stays. `None`: an error.
     seen: Mutex<VecDeque<Option<bool>>>,
     refuse_kicks: bool,
+    /// Whether it never answers.
+    hangs: bool,
     kicks: AtomicUsize,
     /// Bytes received of the session, more at every look.
     bytes: Option<AtomicUsize>,
@@ -113,6 +115,9 @@ impl MediaServer for Fake {
     }
 
     async fn publishes(&self, _: &Session) -> Result<bool, ActError> {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
         let mut seen = self.seen.lock().unwrap();
         let answer = if seen.len() > 1 { seen.pop_front().unwrap() } else { seen[0] };
         answer.ok_or_else(|| self.error())
@@ -152,10 +157,11 @@ fn house_with(server: Fake, webhooks: Vec<Webhook>, fallbacks: Arc<Fallbacks>, f
     let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new().unwrap()));
     let (sender, steps) = mpsc::channel(1000);
     let (stop, stopped) = watch::channel(false);
+    let hung = Fake { name: "hung".into(), hangs: true, ..Fake::default() };
     let worker = Worker {
         outbox: outbox.clone(),
         bell: bell.clone(),
-        servers: vec![server.clone()],
+        servers: vec![server.clone(), Arc::new(hung)],
         fallbacks,
         keepers: Keepers::new(),
         flow,
@@ -387,11 +393,70 @@ async fn a_kick_does_not_wait_behind_a_webhook_that_never_answers() {
     }
     house.bell.ring();
     let _busy = (silent.accept().await.unwrap(), silent.accept().await.unwrap());
+    let more = timeout(Duration::from_millis(100), silent.accept()).await;
+    assert!(more.is_err(), "deliveries wait for their own turn");
     let before = house.clock.now();
     let job = house.kick();
     house.story(job).await;
     assert!(house.clock.now().since(before) < Duration::from_secs(1));
-    assert_eq!(house.outbox.waiting.lock().unwrap().len(), 98, "deliveries wait for their own turn");
+}
+
+#[tokio::test]
+async fn a_kick_does_not_wait_behind_those_on_a_server_that_never_answers() {
+    let mut house = house(Fake::new(&[Some(false)]), vec![]);
+    for number in 0..1000 {
+        let session = Session { stream: StreamId::new("hung", "live", &number.to_string()), id: "1".into() };
+        house.outbox.put(Action::Kick { session }, Timestamp::ZERO);
+    }
+    house.bell.ring();
+    let job = house.kick();
+    assert!(matches!(house.story(job).await.1, Outcome::Done { .. }));
+    house.stop.send(true).unwrap();
+    let waiting = timeout(Duration::from_secs(1), &mut house.running).await;
+    assert!(waiting.is_err(), "what is under way is waited for");
+    assert_eq!(house.outbox.finished.lock().unwrap().len(), 1, "what waits for a slot is not begun any more");
+}
+
+#[tokio::test]
+async fn watching_publishers_go_keeps_no_kick_waiting() {
+    let count = 400;
+    let mut house = house_with(Fake::new(&[Some(false)]), vec![], Arc::default(), Arc::new(|_| Some(7)));
+    let before = house.clock.now();
+    for _ in 0..count {
+        house.kick();
+    }
+    let mut ended = 0;
+    while ended < count {
+        let (_, step) = timeout(Duration::from_secs(10), house.steps.recv()).await.unwrap().unwrap();
+        ended += usize::from(matches!(step, Step::Ended(_)));
+    }
+    let took = house.clock.now().since(before);
+    assert!(took < Duration::from_secs(5), "each is watched for a second, all at the same time: {took:?}");
+}
+
+#[tokio::test]
+async fn a_delivery_does_not_wait_behind_those_to_a_receiver_that_never_answers() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (url, _) = proxy().await;
+    let webhook = |name: &str, url: &str| {
+        let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+        let text = format!("name = '{name}'\nurl = '{url}'\nsecret = '{secret}'\nallow_private = true");
+        Webhook::new(&toml::from_str(&text).unwrap(), &Config::default()).unwrap()
+    };
+    let slow = webhook("slow", &format!("http://{}/", silent.local_addr().unwrap()));
+    let mut house = house(Fake::new(&[Some(false)]), vec![slow, webhook("quick", &url)]);
+    for _ in 0..100 {
+        house.outbox.put(Action::Notify { webhook: "slow".into(), body: "{}".into() }, Timestamp::ZERO);
+    }
+    house.bell.ring();
+    let _busy = silent.accept().await.unwrap();
+    for _ in 0..3 {
+        let job = house.outbox.put(Action::Notify { webhook: "quick".into(), body: "{}".into() }, Timestamp::ZERO);
+        house.bell.ring();
+        let before = house.clock.now();
+        assert!(matches!(house.story(job).await.1, Outcome::Done { .. }));
+        assert!(house.clock.now().since(before) < Duration::from_secs(1));
+    }
 }
 
 #[tokio::test]
