@@ -345,10 +345,10 @@ impl Search {
     fn try_take(&self, folder: &Folder, file: &folder::Entry, kind: LeftoverKind) -> io::Result<Moved> {
         let quarantine: &Path = &self.keeper.config.quarantine;
         let mut shelf = Shelf::make(quarantine, self.decision, &self.session, self.now)?;
-        if !self.settled && !folder.shares_file_system_with(&shelf.folder()?)? {
+        if !self.settled && !folder.moves_whole_to(&shelf.folder()?)? {
             return Ok(Moved::Growing);
         }
-        shelf.take(folder, file, kind, self.now)
+        shelf.take(folder, file, kind, self.settled, self.now)
     }
 }
 

@@ -318,7 +318,7 @@ async fn killed_between_the_line_and_the_move_or_in_the_midst_of_a_line_nothing_
     let quarantine = &house.keeper.config.quarantine;
     {
         let mut shelf = Shelf::make(quarantine, house.decision, &cam, house.clock.now()).unwrap();
-        shelf.take(&folder, &entry, LeftoverKind::Segment, house.clock.now()).unwrap();
+        shelf.take(&folder, &entry, LeftoverKind::Segment, true, house.clock.now()).unwrap();
     }
     let kept = quarantine.join(house.decision.to_string());
     // As if the move had not happened, and the next line had been cut short.
