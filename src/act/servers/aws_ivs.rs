@@ -13,6 +13,7 @@ mod signature;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
@@ -23,7 +24,7 @@ use tracing::warn;
 use url::Url;
 
 use super::link::{self, Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, is_plain};
-use super::{Config, Kicked, MediaServer};
+use super::{COUNTED, Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::clock::Clock;
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
@@ -233,6 +234,10 @@ impl MediaServer for AwsIvs {
             Some(stream) => Ok(self.session(&stream, GET)?.as_ref() == Some(session)),
             None => Ok(false),
         }
+    }
+
+    fn looks_apart(&self) -> Duration {
+        COUNTED
     }
 
     async fn kick(&self, session: &Session) -> Result<Kicked, ActError> {

@@ -9,6 +9,7 @@
 //! - A live input is disabled by its own identifier, so the video is looked at once more just before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::{Method, RequestBuilder};
@@ -19,7 +20,7 @@ use tracing::warn;
 use url::Url;
 
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, is_plain};
-use super::{Config, Kicked, MediaServer};
+use super::{COUNTED, Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
@@ -159,6 +160,10 @@ impl MediaServer for CloudflareStream {
 
     async fn publishes(&self, session: &Session) -> Result<bool, ActError> {
         Ok(self.holder(&session.stream.name).await?.as_ref() == Some(session))
+    }
+
+    fn looks_apart(&self) -> Duration {
+        COUNTED
     }
 
     async fn kick(&self, session: &Session) -> Result<Kicked, ActError> {
