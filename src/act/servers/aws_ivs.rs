@@ -167,22 +167,38 @@ impl AwsIvs {
         self.played.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Learns where those are played that are new since the last look.
-    async fn learn(&self, sessions: &[Session]) -> Result<(), ActError> {
+    /// Learns where those are played that are new since the last look. Of whom that cannot be learnt is asked again at the
+    /// next look: one of them must not hide the others.
+    async fn learn(&self, sessions: &[Session]) {
+        let (mut unknown, mut first) = (0_u32, None);
         self.played()
             .retain(|stream, (id, _)| sessions.iter().any(|session| session.stream == *stream && session.id == *id));
         for session in sessions {
             if self.played().contains_key(&session.stream) {
                 continue;
             }
-            let Some(stream) = self.current(&session.stream).await? else { continue };
+            let stream = match self.current(&session.stream).await {
+                Ok(Some(stream)) => stream,
+                Ok(None) => continue,
+                Err(error) => {
+                    unknown += 1;
+                    let is_throttled = matches!(error, ActError::Throttled { .. });
+                    first.get_or_insert(error);
+                    if is_throttled {
+                        break;
+                    }
+                    continue;
+                }
+            };
             let address = stream.playback_url.as_deref().and_then(|url| self.playback(url));
             if address.is_none() {
                 warn!(stream = %session.stream, "its playback address is not below `pull`: it is not pulled");
             }
             self.played().insert(session.stream.clone(), (session.id.clone(), address));
         }
-        Ok(())
+        if let Some(error) = first {
+            warn!(server = %self.config.name, unknown, %error, "where streams are played is not known yet");
+        }
     }
 
     /// A playback address, if it leads where `pull` says that playlists are.
@@ -224,7 +240,7 @@ impl MediaServer for AwsIvs {
     async fn list(&self) -> Result<Vec<Listed>, ActError> {
         let mut sessions = self.streams().await?;
         sessions.retain(|session| self.config.watches(&session.stream.app));
-        self.learn(&sessions).await?;
+        self.learn(&sessions).await;
         let listed = |session| Listed { session, publisher: Publisher::default(), bytes_in: None };
         Ok(sessions.into_iter().map(listed).collect())
     }
