@@ -14,6 +14,7 @@ mod generic;
 mod hook_token;
 mod jwt;
 mod kind;
+mod last_seen;
 mod link;
 mod livekit;
 mod mediamtx;
