@@ -7,6 +7,7 @@
 //! what was last written to before the session, are left alone.
 
 mod folder;
+mod looks;
 mod names;
 mod shelf;
 
@@ -23,6 +24,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use self::folder::{APP, Folder, Moved};
+use self::looks::Looks;
 use self::names::{Claim, Naming};
 use super::servers::{self, MediaServer};
 use super::webhook::event::{self, Leftover, LeftoverKind};
@@ -142,6 +144,7 @@ pub struct Keeper {
     config: Config,
     naming: Naming,
     pace: Pace,
+    looks: Arc<Looks>,
 }
 
 /// The keepers of the servers that have one, by the server's name.
@@ -185,7 +188,8 @@ impl Keeper {
     pub fn new(server: &servers::Config) -> Option<Self> {
         server.after_cut.folders().next()?;
         let naming = Naming::of(server.kind)?;
-        Some(Self { server: Arc::clone(&server.name), config: server.after_cut.clone(), naming, pace: PACE })
+        let (name, config) = (Arc::clone(&server.name), server.after_cut.clone());
+        Some(Self { server: name, config, naming, pace: PACE, looks: Arc::default() })
     }
 
     /// Whose files it moves.
@@ -211,14 +215,14 @@ impl Keeper {
         let mut others: Vec<StreamId> = Vec::new();
         let contested = loop {
             // A server that does not answer may still write: its session counts as there, and others as they were.
-            let listed = server.list().await;
+            let sessions = self.looks.since(began, self.pace.every, server, clock).await;
             let now = clock.now();
-            if let Ok(listed) = listed {
-                if gone.is_none() && !listed.iter().any(|listed| listed.session == *session) {
+            if let Some(sessions) = sessions {
+                if gone.is_none() && !sessions.contains(session) {
                     gone = Some(now);
                 }
-                let strangers = listed.into_iter().map(|listed| listed.session).filter(|other| other != session);
-                others = strangers.map(|other| other.stream).collect();
+                let strangers = sessions.iter().filter(|other| *other != session);
+                others = strangers.map(|other| other.stream.clone()).collect();
             }
             let taken = others.contains(&session.stream);
             let search = Search {

@@ -206,6 +206,27 @@ async fn it_is_moved_until_nothing_comes_any_more() {
 }
 
 #[tokio::test]
+async fn however_many_watch_a_server_it_is_asked_for_one_of_them() {
+    let House { keeper, clock, home: _home, .. } = house(Kind::Srs);
+    let fake = Fake { name: "main".into(), looks: Mutex::default(), writes: Box::new(|_| {}), looked: Mutex::new(0) };
+    let fake = Arc::new(fake);
+    let (_stop, stopped) = watch::channel(false);
+    let mut keeping = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let (keeper, fake, stopped) = (keeper.clone(), Arc::clone(&fake), stopped.clone());
+        keeping.spawn(async move {
+            let (cam, metrics) = (session(&format!("cam{number}"), "7"), Metrics::new().unwrap());
+            let watch = (clock, &metrics, stopped);
+            keeper.keep(Uuid::now_v7(), &cam, clock.now(), &*fake, watch).await.unwrap().unwrap()
+        });
+    }
+    keeping.join_all().await;
+    // Quiet after ten looks of each.
+    let looked = *fake.looked.lock().unwrap();
+    assert!((10..200).contains(&looked), "{looked} looks");
+}
+
+#[tokio::test]
 async fn everything_comes_back_the_last_version_of_each_and_over_nothing() {
     let house = house(Kind::NginxRtmp);
     let cam = session("cam1", "7");

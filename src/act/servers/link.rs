@@ -91,9 +91,7 @@ impl Link {
         match answer.status {
             StatusCode::OK => Ok(answer.body),
             StatusCode::NOT_FOUND => Err(ActError::NotFound { server, path }),
-            StatusCode::TOO_MANY_REQUESTS => {
-                Err(ActError::Throttled { server, path, retry_after: answer.retry_after })
-            }
+            StatusCode::TOO_MANY_REQUESTS => Err(ActError::Throttled { server, path, retry_after: answer.retry_after }),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(ActError::Forbidden { server, path, status: status.as_u16() })
             }

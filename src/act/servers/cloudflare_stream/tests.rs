@@ -76,7 +76,8 @@ async fn many_inputs_are_asked_about_and_an_odd_one_hides_nobody() {
 async fn an_input_that_cannot_be_asked_about_counts_as_it_was_last_seen() {
     let looks = std::sync::atomic::AtomicUsize::new(0);
     let fake = Fake::new(move |asked| {
-        let look = looks.fetch_add(usize::from(asked.line.ends_with("live_inputs")), std::sync::atomic::Ordering::SeqCst);
+        let look =
+            looks.fetch_add(usize::from(asked.line.ends_with("live_inputs")), std::sync::atomic::Ordering::SeqCst);
         let inputs: Vec<_> = ["i1", "i2"].iter().map(|uid| json!({ "uid": uid })).collect();
         Some(match asked.line.as_str() {
             "GET /stream/live_inputs" => said(&json!({ "liveInputs": inputs })),
