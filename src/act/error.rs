@@ -63,6 +63,18 @@ pub enum ActError {
         /// What it answered.
         status: u16,
     },
+    /// 429: asked too often.
+    #[error(
+        "media server `{server}` answered {path} with HTTP 429, too many requests: it is asked again later; raise `streams.reconcile_every`, or have the limit of the account raised"
+    )]
+    Throttled {
+        /// The server.
+        server: Arc<str>,
+        /// What was asked for.
+        path: &'static str,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
     /// An answer that cannot be understood.
     #[error(
         "media server `{server}` answered {path} with something else than expected ({reason}): check that `control` leads to the server named by `kind`"
@@ -239,6 +251,7 @@ impl ActError {
             Self::Forbidden { .. } => "forbidden",
             Self::NotFound { .. } => "not_found",
             Self::Status { .. } => "status",
+            Self::Throttled { .. } => "throttled",
             Self::Garbage { .. } => "garbage",
             Self::BadSession { .. } => "bad_session",
             Self::StillListed { .. } => "still_listed",
@@ -278,7 +291,7 @@ impl ActError {
     /// When whoever refused wants to be asked again.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NotDelivered { retry_after, .. } => *retry_after,
+            Self::NotDelivered { retry_after, .. } | Self::Throttled { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

@@ -15,6 +15,13 @@ use super::{Ledger, LedgerError};
 use crate::clock::Timestamp;
 use crate::decision::Action;
 
+const REPLAY_ALL: &str = "UPDATE actions SET state = 'pending', due = ?1
+     WHERE kind = 'notify' AND state = 'gave_up' AND payload ->> '$.webhook' = ?2";
+/// A statement of its own, so that an event is found by its identifier and not by reading all that were given up: whoever
+/// writes a decision waits meanwhile.
+const REPLAY_ONE: &str = "UPDATE actions SET state = 'pending', due = ?1
+     WHERE id = ?3 AND kind = 'notify' AND state = 'gave_up' AND payload ->> '$.webhook' = ?2";
+
 /// An event that was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -76,20 +83,15 @@ impl Ledger {
         let mut inner = self.lock();
         let transaction = inner.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let mut replayed = 0;
-        {
-            let mut update = transaction
-                .prepare_cached(
-                    "UPDATE actions SET state = 'pending', due = ?1
-                     WHERE kind = 'notify' AND state = 'gave_up' AND payload ->> '$.webhook' = ?2
-                     AND (?3 IS NULL OR id = ?3)",
-                )
-                .map_err(failed)?;
-            match ids {
-                None => replayed += update.execute(params![Time(now), webhook, None::<Key>]).map_err(failed)?,
-                Some(ids) => {
-                    for id in ids {
-                        replayed += update.execute(params![Time(now), webhook, Key(*id)]).map_err(failed)?;
-                    }
+        match ids {
+            None => {
+                let mut all = transaction.prepare_cached(REPLAY_ALL).map_err(failed)?;
+                replayed += all.execute(params![Time(now), webhook]).map_err(failed)?;
+            }
+            Some(ids) => {
+                let mut one = transaction.prepare_cached(REPLAY_ONE).map_err(failed)?;
+                for id in ids {
+                    replayed += one.execute(params![Time(now), webhook, Key(*id)]).map_err(failed)?;
                 }
             }
         }
@@ -214,6 +216,16 @@ mod tests {
         let done = Outcome::Done { detail: "HTTP 204".into() };
         ledger.finish(given_up[1], at(2000), at(2100), &done, &[]).unwrap();
         assert_eq!(ledger.replay("ops", None, at(3000)).unwrap(), 0, "delivered, or waiting");
+    }
+
+    #[test]
+    fn an_event_is_found_by_its_identifier() {
+        let dir = TempDir::new().unwrap();
+        let ledger = open(&dir);
+        let explained = format!("EXPLAIN QUERY PLAN {REPLAY_ONE}");
+        let plan: Vec<String> =
+            ledger.rows(&explained, params![Time(at(1)), "ops", Key(Uuid::nil())], |row| row.get(3)).unwrap();
+        assert!(plan.iter().all(|step| step.contains("(id=?)")), "{plan:?}");
     }
 
     #[test]

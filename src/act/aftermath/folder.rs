@@ -37,7 +37,7 @@ pub(super) struct Entry {
 pub(super) enum Moved {
     /// It is there, and no longer here.
     Whole,
-    /// It is on another file system, and somebody still writes to it: later.
+    /// It would have to be copied, and somebody may still write to it: later.
     Growing,
 }
 
@@ -110,12 +110,13 @@ impl Folder {
         Ok(Some(Entry { name: name.to_owned(), bytes, modified: Timestamp::from_micros(micros) }))
     }
 
-    /// Moves a file of this folder into `to`, where nothing may be called `as_name` yet. Where the two are on different
-    /// file systems the file is copied, and taken away here only when the copy is on the disk and nothing was added to
-    /// the file meanwhile.
-    pub(super) fn give(&self, name: &str, to: &Self, as_name: &str) -> io::Result<Moved> {
+    /// Moves a file of this folder into `to`, where nothing may be called `as_name` yet. Where it cannot be moved as it is,
+    /// as between file systems or mounts, it is copied once it is `settled`, that is: whoever wrote it is gone. It is taken
+    /// away here only when the copy is on the disk and nothing was added to the file meanwhile.
+    pub(super) fn give(&self, name: &str, to: &Self, as_name: &str, settled: bool) -> io::Result<Moved> {
         match rustix::fs::renameat_with(&self.fd, name, &to.fd, as_name, RenameFlags::NOREPLACE) {
-            Err(Errno::XDEV) => self.copy(name, to, as_name),
+            Err(Errno::XDEV) if settled => self.copy(name, to, as_name),
+            Err(Errno::XDEV) => Ok(Moved::Growing),
             moved => Ok(moved.map(|()| Moved::Whole)?),
         }
     }
@@ -146,9 +147,13 @@ impl Folder {
         Ok(Moved::Whole)
     }
 
-    /// Whether files are moved to `other` as they are, even while they are written to.
-    pub(super) fn shares_file_system_with(&self, other: &Self) -> io::Result<bool> {
-        Ok(rustix::fs::fstat(&self.fd)?.st_dev == rustix::fs::fstat(&other.fd)?.st_dev)
+    /// Whether files are moved to `other` as they are, even while they are written to. Two mounts of one file system are
+    /// as far apart as two file systems, and nothing but the system's own answer tells: a folder's `.` can never be
+    /// renamed, and is refused as too far away before it is refused as that.
+    pub(super) fn moves_whole_to(&self, other: &Self) -> io::Result<bool> {
+        let near = rustix::fs::fstat(&self.fd)?.st_dev == rustix::fs::fstat(&other.fd)?.st_dev;
+        let probed = rustix::fs::renameat_with(&self.fd, ".", &other.fd, ".", RenameFlags::NOREPLACE);
+        Ok(near && probed != Err(Errno::XDEV))
     }
 
     /// Everything that was moved here stays after a power cut.
@@ -227,8 +232,9 @@ mod tests {
         fs::write(from.join("a.ts"), "new").unwrap();
         fs::write(to.join("1.ts"), "old").unwrap();
         let (here, there) = (Folder::open(&from).unwrap(), Folder::open(&to).unwrap());
-        assert_eq!(here.give("a.ts", &there, "1.ts").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(here.give("a.ts", &there, "2.ts").unwrap(), Moved::Whole);
+        assert_eq!(here.give("a.ts", &there, "1.ts", true).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(here.give("a.ts", &there, "2.ts", false).unwrap(), Moved::Whole);
+        assert!(here.moves_whole_to(&there).unwrap());
         assert_eq!((names(&here), names(&there)), (vec![], vec!["1.ts".to_owned(), "2.ts".to_owned()]));
         assert_eq!(fs::read_to_string(to.join("1.ts")).unwrap(), "old");
     }
@@ -240,7 +246,10 @@ mod tests {
         fs::write(memory.path().join("a.ts"), "video").unwrap();
         let (here, there) = (Folder::open(memory.path()).unwrap(), Folder::open(home.path()).unwrap());
         let modified = here.file("a.ts").unwrap().unwrap().modified;
-        assert_eq!(here.give("a.ts", &there, "1.ts").unwrap(), Moved::Whole);
+        assert!(!here.moves_whole_to(&there).unwrap());
+        assert_eq!(here.give("a.ts", &there, "1.ts", false).unwrap(), Moved::Growing);
+        assert_eq!((names(&here), names(&there)), (vec!["a.ts".to_owned()], vec![]), "somebody may still write to it");
+        assert_eq!(here.give("a.ts", &there, "1.ts", true).unwrap(), Moved::Whole);
         assert_eq!((names(&here), names(&there)), (vec![], vec!["1.ts".to_owned()]));
         assert_eq!(fs::read_to_string(home.path().join("1.ts")).unwrap(), "video");
         assert_eq!(there.file("1.ts").unwrap().unwrap().modified, modified);

@@ -4,9 +4,10 @@
 //! Every cut is followed by an event that says what to purge ([`follows`]). Where the media server's files are on this
 //! machine and `[server.after_cut]` says where, a [`Keeper`] moves those of the session out of reach until none comes any
 //! more. Files are moved, never deleted, and [`Shelf::restore`] brings them back. What may be another live stream's, and
-//! recordings from before the session, are left alone.
+//! what was last written to before the session, are left alone.
 
 mod folder;
+mod looks;
 mod names;
 mod shelf;
 
@@ -23,6 +24,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use self::folder::{APP, Folder, Moved};
+use self::looks::Looks;
 use self::names::{Claim, Naming};
 use super::servers::{self, MediaServer};
 use super::webhook::event::{self, Leftover, LeftoverKind};
@@ -48,7 +50,7 @@ struct Pace {
 
 const PACE: Pace =
     Pace { every: Duration::from_secs(1), quiet: Duration::from_secs(10), longest: Duration::from_mins(15) };
-/// A recording begins a little before the session is first seen.
+/// Files are written a little before the session is first seen.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// The section `[server.after_cut]`: files of the media server on this machine. Without a folder nothing is moved.
@@ -142,6 +144,7 @@ pub struct Keeper {
     config: Config,
     naming: Naming,
     pace: Pace,
+    looks: Arc<Looks>,
 }
 
 /// The keepers of the servers that have one, by the server's name.
@@ -160,7 +163,7 @@ pub struct Swept {
 #[derive(Debug, Default)]
 struct Sweep {
     moved: usize,
-    /// Files that may be another live stream's.
+    /// Files that may be another live stream's, or an earlier session's.
     contested: Vec<Leftover>,
     /// Nothing more is to be moved: somebody brought the files back, or publishes under the name.
     over: bool,
@@ -185,7 +188,8 @@ impl Keeper {
     pub fn new(server: &servers::Config) -> Option<Self> {
         server.after_cut.folders().next()?;
         let naming = Naming::of(server.kind)?;
-        Some(Self { server: Arc::clone(&server.name), config: server.after_cut.clone(), naming, pace: PACE })
+        let (name, config) = (Arc::clone(&server.name), server.after_cut.clone());
+        Some(Self { server: name, config, naming, pace: PACE, looks: Arc::default() })
     }
 
     /// Whose files it moves.
@@ -211,14 +215,14 @@ impl Keeper {
         let mut others: Vec<StreamId> = Vec::new();
         let contested = loop {
             // A server that does not answer may still write: its session counts as there, and others as they were.
-            let listed = server.list().await;
+            let sessions = self.looks.since(began, self.pace.every, server, clock).await;
             let now = clock.now();
-            if let Ok(listed) = listed {
-                if gone.is_none() && !listed.iter().any(|listed| listed.session == *session) {
+            if let Some(sessions) = sessions {
+                if gone.is_none() && !sessions.contains(session) {
                     gone = Some(now);
                 }
-                let strangers = listed.into_iter().map(|listed| listed.session).filter(|other| other != session);
-                others = strangers.map(|other| other.stream).collect();
+                let strangers = sessions.iter().filter(|other| *other != session);
+                others = strangers.map(|other| other.stream.clone()).collect();
             }
             let taken = others.contains(&session.stream);
             let search = Search {
@@ -265,7 +269,7 @@ impl Keeper {
         let kept = kept.map(|kept| Leftover { kind: kept.kind, place: kept.from.display().to_string(), moved: true });
         let mut detail = format!("{moved} files moved out of reach, the last {} ms after the end", tail.as_millis());
         if left > 0 {
-            detail = format!("{detail}; {left} left that may be another live stream's");
+            detail = format!("{detail}; {left} left that may be another's");
         }
         Swept { detail, leftovers: kept.chain(contested).collect() }
     }
@@ -291,8 +295,7 @@ impl Search {
             let claim = |file: &str| self.keeper.naming.claim(&self.session.stream.name, file);
             for file in folder.files(|name| claim(name).is_some())? {
                 let Some(found) = claim(&file.name) else { continue };
-                let dated = matches!(found.kind, LeftoverKind::Recording | LeftoverKind::Thumbnail);
-                if dated && file.modified < self.since.minus(SLACK) {
+                if self.is_earlier(&folder, &file, found.kind, &mut sweep) {
                     continue;
                 }
                 if self.is_contested(&file.name, found, shares_names) {
@@ -305,6 +308,9 @@ impl Search {
             if let Some(own) = folder.below(&self.session.stream.name)? {
                 for file in own.files(|name| names::nested(name).is_some())? {
                     let kind = names::nested(&file.name).unwrap_or(LeftoverKind::Segment);
+                    if self.is_earlier(&own, &file, kind, &mut sweep) {
+                        continue;
+                    }
                     self.take(&own, &file, kind, &mut sweep, &mut failure);
                 }
             }
@@ -314,6 +320,17 @@ impl Search {
 
     fn shelf(&self) -> io::Result<Option<Shelf>> {
         Shelf::open(&self.keeper.config.quarantine, self.decision)
+    }
+
+    /// Whether the file is of an earlier session of the name. Segments and playlists of one are told of, because this may
+    /// also be the same publisher, whom Sluicegate lost sight of for a while; recordings and thumbnails pile up and are not.
+    fn is_earlier(&self, folder: &Folder, file: &folder::Entry, kind: LeftoverKind, sweep: &mut Sweep) -> bool {
+        let earlier = file.modified < self.since.minus(SLACK);
+        if earlier && !matches!(kind, LeftoverKind::Recording | LeftoverKind::Thumbnail) {
+            let place = folder.path.join(&file.name).display().to_string();
+            sweep.contested.push(Leftover { kind, place, moved: false });
+        }
+        earlier
     }
 
     /// Whether another live stream has at least as good a claim to the file.
@@ -345,10 +362,10 @@ impl Search {
     fn try_take(&self, folder: &Folder, file: &folder::Entry, kind: LeftoverKind) -> io::Result<Moved> {
         let quarantine: &Path = &self.keeper.config.quarantine;
         let mut shelf = Shelf::make(quarantine, self.decision, &self.session, self.now)?;
-        if !self.settled && !folder.shares_file_system_with(&shelf.folder()?)? {
+        if !self.settled && !folder.moves_whole_to(&shelf.folder()?)? {
             return Ok(Moved::Growing);
         }
-        shelf.take(folder, file, kind, self.now)
+        shelf.take(folder, file, kind, self.settled, self.now)
     }
 }
 

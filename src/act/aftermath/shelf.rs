@@ -154,12 +154,13 @@ impl Shelf {
         files.collect()
     }
 
-    /// Moves `file` of `folder` here.
+    /// Moves `file` of `folder` here. `settled`: nobody writes to it any more.
     pub(super) fn take(
         &mut self,
         folder: &Folder,
         file: &Entry,
         kind: LeftoverKind,
+        settled: bool,
         now: Timestamp,
     ) -> io::Result<Moved> {
         // Announced before, and not done: this is the same move again.
@@ -168,7 +169,7 @@ impl Shelf {
         if let Some(kept) = announced.filter(|kept| (kept.bytes, kept.modified) == (file.bytes, file.modified))
             && here.file(&kept.name)?.is_none()
         {
-            return folder.give(&file.name, &here, &kept.name);
+            return folder.give(&file.name, &here, &kept.name, settled);
         }
         // A name of our own: theirs may be as long as a name can be, and the same one comes again.
         let ending = Path::new(&file.name).extension().and_then(|ending| ending.to_str()).unwrap_or("bin");
@@ -177,7 +178,7 @@ impl Shelf {
         let kept = Kept { name, from, kind, bytes: file.bytes, modified: file.modified, moved: now };
         let name = kept.name.clone();
         self.write(Line::File(kept))?;
-        folder.give(&file.name, &here, &name)
+        folder.give(&file.name, &here, &name, settled)
     }
 
     /// Brings everything back to where it was, as far as nothing else is there now: of files of the same name, the last.
@@ -189,7 +190,7 @@ impl Shelf {
         for kept in self.files().into_iter().rev() {
             let gave = kept.from.parent().zip(kept.from.file_name().and_then(|name| name.to_str())).map_or_else(
                 || Err(io::ErrorKind::InvalidInput.into()),
-                |(folder, name)| here.give(&kept.name, &Folder::open(folder)?, name),
+                |(folder, name)| here.give(&kept.name, &Folder::open(folder)?, name, true),
             );
             match gave {
                 Ok(Moved::Whole) => restored.back.push(kept.from.clone()),

@@ -161,20 +161,27 @@ async fn what_outlives_a_session_is_moved_and_nothing_else() {
         "hls/live/notes.txt",
         "recordings/cam10.flv",
         "recordings/cam1-1500000000.flv",
+        "hls/live/cam1-3.ts",
+        "hls/live/cam1/4.ts",
     ];
+    fs::create_dir_all(house.home.path().join("hls/live/cam1")).unwrap();
     for file in own.iter().chain(&others) {
         house.write(file);
     }
     let before = SystemTime::UNIX_EPOCH + Duration::from_mins(25_000_000);
-    let old = fs::File::options().write(true).open(house.home.path().join("recordings/cam1-1500000000.flv")).unwrap();
-    old.set_modified(before).unwrap();
+    for old in ["recordings/cam1-1500000000.flv", "hls/live/cam1-3.ts", "hls/live/cam1/4.ts"] {
+        let old = fs::File::options().write(true).open(house.home.path().join(old)).unwrap();
+        old.set_modified(before).unwrap();
+    }
 
     let swept = house.keep(&session("cam1", "7")).await;
-    assert_eq!(house.left(), set(&others), "a recording from before the session is not its");
+    assert_eq!(house.left(), set(&others), "what is from before the session is not its");
     assert_eq!(house.kept(), set(&own));
     assert!(swept.detail.starts_with("6 files moved"), "{}", swept.detail);
-    assert_eq!(swept.leftovers.len(), 6);
-    assert!(swept.leftovers.iter().all(|leftover| leftover.moved));
+    let (moved, left): (Vec<_>, Vec<_>) = swept.leftovers.iter().partition(|leftover| leftover.moved);
+    assert_eq!(moved.len(), 6);
+    let left: Vec<_> = left.iter().filter_map(|leftover| leftover.place.rsplit('/').next()).collect();
+    assert_eq!(left, ["cam1-3.ts", "4.ts"], "an earlier session's segments are told of and left");
     assert!(house.metrics.render().unwrap().contains("sluicegate_cut_tail_seconds_count{server=\"main\"} 1"));
 }
 
@@ -196,6 +203,27 @@ async fn it_is_moved_until_nothing_comes_any_more() {
     assert!(swept.detail.starts_with("18 files moved"), "{}", swept.detail);
     let tail: u64 = swept.detail.split(' ').find_map(|word| word.parse().ok().filter(|ms| *ms != 18)).unwrap();
     assert!((20..500).contains(&tail), "the last came six looks after the end: {}", swept.detail);
+}
+
+#[tokio::test]
+async fn however_many_watch_a_server_it_is_asked_for_one_of_them() {
+    let House { keeper, clock, home: _home, .. } = house(Kind::Srs);
+    let fake = Fake { name: "main".into(), looks: Mutex::default(), writes: Box::new(|_| {}), looked: Mutex::new(0) };
+    let fake = Arc::new(fake);
+    let (_stop, stopped) = watch::channel(false);
+    let mut keeping = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let (keeper, fake, stopped) = (keeper.clone(), Arc::clone(&fake), stopped.clone());
+        keeping.spawn(async move {
+            let (cam, metrics) = (session(&format!("cam{number}"), "7"), Metrics::new().unwrap());
+            let watch = (clock, &metrics, stopped);
+            keeper.keep(Uuid::now_v7(), &cam, clock.now(), &*fake, watch).await.unwrap().unwrap()
+        });
+    }
+    keeping.join_all().await;
+    // Quiet after ten looks of each.
+    let looked = *fake.looked.lock().unwrap();
+    assert!((10..200).contains(&looked), "{looked} looks");
 }
 
 #[tokio::test]
@@ -318,7 +346,7 @@ async fn killed_between_the_line_and_the_move_or_in_the_midst_of_a_line_nothing_
     let quarantine = &house.keeper.config.quarantine;
     {
         let mut shelf = Shelf::make(quarantine, house.decision, &cam, house.clock.now()).unwrap();
-        shelf.take(&folder, &entry, LeftoverKind::Segment, house.clock.now()).unwrap();
+        shelf.take(&folder, &entry, LeftoverKind::Segment, true, house.clock.now()).unwrap();
     }
     let kept = quarantine.join(house.decision.to_string());
     // As if the move had not happened, and the next line had been cut short.

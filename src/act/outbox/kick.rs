@@ -89,7 +89,7 @@ impl Worker {
                     return Err(ActError::StillListed { server: server.name().clone(), waited, bytes });
                 }
                 Err(error) if waited >= self.config.verify_for => return Err(error),
-                Ok(true) | Err(_) => sleep(self.config.verify_every).await,
+                Ok(true) | Err(_) => sleep(self.config.verify_every.max(server.looks_apart())).await,
             }
         }
     }

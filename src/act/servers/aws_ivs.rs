@@ -13,6 +13,7 @@ mod signature;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
@@ -23,7 +24,7 @@ use tracing::warn;
 use url::Url;
 
 use super::link::{self, Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, is_plain};
-use super::{Config, Kicked, MediaServer};
+use super::{COUNTED, Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::clock::Clock;
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
@@ -166,22 +167,38 @@ impl AwsIvs {
         self.played.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Learns where those are played that are new since the last look.
-    async fn learn(&self, sessions: &[Session]) -> Result<(), ActError> {
+    /// Learns where those are played that are new since the last look. Of whom that cannot be learnt is asked again at the
+    /// next look: one of them must not hide the others.
+    async fn learn(&self, sessions: &[Session]) {
+        let (mut unknown, mut first) = (0_u32, None);
         self.played()
             .retain(|stream, (id, _)| sessions.iter().any(|session| session.stream == *stream && session.id == *id));
         for session in sessions {
             if self.played().contains_key(&session.stream) {
                 continue;
             }
-            let Some(stream) = self.current(&session.stream).await? else { continue };
+            let stream = match self.current(&session.stream).await {
+                Ok(Some(stream)) => stream,
+                Ok(None) => continue,
+                Err(error) => {
+                    unknown += 1;
+                    let is_throttled = matches!(error, ActError::Throttled { .. });
+                    first.get_or_insert(error);
+                    if is_throttled {
+                        break;
+                    }
+                    continue;
+                }
+            };
             let address = stream.playback_url.as_deref().and_then(|url| self.playback(url));
             if address.is_none() {
                 warn!(stream = %session.stream, "its playback address is not below `pull`: it is not pulled");
             }
             self.played().insert(session.stream.clone(), (session.id.clone(), address));
         }
-        Ok(())
+        if let Some(error) = first {
+            warn!(server = %self.config.name, unknown, %error, "where streams are played is not known yet");
+        }
     }
 
     /// A playback address, if it leads where `pull` says that playlists are.
@@ -223,7 +240,7 @@ impl MediaServer for AwsIvs {
     async fn list(&self) -> Result<Vec<Listed>, ActError> {
         let mut sessions = self.streams().await?;
         sessions.retain(|session| self.config.watches(&session.stream.app));
-        self.learn(&sessions).await?;
+        self.learn(&sessions).await;
         let listed = |session| Listed { session, publisher: Publisher::default(), bytes_in: None };
         Ok(sessions.into_iter().map(listed).collect())
     }
@@ -233,6 +250,10 @@ impl MediaServer for AwsIvs {
             Some(stream) => Ok(self.session(&stream, GET)?.as_ref() == Some(session)),
             None => Ok(false),
         }
+    }
+
+    fn looks_apart(&self) -> Duration {
+        COUNTED
     }
 
     async fn kick(&self, session: &Session) -> Result<Kicked, ActError> {

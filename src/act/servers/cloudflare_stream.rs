@@ -9,6 +9,7 @@
 //! - A live input is disabled by its own identifier, so the video is looked at once more just before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::{Method, RequestBuilder};
@@ -18,8 +19,9 @@ use tokio::task::JoinSet;
 use tracing::warn;
 use url::Url;
 
+use super::last_seen::LastSeen;
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, is_plain};
-use super::{Config, Kicked, MediaServer};
+use super::{COUNTED, Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
@@ -36,6 +38,7 @@ pub struct CloudflareStream {
     config: Config,
     link: Arc<Link>,
     token: String,
+    last: LastSeen,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +73,7 @@ impl CloudflareStream {
     pub fn new(config: &Config, common: &act::Config) -> Result<Self, ActError> {
         let token = decoded(config.control.password().unwrap_or(config.control.username()));
         let bare = Config { control: link::without_user(&config.control), ..config.clone() };
-        Ok(Self { link: Arc::new(Link::new(&bare, common)?), config: config.clone(), token })
+        Ok(Self { link: Arc::new(Link::new(&bare, common)?), config: config.clone(), token, last: LastSeen::default() })
     }
 
     fn request(&self, method: Method, at: &str) -> RequestBuilder {
@@ -119,11 +122,9 @@ impl MediaServer for CloudflareStream {
             return Err(self.link.garbage(LIST, "no success"));
         }
         // One that was disabled a moment ago may still be on the air.
-        let (inputs, mut odd): (Vec<_>, Vec<_>) =
-            said.result.live_inputs.into_iter().partition(|one| is_plain(&one.uid));
-        let mut waiting = inputs.into_iter();
+        let mut waiting = said.result.live_inputs.into_iter().filter(|one| is_plain(&one.uid));
         let mut asking = JoinSet::new();
-        let (mut publishers, mut first) = (Vec::new(), None);
+        let (mut publishers, mut failed, mut first) = (Vec::new(), Vec::new(), None);
         loop {
             while asking.len() < AT_ONCE
                 && let Some(input) = waiting.next()
@@ -142,23 +143,30 @@ impl MediaServer for CloudflareStream {
                 // One of which nothing can be learnt must not hide the others.
                 Ok((Err(error), input)) => {
                     first.get_or_insert(error);
-                    odd.push(input);
+                    failed.push(StreamId::new(&self.config.name, "", &input.uid));
                 }
                 Err(_) => return Err(self.link.garbage(LIFECYCLE, "a question broke off")),
             }
         }
         match first {
-            Some(error) if publishers.is_empty() => Err(error),
+            Some(error) if publishers.is_empty() => return Err(error),
             Some(error) => {
-                warn!(server = %self.config.name, skipped = odd.len(), %error, "live inputs are left out of the list");
-                Ok(publishers)
+                let failed = failed.len();
+                warn!(server = %self.config.name, failed, %error, "live inputs count as they were last seen");
             }
-            None => Ok(publishers),
+            None => {}
         }
+        publishers.extend(failed.iter().filter_map(|stream| self.last.of(stream)));
+        self.last.remember(&publishers);
+        Ok(publishers)
     }
 
     async fn publishes(&self, session: &Session) -> Result<bool, ActError> {
         Ok(self.holder(&session.stream.name).await?.as_ref() == Some(session))
+    }
+
+    fn looks_apart(&self) -> Duration {
+        COUNTED
     }
 
     async fn kick(&self, session: &Session) -> Result<Kicked, ActError> {

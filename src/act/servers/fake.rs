@@ -91,7 +91,9 @@ async fn serve(mut socket: TcpStream, answer: Arc<Answering>, seen: Arc<Mutex<Ve
         let answered = answer(&asked);
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
         let Some((status, body)) = answered else { return std::future::pending().await };
-        let text = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        // Whoever is asked too often says for how long not to.
+        let wait = if status == 429 { "retry-after: 7\r\n" } else { "" };
+        let text = format!("HTTP/1.1 {status} Said\r\n{wait}content-length: {}\r\n\r\n{body}", body.len());
         if socket.write_all(text.as_bytes()).await.is_err() {
             return;
         }
@@ -156,6 +158,7 @@ pub(super) async fn fails_like_the_others(kind: Kind, more: &str, session: &Sess
         (401, "", "forbidden"),
         (403, "no", "forbidden"),
         (500, "", "status"),
+        (429, "", "throttled"),
         (302, "", "status"),
         (200, "<html>It works!</html>", "garbage"),
         (200, "", "garbage"),
@@ -165,7 +168,9 @@ pub(super) async fn fails_like_the_others(kind: Kind, more: &str, session: &Sess
     ] {
         let fake = Fake::always(status, body).await;
         let server = super::build(&fake.config(kind, more), &limits()).unwrap();
-        assert_eq!(server.list().await.unwrap_err().kind(), said, "list {status} {body}");
+        let error = server.list().await.unwrap_err();
+        assert_eq!(error.kind(), said, "list {status} {body}");
+        assert_eq!(error.retry_after().map(|wait| wait.as_secs()), (status == 429).then_some(7), "as it said");
         assert_eq!(server.publishes(session).await.unwrap_err().kind(), said, "publishes {status} {body}");
         // An empty 200 is how some servers say that a kick was done.
         if (status, body) != (200, "") {

@@ -6,8 +6,10 @@
 //! names that a path cannot hold at all are refused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -21,6 +23,8 @@ use crate::stream::StreamId;
 pub(super) const LARGEST_LIST: usize = 16 << 20;
 /// Answers to anything but a list.
 pub(super) const LARGEST_ANSWER: usize = 64 << 10;
+/// A server that is asked too often is left alone for as long as it says, and not longer than this: a stream is on the air.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A server's HTTP interface.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct Link {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
+    /// When it wants to be asked again, if it says so.
+    retry_after: Option<Duration>,
 }
 
 impl Link {
@@ -71,12 +77,12 @@ impl Link {
         limit: usize,
     ) -> Result<Answer, ActError> {
         let response = request.send().await.map_err(|error| self.failed(path, &error))?;
-        let status = response.status();
+        let (status, retry_after) = (response.status(), retry_after(&response));
         let body = http::body(response, limit).await.map_err(|error| match error {
             BodyError::TooLong => self.garbage(path, format!("more than {limit} bytes")),
             BodyError::Broken(error) => self.failed(path, &error),
         })?;
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, retry_after })
     }
 
     /// The body of a 200; any other status is the error that it stands for.
@@ -85,6 +91,7 @@ impl Link {
         match answer.status {
             StatusCode::OK => Ok(answer.body),
             StatusCode::NOT_FOUND => Err(ActError::NotFound { server, path }),
+            StatusCode::TOO_MANY_REQUESTS => Err(ActError::Throttled { server, path, retry_after: answer.retry_after }),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(ActError::Forbidden { server, path, status: status.as_u16() })
             }
@@ -142,6 +149,12 @@ impl Link {
     pub(super) fn step(&self, name: &str) -> Result<String, ActError> {
         if is_no_step(name) { Err(self.bad_session()) } else { Ok(encoded(name)) }
     }
+}
+
+/// `Retry-After` in seconds, as interfaces of servers write it.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
 }
 
 /// Whether a path cannot hold `name` as a step, encoded or not.

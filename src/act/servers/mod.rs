@@ -14,6 +14,7 @@ mod generic;
 mod hook_token;
 mod jwt;
 mod kind;
+mod last_seen;
 mod link;
 mod livekit;
 mod mediamtx;
@@ -26,6 +27,7 @@ mod srs;
 mod zlmediakit;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -52,6 +54,9 @@ use super::ActError;
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
 use crate::stream::{Session, StreamId};
 
+/// How far apart looks at one session are at services that count requests: a few a second for a whole account, kicks too.
+const COUNTED: Duration = Duration::from_secs(1);
+
 /// What the house asks of a media server. A server is asked by session, never by name alone: the same name may belong
 /// to somebody else by the time the request arrives.
 #[async_trait]
@@ -65,6 +70,12 @@ pub trait MediaServer: Send + Sync {
     /// Whether `session` publishes now, in a watched application or not. It is how a kick is verified, so an answer that
     /// cannot be relied on must be an error.
     async fn publishes(&self, session: &Session) -> Result<bool, ActError>;
+
+    /// How long there must be between two looks at a session whose end is awaited. Looked at more often, the server would
+    /// refuse the very requests that end sessions.
+    fn looks_apart(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Asks the server to end one session, and only that one.
     async fn kick(&self, session: &Session) -> Result<Kicked, ActError>;

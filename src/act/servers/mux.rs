@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, is_plain};
-use super::{Config, Kicked, MediaServer, jwt};
+use super::{COUNTED, Config, Kicked, MediaServer, jwt};
 use crate::act::{self, ActError};
 use crate::clock::Clock;
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
@@ -192,6 +193,10 @@ impl MediaServer for Mux {
 
     async fn publishes(&self, session: &Session) -> Result<bool, ActError> {
         Ok(self.holder(&session.stream).await?.as_ref() == Some(session))
+    }
+
+    fn looks_apart(&self) -> Duration {
+        COUNTED
     }
 
     async fn kick(&self, session: &Session) -> Result<Kicked, ActError> {

@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use sha1::Sha1;
 use tracing::warn;
 
+use super::last_seen::LastSeen;
 use super::link::{Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, encoded, is_no_step, without_user};
 use super::{Config, Kicked, MediaServer, query};
 use crate::act::{self, ActError};
@@ -39,6 +40,7 @@ pub struct OvenMediaEngine {
     link: Link,
     /// Of the `Authorization` header.
     authorization: Option<String>,
+    last: LastSeen,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +100,7 @@ impl OvenMediaEngine {
             link: Link::new(&bare, common)?,
             config: config.clone(),
             authorization: (!token.is_empty()).then(|| format!("Basic {}", BASE64.encode(token))),
+            last: LastSeen::default(),
         })
     }
 
@@ -191,7 +194,7 @@ impl MediaServer for OvenMediaEngine {
         let apps: Vec<String> = self.get(&format!("/v1/vhosts/{vhost}/apps"), APPS).await?.ok_or_else(no_vhost)?;
         let mut publishers = Vec::new();
         // One stream of which nothing can be learnt must not hide the others.
-        let (mut skipped, mut first) = (0_u32, None);
+        let (mut failed, mut first) = (Vec::new(), None);
         // No hook lets an application in that the API has no address for.
         let watched = |app: &String| self.config.watches(app) && !is_no_step(app);
         for app in apps.into_iter().filter(watched) {
@@ -210,8 +213,8 @@ impl MediaServer for OvenMediaEngine {
                     // Between the list and the question it ended.
                     Ok(None) => {}
                     Err(error) if is_about_one(&error) => {
-                        skipped += 1;
                         first.get_or_insert(error);
+                        failed.push(stream);
                     }
                     Err(error) => return Err(error),
                 }
@@ -219,13 +222,15 @@ impl MediaServer for OvenMediaEngine {
         }
         match first {
             // Nothing at all was learnt: that is no empty list.
-            Some(error) if publishers.is_empty() => Err(error),
+            Some(error) if publishers.is_empty() => return Err(error),
             Some(error) => {
-                warn!(server = %self.config.name, skipped, %error, "streams are left out of the list");
-                Ok(publishers)
+                warn!(server = %self.config.name, failed = failed.len(), %error, "streams count as they were last seen");
             }
-            None => Ok(publishers),
+            None => {}
         }
+        publishers.extend(failed.iter().filter_map(|stream| self.last.of(stream)));
+        self.last.remember(&publishers);
+        Ok(publishers)
     }
 
     async fn publishes(&self, session: &Session) -> Result<bool, ActError> {

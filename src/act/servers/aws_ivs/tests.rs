@@ -1,5 +1,7 @@
 //! Amazon IVS as its API reference has it: what is asked of it, and what becomes of what it says.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::*;
 use crate::act::servers::Kind;
 use crate::act::servers::fake::{self, Asked, Fake, hostile_names, session, shown};
@@ -64,6 +66,35 @@ async fn lists_every_page_and_learns_once_where_each_is_played() {
     let again = asked.iter().filter(|asked| asked.line.ends_with("GetStream")).count();
     assert_eq!(again, 0, "what is known is not asked again");
     assert_eq!(ivs(&fake, "apps = ['elsewhere']").list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn one_of_whom_nothing_is_learnt_hides_nobody_and_is_asked_about_again() {
+    let refusals = std::sync::atomic::AtomicUsize::new(1);
+    let refused = move |asked: &Asked| {
+        let about = asked.line.ends_with("GetStream") && asked.body.contains("channel/abc");
+        about && refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+    };
+    let fake = Fake::new(move |asked| Some(if refused(asked) { (500, String::new()) } else { usual(asked) })).await;
+    let server = ivs(&fake, "");
+    let listed = server.list().await.unwrap();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(server.pull(&listed[0].session.stream).unwrap_err().kind(), "unpullable", "not known yet");
+    assert_eq!(server.list().await.unwrap().len(), 2);
+    assert_eq!(&*server.pull(&listed[0].session.stream).unwrap().url, PLAYED);
+
+    let asked_too_often = |asked: &Asked| asked.line.ends_with("GetStream").then(|| (429, String::new()));
+    let fake = Fake::new(move |asked| asked_too_often(asked).or_else(|| Some(usual(asked)))).await;
+    assert_eq!(ivs(&fake, "").list().await.unwrap().len(), 2);
+    assert_eq!(fake.lines().iter().filter(|line| line.ends_with("GetStream")).count(), 1, "no more for now");
+}
+
+#[test]
+fn services_that_count_requests_are_looked_at_once_a_second() {
+    for (kind, least) in [(Kind::AwsIvs, 1), (Kind::Mux, 1), (Kind::CloudflareStream, 1), (Kind::Srs, 0)] {
+        let server = super::super::build(&fake::config(kind, ""), &fake::limits()).unwrap();
+        assert_eq!(server.looks_apart().as_secs(), least, "{kind:?}");
+    }
 }
 
 #[tokio::test]

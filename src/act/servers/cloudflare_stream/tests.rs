@@ -73,6 +73,27 @@ async fn many_inputs_are_asked_about_and_an_odd_one_hides_nobody() {
 }
 
 #[tokio::test]
+async fn an_input_that_cannot_be_asked_about_counts_as_it_was_last_seen() {
+    let looks = std::sync::atomic::AtomicUsize::new(0);
+    let fake = Fake::new(move |asked| {
+        let look =
+            looks.fetch_add(usize::from(asked.line.ends_with("live_inputs")), std::sync::atomic::Ordering::SeqCst);
+        let inputs: Vec<_> = ["i1", "i2"].iter().map(|uid| json!({ "uid": uid })).collect();
+        Some(match asked.line.as_str() {
+            "GET /stream/live_inputs" => said(&json!({ "liveInputs": inputs })),
+            "GET /i1/lifecycle" if (2..4).contains(&look) => (500, String::new()),
+            "GET /i1/lifecycle" => lifecycle(Some("v1"), look < 4),
+            _ => lifecycle(Some("v2"), true),
+        })
+    })
+    .await;
+    let server = cloudflare(&fake);
+    for (look, seen) in [2, 2, 2, 1].into_iter().enumerate() {
+        assert_eq!(server.list().await.unwrap().len(), seen, "look {}", look + 1);
+    }
+}
+
+#[tokio::test]
 async fn a_kick_disables_the_input_only_while_it_makes_the_same_video() {
     let fake = Fake::new(|asked| Some(usual(asked))).await;
     let server = cloudflare(&fake);
