@@ -60,7 +60,7 @@ impl Breaking {
         source: &str,
     ) {
         let Decision { session, decided, rule, evidence, .. } = decision;
-        let on_air = streams.get(session).map_or(Duration::ZERO, |stream| decided.since(stream.since()));
+        let on_air = streams.get(session).map_or(Duration::ZERO, |stream| stream.on_air(*decided));
         let live = streams.established(*decided, self.config.established);
         let Some(opening) = self.breaker.count(Cut::new(*decided, on_air, rule, evidence), live) else { return };
         let within_seconds = self.config.within.as_secs_f64();

@@ -2,6 +2,9 @@
 //!
 //! A session that no hook announced is attached, one that is no longer listed is detached, and one that is listed
 //! although a deny stands against it is cut, so that the gate holds even where a server asks nobody.
+//!
+//! What the first list has and no hook announced was on the air before Sluicegate was: to the breaker it is an established
+//! stream, or a wrong bank could cut a whole platform in the first minute after a start.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -38,7 +41,7 @@ impl Reconciling {
     pub(super) async fn run(self) {
         let mut beat = tokio::time::interval(self.every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut reachable = true;
+        let (mut reachable, mut first) = (true, true);
         loop {
             beat.tick().await;
             let asked = self.clock.now();
@@ -49,7 +52,12 @@ impl Reconciling {
                     }
                     reachable = true;
                     // Detaching waits when the judge is behind; the hooks must not wait with it.
+                    let found = if first { self.unknown(&listed) } else { Vec::new() };
+                    first = false;
                     tokio::task::block_in_place(|| self.compare(&listed, asked));
+                    for stream in found.iter().filter_map(|session| self.streams.get(session)) {
+                        stream.was_found();
+                    }
                 }
                 Err(error) => {
                     self.metrics.error(Stage::Act, error.kind());
@@ -60,6 +68,12 @@ impl Reconciling {
                 }
             }
         }
+    }
+
+    /// What is listed and was announced by no hook.
+    fn unknown(&self, listed: &[Listed]) -> Vec<Session> {
+        let listed = listed.iter().map(|publisher| &publisher.session);
+        listed.filter(|session| self.streams.get(session).is_none()).cloned().collect()
     }
 
     fn compare(&self, listed: &[Listed], asked: Timestamp) {

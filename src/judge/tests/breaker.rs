@@ -51,6 +51,19 @@ fn stories_of_the_breaker() {
 }
 
 #[test]
+fn a_bank_that_matches_everything_opens_it_on_a_platform_of_any_size() {
+    for (streams, carried_out) in [(1, 1), (2, 2), (3, 3), (4, 3), (10, 5), (19, 9), (40, 20), (80, 21), (99, 25)] {
+        let mut breaker = Breaker::new(Config::default());
+        let opened = (1..=streams).find(|_| breaker.count(cut(0, "r", "m1"), streams).is_some());
+        assert_eq!(opened.unwrap_or(streams), carried_out, "of {streams} streams");
+        assert_eq!(opened.is_some(), streams > 2, "of {streams} streams");
+        if let Some(opening) = breaker.opening(at(0)) {
+            assert_eq!(opening.limit, Limit::Share);
+        }
+    }
+}
+
+#[test]
 fn copies_that_are_cut_as_they_come_are_no_share_of_the_streams() {
     for (on_air, opened) in [(59, 0), (60, 1)] {
         let mut breaker = Breaker::new(config());
