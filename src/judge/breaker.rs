@@ -10,7 +10,8 @@
 //! open the breaker on a small platform that it is larger than. Fewer cuts than [`Config::share_from`] are no share that
 //! tells anything; where few streams are live, half of them is, from [`FEWEST`] on.
 //!
-//! - No more than `cuts` are ever carried out within `within`, whatever the streams, the rules and the order.
+//! - No more than `cuts` are carried out within `within`, whatever the streams, the rules and the order, and although it
+//!   closes by itself; an operator who closes it lets as many more be cut.
 //! - It names the rule, the bank and the model that most of the cuts came from.
 //! - What an operator decides is neither counted nor stopped.
 //! - Memory is bounded: the cuts within one window, of which there are `cuts` at most.
@@ -83,8 +84,9 @@ impl Config {
         if self.share_from == 0 {
             return Some(("share_from", "1 or more".to_owned()));
         }
-        if self.close_after.is_some_and(|after| after.is_zero()) {
-            return Some(("close_after", "longer than zero, or left out".to_owned()));
+        // Closed sooner, it would let through as many again within the time in which they are counted.
+        if self.close_after.is_some_and(|after| after <= self.within) {
+            return Some(("close_after", "longer than `within`, or left out".to_owned()));
         }
         None
     }
