@@ -32,17 +32,19 @@ pub(super) struct Breaking {
 }
 
 impl Breaking {
-    /// As it was before the restart. What was kept by another release and cannot be read is closed.
+    /// As it was before the restart. What was kept by another release and cannot be read is closed, and so is what is not
+    /// wanted any more.
     pub(super) fn new(config: &breaker::Config, kept: Option<&str>) -> Self {
         let mut breaker = Breaker::new(config.clone());
-        match kept.map(serde_json::from_str::<Opening>) {
+        let unkept = kept.is_some() && !config.enabled;
+        match kept.filter(|_| config.enabled).map(serde_json::from_str::<Opening>) {
             Some(Ok(opening)) => breaker.restore(opening),
             Some(Err(error)) => {
                 warn!(%error, "the breaker was open before the restart, and why cannot be read: it is closed");
             }
             None => {}
         }
-        Self { breaker, config: config.clone(), unkept: false, unannounced: Vec::new() }
+        Self { breaker, config: config.clone(), unkept, unannounced: Vec::new() }
     }
 
     /// Whether nothing may be cut by itself.

@@ -123,7 +123,7 @@ fn a_rule_that_makes_no_sense_is_refused_by_name() {
         (KNOWN, "\n", "\nbreaker.within = '0s'\n", "breaker", "`breaker.within` must be longer than zero"),
         (KNOWN, "\n", "\nbreaker.share = 0.0\n", "breaker", "`breaker.share` must be above 0, up to 1"),
         (KNOWN, "\n", "\nbreaker.share_from = 0\n", "breaker", "`breaker.share_from` must be 1 or more"),
-        (KNOWN, "\n", "\nbreaker.close_after = '0s'\n", "breaker", "`breaker.close_after` must be longer than zero"),
+        (KNOWN, "\n", "\nbreaker.close_after = '0s'\n", "breaker", "`breaker.close_after` must be longer than `within`"),
         (KNOWN, "within = '4s'", "", "missing", "`known` has no `within`"),
         (KNOWN, "'cut'", "'cut'\nopinion = ['disputed']", "doubted_cut", "`known` would cut on signals that nobody"),
         (KNOWN, "'cut'", "'hold'\nopinion = ['negative']", "range", "`opinion` must be some of positive"),
