@@ -52,6 +52,11 @@ impl Breaking {
         self.breaker.opening(now).is_some()
     }
 
+    /// Whether the ledger is still to learn of it.
+    pub(super) fn is_unkept(&self) -> bool {
+        self.unkept
+    }
+
     /// Counts what the policy cut by itself.
     pub(super) fn count(
         &mut self,
