@@ -91,13 +91,14 @@ impl Ledger {
         Ok(received)
     }
 
-    /// Reports, the latest first.
+    /// Reports, the latest first; of those that nobody has looked at yet, the imminent ones before the others.
     pub fn reports(&self, which: &Which) -> Result<Vec<Kept>, LedgerError> {
         self.rows(
             concat!(
                 "SELECT ",
                 columns!(),
-                " FROM reports WHERE outcome IS NULL OR NOT ?1 ORDER BY received DESC, id DESC LIMIT ?2"
+                " FROM reports WHERE outcome IS NULL OR NOT ?1
+                  ORDER BY (?1 AND imminent) DESC, received DESC, id DESC LIMIT ?2"
             ),
             params![which.open, i64::try_from(which.limit).unwrap_or(i64::MAX)],
             kept,
@@ -311,6 +312,21 @@ mod tests {
         let anew = ledger.reporters_key().unwrap();
         assert_ne!(anew, key);
         assert_eq!(ledger.reporters_key().unwrap(), anew);
+    }
+
+    #[test]
+    fn what_is_imminent_is_looked_at_first() {
+        let (ledger, _folder) = ledger();
+        let imminent = Report { imminent: true, ..report("ann", "cam", 0) };
+        let (second, third) = (report("bob", "cam", 1), report("cid", "cam", 2));
+        for report in [&imminent, &second, &third] {
+            assert_eq!(receive(&ledger, report), NEW);
+        }
+        let listed = |open, limit| -> Vec<Uuid> {
+            ledger.reports(&Which { open, limit }).unwrap().iter().map(|kept| kept.report.id).collect()
+        };
+        assert_eq!(listed(true, 2), [imminent.id, third.id]);
+        assert_eq!(listed(false, 2), [third.id, second.id]);
     }
 
     #[test]
