@@ -257,7 +257,7 @@ fn its_text_is_read_back_to_the_same_policy() {
 #[test]
 fn the_digest_is_stable() {
     let digest = parse("").unwrap().digest();
-    assert_eq!(&*digest, "9c4622fad426bf6753eb664bf7f98dbd17ae179fba892bd60bcf2c381a44a8f6");
+    assert_eq!(&*digest, "88ffc51651585b8d81f712731bd00e9c0e9b1f7b913430b8be3c2721312dc4dc");
 }
 
 #[test]
