@@ -8,7 +8,7 @@
 //! A share is reckoned among streams that have been on the air for [`Config::established`]. Those who put known content up
 //! again and again are cut within seconds of their start: a storm of copies is no share of anybody's streams, and must not
 //! open the breaker on a small platform that it is larger than. Fewer cuts than [`Config::share_from`] are no share that
-//! tells anything; where few streams are live, half of them is, from [`FEWEST`] on.
+//! tells anything; where few streams are live, half of them is, from three on.
 //!
 //! - No more than `cuts` are carried out within `within`, whatever the streams, the rules and the order, and although it
 //!   closes by itself; an operator who closes it lets as many more be cut.

@@ -270,8 +270,8 @@ fn what_holds_beside_the_rules_is_said() {
             "Streams of the class `art`, `education`, `news` or `research` are never cut or banned by a rule, but held, for \
              people to judge first.",
             "On trial is the bank `a` or `b`: what rests on it is recorded, and nothing follows.",
-            "After 100 automatic cuts within 1m, or 20 that took more than 20 % of the streams on the air for 1m or longer, what \
-             would be cut is held instead, for 1h or until an operator closes the breaker.",
+            "After 100 automatic cuts within 1m, or 20 that took more than 20 % of the streams on the air for 1m or longer, \
+             fewer where few are live, what would be cut is held instead, for 1h or until an operator closes the breaker.",
         ]
     );
     let said = parse("review_first = []\nbreaker.enabled = false").unwrap().beside();
