@@ -4,7 +4,7 @@
 //! `recorded` after the ledger took a decision, `kicked` when the media server had ended the session, `ended` after the
 //! ledger took the outcome. Once it is killed at random moments, and once at every step of the outbox in turn, by itself.
 //! The media server that it cuts off from outlives it, as one does: what was kicked stays kicked.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::collections::{HashMap, HashSet};
 use std::env;

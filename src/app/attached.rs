@@ -17,6 +17,7 @@ pub(super) struct Attached {
     pub(super) session: Session,
     pub(super) attention: AttentionCell,
     since: Timestamp,
+    found: AtomicBool,
     received: AtomicU64,
     inspected: AtomicU64,
     last_inspected: AtomicU64,
@@ -31,6 +32,7 @@ impl Attached {
             session,
             attention: AttentionCell::default(),
             since: now,
+            found: AtomicBool::new(false),
             received: AtomicU64::new(0),
             inspected: AtomicU64::new(0),
             last_inspected: AtomicU64::new(0),
@@ -43,6 +45,17 @@ impl Attached {
     /// When the session was attached.
     pub(super) fn since(&self) -> Timestamp {
         self.since
+    }
+
+    /// Notes that the session was on the air before anybody here looked: nobody knows for how long.
+    pub(super) fn was_found(&self) {
+        self.found.store(true, Ordering::Relaxed);
+    }
+
+    /// How long the session has been on the air at `now`, as far as is known; as long as can be where it was there before
+    /// anybody looked.
+    pub(super) fn on_air(&self, now: Timestamp) -> Duration {
+        if self.found.load(Ordering::Relaxed) { Duration::MAX } else { now.since(self.since) }
     }
 
     /// Notes an access unit received.
@@ -149,6 +162,15 @@ mod tests {
         assert_eq!(stream.state(at(12), BLIND_AFTER), StreamState::Inspected);
         assert_eq!(stream.state(at(13), BLIND_AFTER), StreamState::Blind);
         assert_eq!(stream.pictures_inspected(), 1);
+    }
+
+    #[test]
+    fn what_was_on_the_air_before_anybody_looked_is_as_old_as_can_be() {
+        let stream = attached();
+        assert_eq!(stream.on_air(at(5)), Duration::from_secs(5));
+        stream.was_found();
+        assert_eq!(stream.on_air(at(5)), Duration::MAX);
+        assert_eq!(stream.since(), at(0));
     }
 
     #[test]

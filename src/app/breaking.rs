@@ -32,22 +32,29 @@ pub(super) struct Breaking {
 }
 
 impl Breaking {
-    /// As it was before the restart. What was kept by another release and cannot be read is closed.
+    /// As it was before the restart. What was kept by another release and cannot be read is closed, and so is what is not
+    /// wanted any more.
     pub(super) fn new(config: &breaker::Config, kept: Option<&str>) -> Self {
         let mut breaker = Breaker::new(config.clone());
-        match kept.map(serde_json::from_str::<Opening>) {
+        let unkept = kept.is_some() && !config.enabled;
+        match kept.filter(|_| config.enabled).map(serde_json::from_str::<Opening>) {
             Some(Ok(opening)) => breaker.restore(opening),
             Some(Err(error)) => {
                 warn!(%error, "the breaker was open before the restart, and why cannot be read: it is closed");
             }
             None => {}
         }
-        Self { breaker, config: config.clone(), unkept: false, unannounced: Vec::new() }
+        Self { breaker, config: config.clone(), unkept, unannounced: Vec::new() }
     }
 
     /// Whether nothing may be cut by itself.
     pub(super) fn is_open(&self, now: Timestamp) -> bool {
         self.breaker.opening(now).is_some()
+    }
+
+    /// Whether the ledger is still to learn of it.
+    pub(super) fn is_unkept(&self) -> bool {
+        self.unkept
     }
 
     /// Counts what the policy cut by itself.
@@ -60,7 +67,7 @@ impl Breaking {
         source: &str,
     ) {
         let Decision { session, decided, rule, evidence, .. } = decision;
-        let on_air = streams.get(session).map_or(Duration::ZERO, |stream| decided.since(stream.since()));
+        let on_air = streams.get(session).map_or(Duration::ZERO, |stream| stream.on_air(*decided));
         let live = streams.established(*decided, self.config.established);
         let Some(opening) = self.breaker.count(Cut::new(*decided, on_air, rule, evidence), live) else { return };
         let within_seconds = self.config.within.as_secs_f64();

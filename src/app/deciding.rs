@@ -147,6 +147,10 @@ impl Deciding {
             self.unrecorded.push_back(fresh);
         }
         self.telling.metrics.set_unrecorded(self.unrecorded.len());
+        if self.breaking.is_unkept() {
+            // At once: after a crash it is to be as open as it is now.
+            self.keep_breaker();
+        }
         recorded
     }
 

@@ -4,6 +4,9 @@
 //! although a deny stands against it is cut, so that the gate holds even where a server asks nobody. A server may lose
 //! sight of a publisher who is still on the air, as nginx does when it is reloaded: as long as video of a session arrives
 //! that nobody else can be sending, it is kept, so that it is inspected and a kick of it is seen not to have worked.
+//!
+//! What the first list has and no hook announced was on the air before Sluicegate was: to the breaker it is an established
+//! stream, or a wrong bank could cut a whole platform in the first minute after a start.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -40,7 +43,7 @@ impl Reconciling {
     pub(super) async fn run(self) {
         let mut beat = tokio::time::interval(self.every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut reachable = true;
+        let (mut reachable, mut first) = (true, true);
         let mut flows = Flows::default();
         loop {
             beat.tick().await;
@@ -52,7 +55,12 @@ impl Reconciling {
                     }
                     reachable = true;
                     // Detaching waits when the judge is behind; the hooks must not wait with it.
+                    let found = if first { self.unknown(&listed) } else { Vec::new() };
+                    first = false;
                     tokio::task::block_in_place(|| self.compare(&listed, asked, &mut flows));
+                    for stream in found.iter().filter_map(|session| self.streams.get(session)) {
+                        stream.was_found();
+                    }
                 }
                 Err(error) => {
                     self.metrics.error(Stage::Act, error.kind());
@@ -63,6 +71,12 @@ impl Reconciling {
                 }
             }
         }
+    }
+
+    /// What is listed and was announced by no hook.
+    fn unknown(&self, listed: &[Listed]) -> Vec<Session> {
+        let listed = listed.iter().map(|publisher| &publisher.session);
+        listed.filter(|session| self.streams.get(session).is_none()).cloned().collect()
     }
 
     fn compare(&self, listed: &[Listed], asked: Timestamp, flows: &mut Flows) {

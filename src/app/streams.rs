@@ -240,10 +240,10 @@ impl Streams {
         entry.hearing.take(now).is_ok()
     }
 
-    /// How many sessions have been under inspection for `span` at `now`.
+    /// How many sessions have been on the air for `span` at `now`, as far as is known.
     pub(super) fn established(&self, now: Timestamp, span: Duration) -> usize {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().filter(|entry| now.since(entry.stream.since()) >= span).count()
+        entries.values().filter(|entry| entry.stream.on_air(now) >= span).count()
     }
 
     /// Every session under inspection.

@@ -2,7 +2,7 @@
 //! made of it.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::bank::{Answer, tell};
 use super::core::{Core, CoreArgs};
+use super::policy;
 use crate::api::TimelineView;
 use crate::decision::{Actor, Decision, Mode};
 use crate::judge::{Judgement, Policy, rehearse, replay};
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         bail!("nothing was recorded that the decision {} could be replayed from", decision.id);
     }
     let policy = if let Some(path) = &args.policy {
-        read(path)?
+        policy::load(Some(path))?
     } else {
         let text = recorded.policy.as_deref();
         Policy::read(text.context("the ledger does not have the policy of that time: name one with --policy")?)?
@@ -58,11 +59,6 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     };
     tell(&[answer], &[], args.core.json, out)?;
     Ok(code)
-}
-
-fn read(path: &Path) -> anyhow::Result<Policy> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Policy::read(&text).with_context(|| format!("{} is no policy", path.display()))
 }
 
 fn judge(recorded: &TimelineView, policy: &Policy) -> Option<Judgement> {

@@ -7,9 +7,11 @@
 //!
 //! A share is reckoned among streams that have been on the air for [`Config::established`]. Those who put known content up
 //! again and again are cut within seconds of their start: a storm of copies is no share of anybody's streams, and must not
-//! open the breaker on a small platform that it is larger than.
+//! open the breaker on a small platform that it is larger than. Fewer cuts than [`Config::share_from`] are no share that
+//! tells anything; where few streams are live, half of them is, from three on.
 //!
-//! - No more than `cuts` are ever carried out within `within`, whatever the streams, the rules and the order.
+//! - No more than `cuts` are carried out within `within`, whatever the streams, the rules and the order, and although it
+//!   closes by itself; an operator who closes it lets as many more be cut.
 //! - It names the rule, the bank and the model that most of the cuts came from.
 //! - What an operator decides is neither counted nor stopped.
 //! - Memory is bounded: the cuts within one window, of which there are `cuts` at most.
@@ -40,12 +42,15 @@ pub struct Config {
     /// How long a stream has been on the air once it is established.
     #[serde(with = "duration")]
     pub established: Duration,
-    /// Fewer cuts of established streams than this are never too large a share.
+    /// Fewer cuts of established streams than this are no large share, unless they are half of those that are live.
     pub share_from: usize,
     /// How long it stays open by itself; an operator may close it sooner. Left out: until an operator does.
     #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub close_after: Option<Duration>,
 }
+
+/// Fewer cuts of established streams than this are never too large a share, however few are live.
+const FEWEST: usize = 3;
 
 /// The most cuts that may be allowed within a window: each is remembered.
 const MOST: usize = 100_000;
@@ -79,8 +84,9 @@ impl Config {
         if self.share_from == 0 {
             return Some(("share_from", "1 or more".to_owned()));
         }
-        if self.close_after.is_some_and(|after| after.is_zero()) {
-            return Some(("close_after", "longer than zero, or left out".to_owned()));
+        // Closed sooner, it would let through as many again within the time in which they are counted.
+        if self.close_after.is_some_and(|after| after <= self.within) {
+            return Some(("close_after", "longer than `within`, or left out".to_owned()));
         }
         None
     }
@@ -193,7 +199,7 @@ impl Breaker {
         let share = established as f64 / (live + established) as f64;
         let limit = if cuts >= self.config.cuts {
             Limit::Cuts
-        } else if established >= self.config.share_from && share > self.config.share {
+        } else if established >= self.config.share_from.min(FEWEST.max(live / 2)) && share > self.config.share {
             Limit::Share
         } else {
             return None;

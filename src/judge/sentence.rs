@@ -137,7 +137,7 @@ pub(super) fn beside(
         );
         format!(
             "After {cuts} automatic cuts within {}, or {share_from} that took more than {} % of the streams on the air for \
-             {} or longer, what would be cut is held instead, {until}.",
+             {} or longer, fewer where few are live, what would be cut is held instead, {until}.",
             spelt(*within),
             share * 100.0,
             spelt(*established)

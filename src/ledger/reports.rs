@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,13 +91,14 @@ impl Ledger {
         Ok(received)
     }
 
-    /// Reports, the latest first.
+    /// Reports, the latest first; of those that nobody has looked at yet, the imminent ones before the others.
     pub fn reports(&self, which: &Which) -> Result<Vec<Kept>, LedgerError> {
         self.rows(
             concat!(
                 "SELECT ",
                 columns!(),
-                " FROM reports WHERE outcome IS NULL OR NOT ?1 ORDER BY received DESC, id DESC LIMIT ?2"
+                " FROM reports WHERE outcome IS NULL OR NOT ?1
+                  ORDER BY (?1 AND imminent) DESC, received DESC, id DESC LIMIT ?2"
             ),
             params![which.open, i64::try_from(which.limit).unwrap_or(i64::MAX)],
             kept,
@@ -124,7 +125,7 @@ impl Ledger {
     }
 
     /// The key of reporters' digests: in a file of its own beside the ledger, so that a copy of the ledger does not tell
-    /// who reported. Made when there is none; then everybody is a newcomer again.
+    /// who reported. Made when there is none, or one that was left short; then everybody is a newcomer again.
     pub fn reporters_key(&self) -> Result<[u8; 32], LedgerError> {
         let mut path = self.path.as_os_str().to_owned();
         path.push(".reporters");
@@ -132,18 +133,25 @@ impl Ledger {
         let failed = |error: std::io::Error| cannot_open(&path, &error);
         let mut key = [0; 32];
         match fs::File::open(&path) {
-            Ok(mut file) => {
-                file.read_exact(&mut key).map_err(failed)?;
-                Ok(key)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                key = rand::random();
-                let mut file = private().write(true).create_new(true).open(&path).map_err(failed)?;
-                file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
-                Ok(key)
-            }
-            Err(error) => Err(failed(error)),
+            Ok(mut file) => match file.read_exact(&mut key) {
+                Ok(()) => return Ok(key),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    tracing::warn!(path = %path.display(), "the key of reporters is too short: a new one is made, and everybody is a newcomer");
+                }
+                Err(error) => return Err(failed(error)),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
         }
+        key = rand::random();
+        // Whole or not at all: a crash leaves no half of it under its name.
+        let unfinished = path.with_extension("reporters.new");
+        let mut file = private().write(true).create(true).truncate(true).open(&unfinished).map_err(failed)?;
+        file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&unfinished, &path).map_err(failed)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        Ok(key)
     }
 }
 
@@ -294,6 +302,31 @@ mod tests {
         assert_eq!(ledger.judge_report(Uuid::nil(), Outcome::Founded, at(9)).unwrap(), None);
         let Reception::Kept { weight } = receive(&ledger, &report("ann", "other", 20)) else { panic!() };
         assert!((weight - 2.0 / 3.0).abs() < 0.001, "an unfounded report is remembered: {weight}");
+    }
+
+    #[test]
+    fn a_key_that_was_left_short_is_made_anew() {
+        let (ledger, folder) = ledger();
+        let key = ledger.reporters_key().unwrap();
+        fs::write(folder.path().join("ledger.sqlite.reporters"), &key[..7]).unwrap();
+        let anew = ledger.reporters_key().unwrap();
+        assert_ne!(anew, key);
+        assert_eq!(ledger.reporters_key().unwrap(), anew);
+    }
+
+    #[test]
+    fn what_is_imminent_is_looked_at_first() {
+        let (ledger, _folder) = ledger();
+        let imminent = Report { imminent: true, ..report("ann", "cam", 0) };
+        let (second, third) = (report("bob", "cam", 1), report("cid", "cam", 2));
+        for report in [&imminent, &second, &third] {
+            assert_eq!(receive(&ledger, report), NEW);
+        }
+        let listed = |open, limit| -> Vec<Uuid> {
+            ledger.reports(&Which { open, limit }).unwrap().iter().map(|kept| kept.report.id).collect()
+        };
+        assert_eq!(listed(true, 2), [imminent.id, third.id]);
+        assert_eq!(listed(false, 2), [third.id, second.id]);
     }
 
     #[test]

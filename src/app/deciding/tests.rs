@@ -398,3 +398,21 @@ fn the_breaker_turns_cuts_into_holds_until_somebody_closes_it_also_after_a_resta
     let open = started(&folder);
     assert!(!open.breaking.is_open(open.clock.now()));
 }
+
+#[test]
+fn a_breaker_that_is_not_wanted_any_more_is_not_open_either_and_does_not_come_back() {
+    let (mut deciding, folder) = deciding();
+    for id in ["1", "2"] {
+        deciding.cut(&session(id));
+    }
+    deciding.keep_breaker();
+    drop(deciding);
+    let mut without = started(&folder);
+    let kept = Breaking::kept(&without.ledger).unwrap();
+    assert!(kept.is_some());
+    let none = judge::breaker::Config { enabled: false, ..breaker() };
+    without.breaking = Breaking::new(&none, kept.as_deref());
+    assert_eq!(without.cut(&session("3")).decision.verdict, Verdict::Cut);
+    without.keep_breaker();
+    assert_eq!(Breaking::kept(&without.ledger).unwrap(), None);
+}
