@@ -156,7 +156,7 @@ mod tests {
         flows.over(vec![(lost.clone(), false, 40)], &HashSet::from([&lost]));
         assert_eq!(
             flows.over(vec![(lost.clone(), false, 50)], &HashSet::from([&again])),
-            [lost.clone()],
+            std::slice::from_ref(&lost),
             "what arrives under the name is another's now"
         );
         for (young, over) in [(true, 0), (true, 0), (false, 1)] {
