@@ -7,6 +7,7 @@ use crate::decision::Verdict;
 use crate::finding::Opinion;
 use crate::judge::rule::{BankTest, LabelTest, ReportTest, Rule, StateTest};
 use crate::judge::{Config, EVIDENCE_LIMIT, PolicyError, RuleConfig, Scope, StateWord};
+use crate::report::Category;
 
 /// Every opinion that may count, surest first.
 const OPINIONS: [Opinion; 3] = [Opinion::Positive, Opinion::InvestigationSeed, Opinion::Disputed];
@@ -147,7 +148,9 @@ impl Of<'_> {
         if !(weight > 0.0 && weight <= EVIDENCE_LIMIT as f64) {
             return Err(self.range("reports", &format!("above 0, up to {EVIDENCE_LIMIT}")));
         }
-        let category = category.as_deref().map(Into::into);
+        let known = |word: &str| Category::ALL.map(Category::word).into_iter().find(|known| *known == word);
+        let unknown = || self.range("category", &format!("one of {}", Category::ALL.map(Category::word).join(", ")));
+        let category = category.as_deref().map(|word| known(word).ok_or_else(unknown)).transpose()?.map(Into::into);
         Ok(Some(ReportTest { weight, category, imminent: *imminent }))
     }
 

@@ -141,6 +141,13 @@ fn a_rule_that_makes_no_sense_is_refused_by_name() {
         (KNOWN, "'cut'", "'cut'\ndeny = []", "range", "`deny` must be left out, or name at least one"),
         (KNOWN, "'cut'", "'cut'\nclass = []", "range", "`class` must be left out"),
         (KNOWN, "'cut'", "'cut'\nafter = 'clear'", "range", "`after` must be watch, hold, cut or ban"),
+        (
+            REPORTED,
+            "reports = 3",
+            "reports = 3\ncategory = 'terorism'",
+            "range",
+            "`category` must be one of terrorism, violence",
+        ),
         (KNOWN, "'cut'", "'cut'\ncategory = 'terrorism'", "stray", "`known` has the key `category`"),
         (KNOWN, "'cut'", "'cut'\nimminent = true", "stray", "`known` has the key `imminent`"),
         (KNOWN, "'cut'", "'cut'\nlasting = '3s'", "stray", "`known` has the key `lasting`"),
@@ -350,7 +357,7 @@ fn a_rule_that_another_is_always_before_is_told() {
         ("more reports", vec![("reports = 2, within = '1h'", "hold"), ("reports = 3, within = '1h'", "watch")], "b"),
         (
             "of one sort",
-            vec![("reports = 2, category = 'x', within = '1h'", "hold"), ("reports = 3, within = '1h'", "watch")],
+            vec![("reports = 2, category = 'hate', within = '1h'", "hold"), ("reports = 3, within = '1h'", "watch")],
             "",
         ),
         (
