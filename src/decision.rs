@@ -464,6 +464,12 @@ pub trait Outbox: Send + Sync {
         then: &[(Uuid, Action)],
     ) -> Result<(), OutboxError>;
 
+    /// Whether a claimed job is still to be done: what it follows from may have been taken back since.
+    fn stands(&self, job: Uuid) -> Result<bool, OutboxError> {
+        let _ = job;
+        Ok(true)
+    }
+
     /// How long from `now` until the next unclaimed job of `lane` is due; `None` when there is none.
     fn next_due(&self, lane: Lane, now: Timestamp) -> Result<Option<Duration>, OutboxError>;
 }

@@ -72,7 +72,7 @@ pub(super) async fn release(
     } else {
         Err(Problem::new(
             StatusCode::NOT_FOUND,
-            "nothing of that decision stands: it ran out, was released, or there is no such decision",
+            "nothing of that decision stands: it was released, is no hold, cut or ban, or there is no such decision",
             "see GET /v1/decisions and GET /v1/denies",
         ))
     }

@@ -4,7 +4,7 @@
 //! anybody is told. A decision that cannot be recorded waits in memory and is tried again every second; it is not lost
 //! while the process lives, and nothing is done about it before it is recorded.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::ordering::Order;
 use super::quarantining::Alarms;
 use super::streams::Streams;
 use super::telling::Telling;
+use super::unrecorded::Unrecorded;
 use crate::act::Gate;
 use crate::act::outbox::Bell;
 use crate::act::webhook::{Topic, Webhook, event};
@@ -101,8 +102,7 @@ pub(super) struct Deciding {
     pub(super) closed: HashMap<Session, Option<Timestamp>>,
     pub(super) breaking: Breaking,
     pub(super) history: History,
-    /// Decisions that wait for room on the disk.
-    pub(super) unrecorded: VecDeque<Entry>,
+    pub(super) unrecorded: Unrecorded,
 }
 
 impl Deciding {
@@ -142,9 +142,9 @@ impl Deciding {
 
     /// Records a decision, or lets it wait behind those that wait; whether it is recorded.
     pub(super) fn put(&mut self, fresh: Entry) -> bool {
-        let recorded = self.unrecorded.is_empty() && self.record(&fresh);
+        let recorded = !self.unrecorded.blocks() && self.record(&fresh);
         if !recorded {
-            self.unrecorded.push_back(fresh);
+            self.unrecorded.push(fresh);
         }
         self.telling.metrics.set_unrecorded(self.unrecorded.len());
         if self.breaking.is_unkept() {
@@ -154,13 +154,16 @@ impl Deciding {
         recorded
     }
 
-    /// Records what waits, up to the first that still cannot be: the disk is as full for the others. That one goes to
-    /// the back, so that it never stands in their way.
+    /// Records what waits, each tried once, up to the first that no other would fare better than: the disk is as full for
+    /// the others. What fails goes to the back, so that it never stands in their way.
     fn catch_up(&mut self) {
-        while let Some(waiting) = self.unrecorded.pop_front() {
+        for _ in 0..self.unrecorded.len() {
+            let Some(waiting) = self.unrecorded.pop() else { break };
             if !self.record(&waiting) {
-                self.unrecorded.push_back(waiting);
-                break;
+                self.unrecorded.push(waiting);
+                if self.unrecorded.blocks() {
+                    break;
+                }
             }
         }
         self.telling.metrics.set_unrecorded(self.unrecorded.len());
@@ -316,13 +319,17 @@ impl Deciding {
         let Entry { decision, denies, actions, known_as, .. } = waiting;
         if let Err(error) = self.ledger.record(waiting) {
             self.telling.metrics.error(Stage::Ledger, error.kind());
-            error!(%error, session = %decision.session, verdict = %decision.verdict, "a decision waits to be recorded");
+            let Decision { id, session, verdict, .. } = decision;
+            error!(%error, %session, %verdict, decision = %id, "a decision waits to be recorded");
+            self.unrecorded.failed(&error);
             return false;
         }
         for deny in denies {
             self.gate.deny(deny.clone());
         }
-        if decision.mode == Mode::Enforced && decision.verdict >= Verdict::Hold {
+        // A cut that no deny follows from enforces one that stands: it is no verdict of its own.
+        let own = !denies.is_empty() || decision.verdict == Verdict::Hold;
+        if decision.mode == Mode::Enforced && own {
             let Decision { id, session, verdict, decided, .. } = decision;
             let verdict = Earlier { decision: *id, verdict: *verdict, decided: *decided };
             self.history.add(Standing { session: session.clone(), known_as: known_as.clone(), verdict });

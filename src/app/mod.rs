@@ -22,9 +22,10 @@ mod reporting;
 mod showing;
 mod streams;
 mod telling;
+mod unrecorded;
 mod webhooks;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -56,6 +57,7 @@ use self::reporting::Desk;
 use self::showing::Showing;
 use self::streams::{Queue, Streams};
 use self::telling::Telling;
+use self::unrecorded::Unrecorded;
 use self::webhooks::Remembering;
 use crate::act::Gate;
 use crate::act::aftermath::Keeper;
@@ -256,7 +258,7 @@ impl House {
             closed: HashMap::new(),
             breaking: Breaking::new(self.policy.breaker(), None),
             history: History::default(),
-            unrecorded: VecDeque::new(),
+            unrecorded: Unrecorded::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::api::{self, BreakerView, Happening};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Actor, Decision, Ended, Ending};
 use crate::judge::{Judgement, Scope};
-use crate::ledger::LedgerError;
+use crate::ledger::{Entry, LedgerError, Over};
 use crate::metrics::Stage;
 use crate::stream::{Session, SessionId, StreamId};
 
@@ -73,30 +73,63 @@ impl Deciding {
     }
 
     /// Takes a decision back: its denies are lifted, its hold is over, and rules no longer count it.
-    fn release(&mut self, decision: Uuid, by: Actor) -> Result<bool, LedgerError> {
-        let Some(decision) = self.ledger.decision(decision)? else { return Ok(false) };
-        let ended = Ended { at: self.clock.now(), because: Ending::Released { by: by.clone() } };
-        let released = self.end(&decision, &ended)?;
-        if released {
-            self.judge.released(&decision.session);
-            self.history.forget(decision.id);
-            if let Actor::Operator { name, reason } = by {
-                info!(session = %decision.session, decision = %decision.id, %name, %reason, "released");
+    fn release(&mut self, id: Uuid, by: Actor) -> Result<bool, LedgerError> {
+        let decision = match self.take_back(id) {
+            Some(waiting) => waiting,
+            None => match self.release_recorded(id, by.clone())? {
+                Some(recorded) => recorded,
+                None => return Ok(false),
+            },
+        };
+        if let (Actor::Policy, Some(until)) = (&decision.actor, decision.until) {
+            self.judge.released(&decision.session, until);
+        }
+        self.history.forget(decision.id);
+        if let Actor::Operator { name, reason } = by {
+            info!(session = %decision.session, decision = %decision.id, %name, %reason, "released");
+        }
+        Ok(true)
+    }
+
+    /// Takes a decision out of those that wait to be recorded: nothing was done about it, and nothing will be.
+    fn take_back(&mut self, id: Uuid) -> Option<Decision> {
+        let Entry { decision, actions, .. } = self.unrecorded.take(id)?;
+        self.telling.metrics.set_unrecorded(self.unrecorded.len());
+        let to_do = |(_, action): &(Uuid, Action)| !matches!(action, Action::Notify { .. });
+        let to_do: Vec<(Uuid, Action)> = actions.into_iter().filter(to_do).collect();
+        if !to_do.is_empty() {
+            // A severer one that waits behind it relies on its kick.
+            match self.unrecorded.closing(&decision.session) {
+                Some(other) => other.actions.extend(to_do),
+                None => drop(self.closed.remove(&decision.session)),
             }
         }
-        Ok(released)
+        Some(decision)
+    }
+
+    fn release_recorded(&mut self, id: Uuid, by: Actor) -> Result<Option<Decision>, LedgerError> {
+        let Some(decision) = self.ledger.decision(id)? else { return Ok(None) };
+        let ended = Ended { at: self.clock.now(), because: Ending::Released { by } };
+        let Some(over) = self.end(std::slice::from_ref(&decision), &ended)?.pop().flatten() else { return Ok(None) };
+        if over.spared && self.closed.get(&decision.session) == Some(&None) {
+            self.closed.remove(&decision.session);
+        }
+        Ok(Some(decision))
     }
 
     /// Ends the holds that have run out. Call it every second; what cannot be written is tried again.
     pub(super) fn end_holds(&self, now: Timestamp) {
         let ended = Ended { at: now, because: Ending::Expired };
         let run_out = self.ledger.run_out(now, AT_A_TIME).and_then(|holds| {
-            holds.iter().try_for_each(|hold| {
-                if self.end(hold, &ended)? {
+            if holds.is_empty() {
+                return Ok(());
+            }
+            for (hold, over) in holds.iter().zip(self.end(&holds, &ended)?) {
+                if over.is_some() {
                     info!(session = %hold.session, decision = %hold.id, "a hold ran out");
                 }
-                Ok(())
-            })
+            }
+            Ok(())
         });
         if let Err(error) = run_out {
             self.telling.metrics.error(Stage::Ledger, error.kind());
@@ -104,25 +137,26 @@ impl Deciding {
         }
     }
 
-    /// Whether anything of it stood.
-    fn end(&self, decision: &Decision, ended: &Ended) -> Result<bool, LedgerError> {
+    /// What came of ending each of them; `None` where nothing of it stood.
+    fn end(&self, decisions: &[Decision], ended: &Ended) -> Result<Vec<Option<Over>>, LedgerError> {
         let because = if ended.because == Ending::Expired { Released::Expired } else { Released::Operator };
-        let body = event::released(Uuid::now_v7(), decision.id, &decision.session, because, ended.at, &self.source);
-        let mut actions: Vec<(Uuid, Action)> = Vec::new();
-        self.notify(&mut actions, Topic::StreamReleased, &body);
-        if self.ledger.end(decision.id, ended, &actions)?.is_none() {
-            return Ok(false);
+        let with_actions = |decision: &Decision| {
+            let body = event::released(Uuid::now_v7(), decision.id, &decision.session, because, ended.at, &self.source);
+            let mut actions: Vec<(Uuid, Action)> = Vec::new();
+            self.notify(&mut actions, Topic::StreamReleased, &body);
+            (decision.id, actions)
+        };
+        let to_end: Vec<_> = decisions.iter().map(with_actions).collect();
+        let all = self.ledger.end_all(&to_end, ended)?;
+        for (decision, _) in decisions.iter().zip(&all).filter(|(_, over)| over.is_some()) {
+            self.gate.lift_decision(decision.id);
+            let happening = Happening::Released { decision: decision.id, verdict: decision.verdict };
+            self.telling.tell(ended.at, &decision.session.stream, happening);
         }
-        self.gate.lift_decision(decision.id);
-        self.telling.tell(
-            ended.at,
-            &decision.session.stream,
-            Happening::Released { decision: decision.id, verdict: decision.verdict },
-        );
-        if !actions.is_empty() {
+        if all.iter().flatten().any(|over| over.told) {
             self.bell.ring();
         }
-        Ok(true)
+        Ok(all)
     }
 }
 

@@ -136,9 +136,9 @@ impl Case {
         })
     }
 
-    /// What it has reached does not run out.
-    pub(super) fn released(&mut self) {
-        self.runs_out = None;
+    /// What it has reached, if that runs out at `until`, does not run out: it is what a person let go of.
+    pub(super) fn released(&mut self, until: Timestamp) {
+        self.runs_out.take_if(|(at, _)| *at == until);
     }
 
     pub(super) fn end(&mut self, at: Timestamp) {

@@ -157,11 +157,11 @@ impl Judge {
         self.policy.attention(finding)
     }
 
-    /// Says that a person let go of what the session was held for: the same verdict does not follow again, however long
-    /// the session goes on.
-    pub fn released(&mut self, session: &Session) {
+    /// Says that a person let go of the hold that the judge decided on and that runs out at `until`: the same verdict does
+    /// not follow again, however long the session goes on. An older hold, or a person's, is no matter of the judge's.
+    pub fn released(&mut self, session: &Session, until: Timestamp) {
         if let Some(case) = self.cases.get_mut(session) {
-            case.released();
+            case.released(until);
         }
     }
 

@@ -51,11 +51,13 @@ impl Ledger {
         self.text("SELECT text FROM policies WHERE digest = ?1", digest)
     }
 
-    /// The newest `limit` verdicts from hold upwards that were carried out and that nobody took back, oldest first.
+    /// The newest `limit` verdicts from hold upwards that were carried out and that nobody took back, oldest first. A cut
+    /// that no deny followed from only enforced one that stood: it is no verdict of its own.
     pub fn standing(&self, limit: usize) -> Result<Vec<Standing>, LedgerError> {
         let mut newest = self.rows(
             "SELECT server, app, name, session, known_as, id, verdict, decided FROM decisions
              WHERE verdict IN ('hold', 'cut', 'ban') AND mode = 'enforced'
+             AND (verdict = 'hold' OR EXISTS (SELECT 1 FROM denies WHERE decision = decisions.id))
              AND (ending IS NULL OR json_extract(ending, '$.because') <> 'released')
              ORDER BY decided DESC LIMIT ?1",
             params![i64::try_from(limit).unwrap_or(i64::MAX)],

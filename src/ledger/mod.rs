@@ -32,6 +32,7 @@ use crate::decision::{Action, Decision, Deny};
 use crate::stream::Session;
 
 pub use archive::Standing;
+pub use ending::Over;
 pub use entry::Entry;
 pub use error::LedgerError;
 pub use reports::{COUNTED, REPEATED, Reception, Which};

@@ -34,6 +34,12 @@ impl Outbox for Ledger {
         Ok(self.conclude(job, began, ended, outcome, then)?)
     }
 
+    fn stands(&self, job: Uuid) -> Result<bool, OutboxError> {
+        let pending =
+            self.rows("SELECT 1 FROM actions WHERE id = ?1 AND state = 'pending'", params![Key(job)], |_row| Ok(()))?;
+        Ok(!pending.is_empty())
+    }
+
     fn next_due(&self, lane: Lane, now: Timestamp) -> Result<Option<Duration>, OutboxError> {
         Ok(self.first_due(lane)?.map(|due| due.since(now)))
     }

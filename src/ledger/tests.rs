@@ -135,8 +135,8 @@ fn a_deny_ends_by_itself_or_is_lifted() {
     assert_eq!(ledger.denies(at(1999)).unwrap(), [first, second.clone()]);
     assert_eq!(ledger.denies(at(2000)).unwrap(), std::slice::from_ref(&second));
 
-    assert_eq!(ledger.end(brief.id, &released(3000), &[]).unwrap(), None, "it had ended");
-    assert_eq!(ledger.end(lasting.id, &released(3000), &[notify()]).unwrap(), Some(vec![second]));
+    assert_eq!(ledger.end(brief.id, &released(3000), &[]).unwrap().unwrap().lifted, [], "it had ended");
+    assert_eq!(ledger.end(lasting.id, &released(3000), &[notify()]).unwrap().unwrap().lifted, [second]);
     assert_eq!(ledger.end(lasting.id, &released(3001), &[notify()]).unwrap(), None, "it was lifted");
     assert_eq!(ledger.ended(lasting.id).unwrap(), Some(released(3000)));
     assert_eq!(ledger.pending().unwrap(), 1, "and it is told once");
@@ -196,20 +196,22 @@ fn what_stands_is_what_was_carried_out_and_nobody_took_back() {
     let shadow = Decision { mode: Mode::Shadow, ..hold("d", 3000, 4000) };
     let watched = Decision { verdict: Verdict::Watch, ..decision("e", at(3000)) };
     let known_as = vec![Target::Account("ann".into())];
-    for decision in [&first, &second, &taken_back, &shadow, &watched] {
-        ledger.record(&Entry { known_as: known_as.clone(), ..Entry::from(decision.clone()) }).unwrap();
+    let enforcing = decision("b", at(4000));
+    for decision in [&first, &second, &taken_back, &shadow, &watched, &enforcing] {
+        let denies = if decision.id == second.id { vec![deny(decision, Some(at(2001)))] } else { Vec::new() };
+        ledger.record(&Entry { known_as: known_as.clone(), denies, ..Entry::from(decision.clone()) }).unwrap();
     }
-    assert_eq!(ledger.end(taken_back.id, &released(4000), &[]).unwrap(), Some(Vec::new()));
+    assert!(ledger.end(taken_back.id, &released(4000), &[]).unwrap().is_some());
     assert_eq!(ledger.end(shadow.id, &released(3500), &[]).unwrap(), None, "nothing of it ever stood");
     assert_eq!(ledger.run_out(at(1999), 9).unwrap(), []);
     assert_eq!(ledger.run_out(at(5000), 9).unwrap(), std::slice::from_ref(&first));
     let expired = Ended { at: at(5000), because: Ending::Expired };
-    assert_eq!(ledger.end(first.id, &expired, &[]).unwrap(), Some(Vec::new()));
+    assert!(ledger.end(first.id, &expired, &[]).unwrap().is_some());
     assert_eq!(ledger.run_out(at(5000), 9).unwrap(), []);
 
     let standing = ledger.standing(9).unwrap();
     let ids: Vec<_> = standing.iter().map(|standing| standing.verdict.decision).collect();
-    assert_eq!(ids, [first.id, second.id], "one that ran out is an earlier one all the same");
+    assert_eq!(ids, [first.id, second.id], "also what ran out, and not what only enforced a deny");
     assert!(standing.iter().all(|standing| standing.known_as == known_as));
     assert_eq!(ledger.standing(1).unwrap()[0].verdict.decision, second.id, "the newest");
 }

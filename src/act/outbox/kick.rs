@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
-use tokio::time::sleep;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 
 use super::slots::Slots;
 use super::{Step, Worker, retry};
@@ -19,6 +20,9 @@ use crate::stream::Session;
 
 /// What is in the pipes gets this long to run dry; then as long again it is looked whether more arrives.
 const SETTLING: Duration = Duration::from_millis(500);
+
+/// How long a kick waits to hear whether it was taken back.
+const LOOKING: Duration = Duration::from_millis(100);
 
 impl Worker {
     /// Makes one attempt at ending `session`, with whoever's turn it is. `slot` is given back as soon as nothing more is
@@ -49,6 +53,9 @@ impl Worker {
             }
             slot = slots.of(&job.action).await;
         }
+        if !self.stands(job).await {
+            return Ok("released before anybody was asked".to_owned());
+        }
         let asked = self.clock.now();
         self.tell(job, Step::Asked, asked);
         let (answer, by) = match fallback {
@@ -66,6 +73,13 @@ impl Worker {
             Kicked::NoSuchSession => "gone before the request arrived, seen",
         };
         Ok(format!("{said} {} ms after the request{by}", gone.since(asked).as_millis()))
+    }
+
+    /// Whether the kick was not taken back since it was claimed. Where that cannot be said at once, it was not.
+    async fn stands(&self, job: &Job) -> bool {
+        let (outbox, id) = (Arc::clone(&self.outbox), job.id);
+        let looked = timeout(LOOKING, spawn_blocking(move || outbox.stands(id))).await;
+        !matches!(looked, Ok(Ok(Ok(false))))
     }
 
     /// Waits until the server no longer lists the session, and says when that was.

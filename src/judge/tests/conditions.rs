@@ -175,7 +175,11 @@ fn a_hold_that_has_run_out_may_follow_again_and_one_that_a_person_ended_may_not(
     let mut judge = Judge::new(policy);
     let said = timeline("d1 . . . . . d2").into_iter().filter_map(|(_, finding)| {
         let said = judge.observe(&finding, &Context::default());
-        judge.released(&session("1"));
+        if let Some(Judgement { decided, lasts: Some(lasts), .. }) = &said {
+            // Another's hold, which ends at another time, is no matter of the judge's.
+            judge.released(&session("1"), *decided);
+            judge.released(&session("1"), *decided + *lasts);
+        }
         said
     });
     assert_eq!(said.count(), 1);
