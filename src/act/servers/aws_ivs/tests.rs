@@ -87,6 +87,8 @@ async fn one_of_whom_nothing_is_learnt_hides_nobody_and_is_asked_about_again() {
     let fake = Fake::new(move |asked| asked_too_often(asked).or_else(|| Some(usual(asked)))).await;
     assert_eq!(ivs(&fake, "").list().await.unwrap().len(), 2);
     assert_eq!(fake.lines().iter().filter(|line| line.ends_with("GetStream")).count(), 1, "no more for now");
+    let refused = ivs(&fake, "").publishes(&session(APP, "abc", ID)).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.retry_after().map(|wait| wait.as_secs())), ("throttled", Some(7)));
 }
 
 #[test]
