@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -76,8 +76,15 @@ pub(super) fn router(backend: Arc<dyn Backend>, guard: Guard, stopped: watch::Re
 }
 
 async fn in_time(request: Request, next: Next) -> Result<Response, Problem> {
+    let path = request.uri().path();
+    let orders = ["/v1/decisions", "/v1/breaker", "/v1/reports"].iter().any(|ordered| path.starts_with(ordered));
+    let next_step = if request.method() == Method::POST && orders {
+        "it may have been taken and be carried out still: look at what there is (GET) before you send it again"
+    } else {
+        "send it again"
+    };
     tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await.map_err(|_error: tokio::time::error::Elapsed| {
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took too long", "send it again")
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took too long", next_step)
     })
 }
 

@@ -1,8 +1,10 @@
 //! Webhooks as an operator sees them, and the memory of those whose receiver wants no more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -12,6 +14,9 @@ use crate::api::{self, BackendError, DeadLetterView, TestView, WebhookView};
 use crate::clock::Clock;
 use crate::ledger::{DeadLetter, Gone, Ledger, LedgerError};
 use crate::metrics::{Metrics, Stage};
+
+/// How long a test waits for the receiver: whoever asked for the test is answered before their own patience ends.
+const TEST_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Tells the webhooks what an earlier run learnt of them. One that has another address now is another receiver.
 pub(super) fn restore(webhooks: &[Webhook], ledger: &Ledger) -> Result<(), LedgerError> {
@@ -85,9 +90,11 @@ impl api::Webhooks for Backend {
     async fn test_webhook(&self, name: &str) -> Result<Option<TestView>, BackendError> {
         let Some(webhook) = self.webhooks.iter().find(|webhook| **webhook.name() == *name) else { return Ok(None) };
         // The receiver refuses a timestamp that is minutes off, and our clock does not follow when the system's is set.
-        Ok(Some(match webhook.test(&self.source, self.clock.wall()).await {
-            Ok(detail) => TestView { delivered: true, detail },
-            Err(error) => TestView { delivered: false, detail: error.to_string() },
+        let tested = timeout(TEST_TIMEOUT, webhook.test(&self.source, self.clock.wall())).await;
+        Ok(Some(match tested {
+            Ok(Ok(detail)) => TestView { delivered: true, detail },
+            Ok(Err(error)) => TestView { delivered: false, detail: error.to_string() },
+            Err(_elapsed) => TestView { delivered: false, detail: format!("no answer within {TEST_TIMEOUT:?}") },
         }))
     }
 
