@@ -302,7 +302,7 @@ fn a_cut_takes_the_place_of_a_hold_and_nothing_is_shown_again() {
     let held = deciding.judged(&session("7"), Verdict::Hold, Some(Duration::ZERO));
     let cut = deciding.judged(&session("7"), Verdict::Cut, None);
     deciding.tick(deciding.clock.now());
-    assert_eq!(deciding.events(), ["decision.hold", "stream.held", "decision.cut"]);
+    assert_eq!(deciding.events(), ["decision.hold", "stream.held", "stream.quarantine", "decision.cut"]);
     let ended = deciding.ledger.ended(held.id).unwrap().unwrap();
     assert_eq!(ended.because, crate::decision::Ending::Superseded { decision: cut.id });
 }
