@@ -124,16 +124,21 @@ struct Fake {
     log: PathBuf,
     gone: Mutex<HashSet<String>>,
     faults: Arc<Faults>,
-    /// Jobs about files that were begun, and looks into the folders for them.
-    jobs: Arc<AtomicU32>,
-    looks: AtomicU32,
+    /// Where what outlives a session is moved to, and how many sessions' there was when this process began.
+    moved: (PathBuf, usize),
+}
+
+fn count(folder: &Path) -> usize {
+    fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
 impl Fake {
-    fn new(home: &Path, faults: Arc<Faults>, jobs: Arc<AtomicU32>) -> Self {
+    fn new(home: &Path, faults: Arc<Faults>) -> Self {
         let log = home.join("kicked");
+        let quarantine = home.join("quarantine");
+        let moved = (quarantine.clone(), count(&quarantine));
         let gone = fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect();
-        Self { name: "main".into(), log, gone: Mutex::new(gone), faults, jobs, looks: AtomicU32::new(0) }
+        Self { name: "main".into(), log, gone: Mutex::new(gone), faults, moved }
     }
 }
 
@@ -144,9 +149,9 @@ impl MediaServer for Fake {
     }
 
     async fn list(&self) -> Result<Vec<Listed>, ActError> {
-        // Asked before each look into the folders: at the first of a job its files are there, at the next they are not.
-        let first = self.looks.fetch_add(1, Ordering::SeqCst) < self.jobs.load(Ordering::SeqCst);
-        self.faults.pass(if first { "before_move" } else { "after_move" });
+        // Asked before a look into the folders, for all whose files may be there together.
+        let (quarantine, before) = &self.moved;
+        self.faults.pass(if count(quarantine) == *before { "before_move" } else { "after_move" });
         Ok(Vec::new())
     }
 
@@ -191,12 +196,10 @@ fn worker(home: &Path, ledger: &Arc<Ledger>, bell: &Arc<Bell>, clock: Clock, fau
     let mut server = servers::Config::local("main", Kind::NginxRtmp);
     server.after_cut.hls = Some(home.join("hls"));
     server.after_cut.quarantine = home.join("quarantine");
-    let begun = Arc::new(AtomicU32::new(0));
-    let jobs = begun.clone();
     Worker {
         outbox: Arc::new(Faulty { ledger: ledger.clone(), faults: faults.clone() }),
         bell: bell.clone(),
-        servers: vec![Arc::new(Fake::new(home, faults.clone(), jobs))],
+        servers: vec![Arc::new(Fake::new(home, faults.clone()))],
         fallbacks: Arc::default(),
         keepers: Keepers::from([("main".into(), Keeper::new(&server).unwrap())]),
         flow: Arc::new(|_| None),
@@ -204,10 +207,10 @@ fn worker(home: &Path, ledger: &Arc<Ledger>, bell: &Arc<Bell>, clock: Clock, fau
         config: act::Config::default(),
         clock,
         metrics: Arc::new(Metrics::new().unwrap()),
-        observer: Arc::new(move |progress: &Progress<'_>| match (&progress.step, &progress.job.action) {
-            (Step::Ended(_), Action::Kick { session }) => say("ended", &session.stream.name),
-            (Step::Asked, Action::Quarantine { .. }) => drop(begun.fetch_add(1, Ordering::SeqCst)),
-            _ => {}
+        observer: Arc::new(|progress: &Progress<'_>| {
+            if let (Step::Ended(_), Action::Kick { session }) = (&progress.step, &progress.job.action) {
+                say("ended", &session.stream.name);
+            }
         }),
     }
 }
