@@ -132,14 +132,23 @@ const fn is_uncapped(at_most: &Verdict) -> bool {
 }
 
 /// A model's scores for one picture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// The model's name.
     pub model: Arc<str>,
     /// SHA-256 of the model file, hexadecimal.
     pub digest: Arc<str>,
-    /// Each label with its score, 0 to 1.
+    /// Each label with its score, 0 to 1: calibrated where the model is.
     pub scores: Vec<(Arc<str>, f32)>,
+    /// What the model itself gave, label by label; empty where the model is not calibrated, for then it is `scores`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub raw: Vec<f32>,
+    /// SHA-256 of the calibration, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Arc<str>>,
+    /// The access unit of the picture that was really scored, where this one looks the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<u64>,
 }
 
 /// How far a signal's provider vouches for it, as in ThreatExchange. Only `Positive` may cut on its own.

@@ -61,7 +61,12 @@ fn full(verdict: Verdict) -> Decision {
         at_most: Verdict::Hold,
         quarantined: true,
     };
-    let scores = Scores { model: "safety".into(), digest: "ab".into(), scores: vec![("nsfl".into(), 0.75)] };
+    let scores = Scores {
+        model: "safety".into(),
+        digest: "ab".into(),
+        scores: vec![("nsfl".into(), 0.75)],
+        ..Scores::default()
+    };
     let seen = [
         Observation::Match(matched),
         Observation::Scores(scores),

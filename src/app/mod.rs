@@ -213,7 +213,7 @@ impl House {
         };
         let start_model = |session| {
             let notices = notices.clone();
-            let on_scores = move |ticket: Ticket, observation| {
+            let on_scores = move |ticket: &Ticket, observation| {
                 // Waits when the judge is behind: evidence is never dropped. Fails only when the judge has ended.
                 drop(notices.send(Notice::Found(ticket.finding(observation, clock.now()))));
             };

@@ -52,7 +52,7 @@ fn list(config: &Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     for name in Manifest::shipped() {
         let manifest = Manifest::named(name)?;
         writeln!(out, "{name}: {}", manifest.about)?;
-        writeln!(out, "  labels   {}", manifest.output.labels.join(", "))?;
+        writeln!(out, "  labels   {}", manifest.labels().map(|label| &**label).collect::<Vec<_>>().join(", "))?;
         writeln!(
             out,
             "  licence  {} (weights); training data: {}",

@@ -8,9 +8,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
-use crate::finding::{Observation, Scores};
+use crate::finding::Observation;
 use crate::metrics::{Metrics, Stage};
-use crate::model::{self, Input, ModelError, Owner, Refused, Session};
+use crate::model::{self, Input, ModelError, Outputs, Owner, Refused, Session};
 use crate::picture::Picture;
 
 /// What became of a picture when it was given to a model.
@@ -73,20 +73,26 @@ impl<T: Send + 'static> Classify<T> {
         queue: NonZeroUsize,
         clock: Clock,
         metrics: Arc<Metrics>,
-        on_scores: impl Fn(T, Observation) + Send + 'static,
+        on_scores: impl Fn(&T, Observation) + Send + 'static,
     ) -> Result<Self, ModelError> {
         let input = session.manifest().input.clone();
         let tally = Tally { model: Arc::clone(&session.manifest().name), metrics, clock };
         let results = tally.clone();
         let owner =
-            Owner::start(session, queue, move |ticket: Ticket<T>, scores: Result<Scores, ModelError>| match scores {
-                Ok(scores) => {
-                    results.count("scored");
-                    results.metrics.stage(Stage::Classify, results.clock.now().since(ticket.given));
-                    on_scores(ticket.callers, Observation::Scores(scores));
-                }
-                Err(error) => results.failed(&error),
-            })?;
+            Owner::start(
+                session,
+                queue,
+                move |ticket: Ticket<T>, outputs: Result<Outputs, ModelError>| match outputs {
+                    Ok(outputs) => {
+                        results.count("scored");
+                        results.metrics.stage(Stage::Classify, results.clock.now().since(ticket.given));
+                        for scores in outputs.scores {
+                            on_scores(&ticket.callers, Observation::Scores(scores));
+                        }
+                    }
+                    Err(error) => results.failed(&error),
+                },
+            )?;
         Ok(Self { input, owner, tally })
     }
 

@@ -11,11 +11,13 @@
 mod error;
 mod flat;
 mod manifest;
+mod outputs;
 mod owner;
 mod places;
 mod preprocess;
 mod runtime;
 mod session;
+mod tensor;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -24,15 +26,18 @@ use serde::Deserialize;
 
 pub use self::error::ModelError;
 pub use self::flat::flat;
-pub use self::manifest::{FileSpec, Input, Kind, Licence, Manifest, Output, Sha256Hex, Source};
+pub use self::manifest::{
+    Colour, Conversion, Described, Dtype, Embedding, FileSpec, Filter, Input, Kind, Label, Layout, Licence, Manifest,
+    Optimisation, OutputOf, ProbeManifest, Prompts, Reference, Resize, RuntimeOptions, ScoresOutput, Sha256Hex, Source,
+    Threshold, Training, Values,
+};
+pub use self::outputs::Outputs;
 pub use self::owner::{Owner, Refused};
 pub use self::places::{find_file, find_runtime};
 pub use self::preprocess::warp;
 pub use self::runtime::Runtime;
 pub use self::session::Session;
-
-/// A model's input: a batch of one, `[1, 3, height, width]`.
-pub type Tensor = ndarray::Array4<f32>;
+pub use self::tensor::Tensor;
 
 /// The section `[model]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

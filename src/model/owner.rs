@@ -9,8 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::{ModelError, Session, Tensor};
-use crate::finding::Scores;
+use super::{ModelError, Outputs, Session, Tensor};
 
 /// The thread that owns a session. Dropping it scores what is still waiting, at most the queue's length, and ends the
 /// thread.
@@ -38,7 +37,7 @@ impl<T: Send + 'static> Owner<T> {
     pub fn start(
         session: Session,
         queue: NonZeroUsize,
-        on_result: impl FnMut(T, Result<Scores, ModelError>) + Send + 'static,
+        on_result: impl FnMut(T, Result<Outputs, ModelError>) + Send + 'static,
     ) -> Result<Self, ModelError> {
         let model = Arc::clone(&session.manifest().name);
         let (waiting, pictures) = crossbeam_channel::bounded(queue.get());
@@ -65,10 +64,15 @@ impl<T: Send + 'static> Owner<T> {
 fn serve<T>(
     mut session: Session,
     pictures: &Receiver<(Tensor, T)>,
-    mut on_result: impl FnMut(T, Result<Scores, ModelError>),
+    mut on_result: impl FnMut(T, Result<Outputs, ModelError>),
 ) {
     for (tensor, ticket) in pictures {
-        on_result(ticket, session.score(&tensor));
+        on_result(
+            ticket,
+            session
+                .run(&[tensor])
+                .and_then(|outputs| outputs.into_iter().next().unwrap_or_else(|| Ok(Outputs::default()))),
+        );
     }
 }
 

@@ -51,7 +51,8 @@ pub fn warp(picture: &Picture, input: &Input) -> Result<Tensor, ModelError> {
             }
         }
     }
-    Tensor::from_shape_vec((1, 3, height, width), values).map_err(|_mismatch| refused("its tensor has another size"))
+    let array = ndarray::Array4::from_shape_vec((1, 3, height, width), values);
+    Ok(Tensor::F32(array.map_err(|_mismatch| refused("its tensor has another size"))?))
 }
 
 /// How planes become RGB (ITU-R BT.601 and BT.709, section 3 each), for one picture.
@@ -151,6 +152,12 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
+    use crate::model::{Colour, Dtype, Filter, Layout, Resize};
+
+    fn values(tensor: Tensor) -> ndarray::Array4<f32> {
+        let Tensor::F32(values) = tensor else { panic!("floats were asked for") };
+        values
+    }
 
     fn plane(width: usize, height: usize, stride: usize, values: impl Fn(usize, usize) -> u8) -> Plane {
         let data: Vec<u8> = (0..height)
@@ -173,7 +180,19 @@ mod tests {
     }
 
     fn input(width: usize, height: usize) -> Input {
-        Input { name: "image".to_owned(), height, width, range: (0.0, 255.0) }
+        Input {
+            name: "image".to_owned(),
+            height,
+            width,
+            layout: Layout::Nchw,
+            dtype: Dtype::F32,
+            colour: Colour::Rgb,
+            range: (0.0, 255.0),
+            mean: [0.0; 3],
+            deviation: [1.0; 3],
+            resize: Resize::Warp,
+            filter: Filter::Bilinear,
+        }
     }
 
     /// One value of a stretched plane by the definition: every sample of the plane, weighted by a triangle around the
@@ -228,7 +247,7 @@ mod tests {
     }
 
     fn agrees_with_its_twin(picture: &Picture, size: (usize, usize)) {
-        let fast = warp(picture, &input(size.0, size.1)).unwrap();
+        let fast = values(warp(picture, &input(size.0, size.1)).unwrap());
         for (fast, slow) in fast.iter().zip(slow_warp(picture, size)) {
             assert!((f64::from(*fast) - slow).abs() < 0.01, "{fast} instead of {slow}");
         }
@@ -270,7 +289,8 @@ mod tests {
             ("green", [145, 54, 34], [0.0, 255.0, 0.0]),
             ("blue", [41, 240, 110], [0.0, 0.0, 255.0]),
         ] {
-            let tensor = warp(&picture(16, 16, ColourRange::Limited, |which, _, _| yuv[which]), &input(4, 4)).unwrap();
+            let tensor =
+                values(warp(&picture(16, 16, ColourRange::Limited, |which, _, _| yuv[which]), &input(4, 4)).unwrap());
             for (channel, expected) in rgb.iter().enumerate() {
                 let got = tensor[[0, channel, 2, 1]];
                 assert!((got - expected).abs() < 2.0, "{name}: channel {channel} is {got}");
@@ -282,7 +302,7 @@ mod tests {
     fn the_input_says_what_full_light_is() {
         let unit = Input { range: (-1.0, 1.0), ..input(2, 2) };
         let tensor = warp(&picture(8, 8, ColourRange::Full, |which, _, _| if which == 0 { 255 } else { 128 }), &unit);
-        assert!(tensor.unwrap().iter().all(|value| (value - 1.0).abs() < 1e-6));
+        assert!(values(tensor.unwrap()).iter().all(|value| (value - 1.0).abs() < 1e-6));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ort::session::builder::SessionBuilder;
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use sha2::{Digest, Sha256};
 
-use super::{Config, Manifest, ModelError, Runtime, Tensor, find_file};
+use super::{Config, Layout, Manifest, ModelError, Outputs, Runtime, Tensor, find_file};
 use crate::finding::Scores;
 
 /// How far outside of 0 to 1 a probability may lie by rounding.
@@ -45,31 +45,43 @@ impl Session {
         &self.manifest
     }
 
-    /// Scores one picture, given as the tensor that the manifest's input describes (see [`warp`](super::warp)).
+    /// What the model says of each of `pictures`, given as the tensors that the manifest's input describes, in their order.
     ///
     /// # Errors
-    /// When inference fails, or gives another number of scores than there are labels, or something that is no
-    /// probability.
-    pub fn score(&mut self, tensor: &Tensor) -> Result<Scores, ModelError> {
+    /// As a whole, when inference fails; of a single picture, when the model gave another number of scores than there are
+    /// labels, or something that is no probability.
+    pub fn run(&mut self, pictures: &[Tensor]) -> Result<Vec<Result<Outputs, ModelError>>, ModelError> {
         let Self { manifest, session } = self;
-        let values = infer(session, manifest, tensor)
-            .map_err(|source| ModelError::Inference { model: manifest.name.clone(), source })?;
-        let values = probabilities(&values, manifest.output.labels.len())
-            .map_err(|problem| ModelError::Output { model: manifest.name.clone(), problem })?;
-        Ok(Scores {
-            model: Arc::clone(&manifest.name),
-            digest: manifest.file.sha256.shared(),
-            scores: manifest.output.labels.iter().cloned().zip(values).collect(),
-        })
+        pictures.iter().map(|tensor| one(session, manifest, tensor)).collect()
     }
 }
 
-fn infer(session: &mut ort::session::Session, manifest: &Manifest, tensor: &Tensor) -> ort::Result<Vec<f32>> {
-    let input = TensorRef::from_array_view(tensor)?;
-    let outputs = session.run(ort::inputs![manifest.input.name.as_str() => input])?;
-    let output = outputs
-        .get(&manifest.output.name)
-        .ok_or_else(|| ort::Error::new(format!("there is no output `{}`", manifest.output.name)))?;
+fn one(
+    session: &mut ort::session::Session,
+    manifest: &Manifest,
+    tensor: &Tensor,
+) -> Result<Result<Outputs, ModelError>, ModelError> {
+    let Some(output) = &manifest.scores else { return Ok(Ok(Outputs::default())) };
+    let values = infer(session, &manifest.input.name, &output.name, tensor)
+        .map_err(|source| ModelError::Inference { model: manifest.name.clone(), source })?;
+    let scores = probabilities(&values, output.classes).map(|values| Scores {
+        model: Arc::clone(&manifest.name),
+        digest: manifest.file.sha256.shared(),
+        scores: manifest.labels().cloned().zip(values).collect(),
+        ..Scores::default()
+    });
+    Ok(match scores {
+        Ok(scores) => Ok(Outputs { scores: vec![scores], embedding: None }),
+        Err(problem) => Err(ModelError::Output { model: manifest.name.clone(), problem }),
+    })
+}
+
+fn infer(session: &mut ort::session::Session, input: &str, output: &str, tensor: &Tensor) -> ort::Result<Vec<f32>> {
+    let outputs = match tensor {
+        Tensor::F32(values) => session.run(ort::inputs![input => TensorRef::from_array_view(values)?])?,
+        Tensor::U8(values) => session.run(ort::inputs![input => TensorRef::from_array_view(values)?])?,
+    };
+    let output = outputs.get(output).ok_or_else(|| ort::Error::new(format!("there is no output `{output}`")))?;
     let (_, values) = output.try_extract_tensor::<f32>()?;
     Ok(values.to_vec())
 }
@@ -106,9 +118,18 @@ fn fits(manifest: &Manifest, inputs: &[Outlet], outputs: &[Outlet]) -> Result<()
     if let Some(other) = inputs.iter().find(|outlet| outlet.name() != input.name) {
         return Err(format!("it has an input `{}` that the manifest does not know", other.name()));
     }
-    let labels = manifest.output.labels.len();
-    outlet_fits("input", &input.name, inputs, &[3, input.height, input.width])?;
-    outlet_fits("output", &manifest.output.name, outputs, &[labels])
+    let sides = match input.layout {
+        Layout::Nchw => [3, input.height, input.width],
+        Layout::Nhwc => [input.height, input.width, 3],
+    };
+    outlet_fits("input", &input.name, inputs, &sides)?;
+    if let Some(scores) = &manifest.scores {
+        outlet_fits("output", &scores.name, outputs, &[scores.classes])?;
+    }
+    if let Some(embedding) = &manifest.embedding {
+        outlet_fits("output", &embedding.name, outputs, &[embedding.size])?;
+    }
+    Ok(())
 }
 
 /// `expected` leaves out the batch, which comes first and must be free or 1.

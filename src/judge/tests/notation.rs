@@ -48,7 +48,7 @@ pub(super) fn bound(bank: &str, signal: u64, quorum: u32, at_most: Verdict) -> O
 
 pub(super) fn scored(model: &str, label: &str, score: f32) -> Observation {
     let scores = vec![("safe".into(), 1.0 - score), (label.into(), score)];
-    Observation::Scores(Scores { model: model.into(), digest: "00".into(), scores })
+    Observation::Scores(Scores { model: model.into(), digest: "00".into(), scores, ..Scores::default() })
 }
 
 pub(super) fn reported(reporter: &str, category: &str, imminent: bool, weight: f32) -> Observation {
