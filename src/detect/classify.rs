@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, Timestamp};
 use crate::finding::Observation;
 use crate::metrics::{Metrics, Stage};
-use crate::model::{self, Input, ModelError, Outputs, Owner, Refused, Session};
+use crate::model::{self, Input, ModelError, Outputs, Owner, Preprocessor, Refused, Session};
 use crate::picture::Picture;
 
 /// What became of a picture when it was given to a model.
@@ -104,7 +104,7 @@ impl<T: Send + 'static> Classify<T> {
             return Submitted::Flat;
         }
         let ticket = Ticket { given: tally.clock.now(), callers: ticket };
-        let tensor = match model::warp(picture, &self.input) {
+        let tensor = match Preprocessor::new(&self.input).tensor(picture) {
             Ok(tensor) => tensor,
             Err(error) => {
                 tally.failed(&error);
