@@ -18,7 +18,7 @@ use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::detect::classify::{Classify, Submitted};
 use sluicegate::finding::{Observation, Scores};
 use sluicegate::metrics::Metrics;
-use sluicegate::model::{self, Config, Manifest, ModelError, Runtime, Session, Tensor};
+use sluicegate::model::{self, Config, Manifest, ModelError, Preprocessor, Runtime, Session, Tensor};
 use sluicegate::picture::{ColourRange, Picture, Plane};
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ fn config() -> Config {
 }
 
 fn session() -> Session {
-    model::open(&config()).expect("the shipped model loads").remove(0)
+    model::open(&config()).expect("the configuration is right").sessions.remove(0)
 }
 
 fn load(manifest: Manifest) -> Result<Session, ModelError> {
@@ -141,7 +141,7 @@ fn labelled<'a>(scores: &'a Scores, label: &str) -> &'a f32 {
 fn benign_photographs_are_mostly_sfw() {
     let mut session = session();
     for photograph in photographs() {
-        let tensor = model::warp(&photograph.picture, &session.manifest().input).unwrap();
+        let tensor = Preprocessor::new(&session.manifest().input).tensor(&photograph.picture).unwrap();
         let scores = score(&mut session, &tensor).unwrap();
         assert!(*labelled(&scores, "sfw") > 0.8, "{}: {:?}", photograph.name, scores.scores);
         assert!(*labelled(&scores, "nsfl") < 0.1, "{}: {:?}", photograph.name, scores.scores);
@@ -166,7 +166,7 @@ fn the_scores_are_those_of_the_reference_on_the_same_tensor() {
 fn pictures_are_scaled_as_pillow_scales_them() {
     let session = session();
     for photograph in photographs() {
-        let ours = model::warp(&photograph.picture, &session.manifest().input).unwrap();
+        let ours = Preprocessor::new(&session.manifest().input).tensor(&photograph.picture).unwrap();
         let theirs = photograph.scaled_tensor();
         let mut off: Vec<f32> =
             values(&ours).iter().zip(values(&theirs)).map(|(ours, theirs)| (ours - theirs).abs()).collect();
@@ -183,7 +183,7 @@ fn pictures_are_scaled_as_pillow_scales_them() {
 fn our_scaling_does_not_change_what_the_model_says() {
     let mut session = session();
     for photograph in photographs() {
-        let tensor = model::warp(&photograph.picture, &session.manifest().input).unwrap();
+        let tensor = Preprocessor::new(&session.manifest().input).tensor(&photograph.picture).unwrap();
         let scores = score(&mut session, &tensor).unwrap();
         for ((label, score), expected) in scores.scores.iter().zip(&photograph.scores) {
             assert!((score - expected).abs() < 0.02, "{}: {label} is {score}, not {expected}", photograph.name);
@@ -244,8 +244,9 @@ fn a_missing_file_is_named_with_every_place_looked_at() {
 
 #[test]
 fn a_missing_runtime_is_named_with_the_way_to_get_it() {
-    let error = model::open(&Config { runtime: Some("/nowhere/ort.so".into()), ..config() }).unwrap_err();
-    refused(&error, "runtime_missing", &["/nowhere/ort.so", "make setup", "ORT_DYLIB_PATH"]);
+    let opened = model::open(&Config { runtime: Some("/nowhere/ort.so".into()), ..config() }).unwrap();
+    assert!(opened.sessions.is_empty());
+    refused(&opened.broken[0].error, "runtime_missing", &["/nowhere/ort.so", "make setup", "ORT_DYLIB_PATH"]);
 }
 
 #[test]
@@ -260,7 +261,8 @@ fn a_runtime_that_is_none_is_refused() {
 #[test]
 fn no_models_need_no_runtime() {
     let none = Config { load: Vec::new(), runtime: Some("/nowhere/ort.so".into()), ..config() };
-    assert!(model::open(&none).unwrap().is_empty());
+    let opened = model::open(&none).unwrap();
+    assert!(opened.sessions.is_empty() && opened.broken.is_empty());
 }
 
 #[test]

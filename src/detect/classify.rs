@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, Timestamp};
 use crate::finding::Observation;
 use crate::metrics::{Metrics, Stage};
-use crate::model::{self, Input, ModelError, Outputs, Owner, Refused, Session};
+use crate::model::{self, Input, ModelError, Outputs, Owner, Preprocessor, Refused, Session};
 use crate::picture::Picture;
 
 /// What became of a picture when it was given to a model.
@@ -79,10 +79,8 @@ impl<T: Send + 'static> Classify<T> {
         let tally = Tally { model: Arc::clone(&session.manifest().name), metrics, clock };
         let results = tally.clone();
         let owner =
-            Owner::start(
-                session,
-                queue,
-                move |ticket: Ticket<T>, outputs: Result<Outputs, ModelError>| match outputs {
+            Owner::start(session, queue, clock, move |ticket: Ticket<T>, outputs: Result<Outputs, ModelError>| {
+                match outputs {
                     Ok(outputs) => {
                         results.count("scored");
                         results.metrics.stage(Stage::Classify, results.clock.now().since(ticket.given));
@@ -91,8 +89,8 @@ impl<T: Send + 'static> Classify<T> {
                         }
                     }
                     Err(error) => results.failed(&error),
-                },
-            )?;
+                }
+            })?;
         Ok(Self { input, owner, tally })
     }
 
@@ -104,7 +102,7 @@ impl<T: Send + 'static> Classify<T> {
             return Submitted::Flat;
         }
         let ticket = Ticket { given: tally.clock.now(), callers: ticket };
-        let tensor = match model::warp(picture, &self.input) {
+        let tensor = match Preprocessor::new(&self.input).tensor(picture) {
             Ok(tensor) => tensor,
             Err(error) => {
                 tally.failed(&error);

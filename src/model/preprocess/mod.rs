@@ -14,11 +14,32 @@ use crate::picture::{ColourRange, Picture, Plane};
 /// Rows from which on video is taken to be BT.709.
 const HD_ROWS: usize = 720;
 
+/// Turns pictures into a model's input. Keeps what one picture after the other needs again: one per worker and model.
+#[derive(Debug)]
+pub struct Preprocessor {
+    input: Input,
+}
+
+impl Preprocessor {
+    /// For pictures that become what `input` describes.
+    pub fn new(input: &Input) -> Self {
+        Self { input: input.clone() }
+    }
+
+    /// The picture as the input describes it, as a batch of one.
+    ///
+    /// # Errors
+    /// [`ModelError::Picture`] when the picture is empty, cut short, or has no colour planes of the right size.
+    pub fn tensor(&mut self, picture: &Picture) -> Result<Tensor, ModelError> {
+        warp(picture, &self.input)
+    }
+}
+
 /// The picture as `f32 [1, 3, height, width]`, RGB, stretched to the input's size and scaled to its range.
 ///
 /// # Errors
 /// [`ModelError::Picture`] when the picture is empty, cut short, or has no colour planes of the right size.
-pub fn warp(picture: &Picture, input: &Input) -> Result<Tensor, ModelError> {
+fn warp(picture: &Picture, input: &Input) -> Result<Tensor, ModelError> {
     let refused = |problem| ModelError::Picture { problem };
     let (columns, rows) = (picture.luma.width, picture.luma.height);
     let chroma = picture.chroma.as_ref().ok_or_else(|| refused("it has no colour planes"))?;
