@@ -6,6 +6,7 @@
 pub mod classify;
 pub mod gate;
 pub mod known;
+mod scorer;
 
 use std::sync::Arc;
 
