@@ -11,6 +11,7 @@
 
 mod assignment;
 mod batch;
+mod calibration;
 mod config;
 mod error;
 mod files;
@@ -30,6 +31,7 @@ mod session;
 mod tensor;
 
 pub use self::batch::Batching;
+pub use self::calibration::{Calibration, Curve, LabelCurve, logistic, logit};
 pub use self::config::{Config, Provider, WhenBroken};
 pub use self::error::ModelError;
 pub use self::flat::flat;
