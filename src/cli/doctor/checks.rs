@@ -78,14 +78,18 @@ fn models(config: &model::Config) -> Vec<Check> {
     };
     for session in &opened.sessions {
         let placement = session.placement();
-        for (model, digest) in session.scorers() {
-            let what = format!("model {model}");
-            let detail = format!("loads on {placement}, sha256 {digest}");
-            checks.push(match &placement.instead_of {
+        let manifest = session.manifest();
+        let mut scorers: Vec<_> = session.scorers().collect();
+        if scorers.is_empty() {
+            scorers.push((&manifest.name, manifest.file.sha256.shared()));
+        }
+        checks.extend(scorers.into_iter().map(|(model, digest)| {
+            let (what, detail) = (format!("model {model}"), format!("loads on {placement}, sha256 {digest}"));
+            match &placement.instead_of {
                 None => Check::well(what, detail),
                 Some(_) => Check::missing(what, detail, "install what the provider needs: see docs/models.md"),
-            });
-        }
+            }
+        }));
     }
     checks.extend(opened.broken.iter().map(|broken| {
         let next = match broken.error.kind() {
