@@ -21,9 +21,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use film::{Care, Film};
+use film::{Care, Film, Footage};
 use line::{Line, Tally, bank};
 use serde_json::json;
+use sluicegate::bank::Bank;
 use sluicegate::decision::Verdict;
 use sluicegate::model;
 
@@ -39,6 +40,7 @@ fn main() {
     let halves = material::halves(root, folder.path());
     let banks = [bank("first", &halves[0]), bank("second", &halves[1])];
     let config = model::Config { assets: Some(root.join("assets")), ..model::Config::default() };
+    control(&halves[0], &banks[0], &config);
     let streams = (hours * 3600.0 / STREAM).ceil().max(1.0) as usize;
     let (next, all) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
     let began = Instant::now();
@@ -71,6 +73,14 @@ fn main() {
     if tally.at_least(Verdict::Cut) > 0 {
         std::process::exit(1);
     }
+}
+
+/// A line that recognises nothing would cut nothing either: a film of what is banked must be cut.
+fn control(footage: &[Footage], bank: &Arc<Bank>, config: &model::Config) {
+    let clip = footage.get(..1).expect("there are clips");
+    let tally = Line::new(&[Arc::clone(bank)], config).show("control", Film::new(clip, Care::Whole, SEED, 10.0));
+    assert!(tally.at_least(Verdict::Cut) > 0, "what is banked is not cut: {:?}", tally.verdicts);
+    println!("a film of what is banked is cut");
 }
 
 fn hours(tally: &Tally) -> f64 {
