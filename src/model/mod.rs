@@ -8,6 +8,7 @@
 //! ONNX Runtime is a shared library loaded at run time, so that the program starts, and finds known content, without
 //! it.
 
+mod bars;
 mod error;
 mod flat;
 mod manifest;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use self::bars::{Rect, inside_bars};
 pub use self::error::ModelError;
 pub use self::flat::flat;
 pub use self::manifest::{
