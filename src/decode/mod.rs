@@ -3,20 +3,23 @@
 //! A [`Decoder`] serves every stream in turn, one run at a time. It promises that a run costs bounded time and bounded
 //! memory, that nothing of one run shows in the next, that every picture is attributed to the access unit that it came
 //! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::Video`] reads a
-//! local file for the banks. No GStreamer type leaves this room.
+//! local video for banks and models, [`still()`] a local picture. No GStreamer type leaves this room.
 
 mod container;
 mod decoder;
 pub mod file;
 mod planes;
+pub mod still;
 
-use std::path::PathBuf;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gstreamer as gst;
 use serde::{Deserialize, Serialize};
 
 pub use decoder::Decoder;
+pub use still::still;
 
 /// The `[decode]` section of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +89,14 @@ pub enum DecodeError {
         /// What is wrong with it, and what to do.
         reason: &'static str,
     },
+    /// A file is no picture, or none that can be read.
+    #[error("`{path}` {problem}")]
+    NotPicture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// A file announces frames larger than any codec's highest level allows.
     #[error(
         "`{path}` has frames of {width}x{height}, more than {} pixels: scale it down first",
@@ -121,6 +132,7 @@ impl DecodeError {
             Self::Failed(_) => "failed",
             Self::File { .. } => "file",
             Self::NotVideo { .. } => "not_video",
+            Self::NotPicture { .. } => "not_picture",
             Self::Damaged { .. } => "damaged",
         }
     }
@@ -134,6 +146,7 @@ impl DecodeError {
             | Self::TooLarge { .. }
             | Self::File { .. }
             | Self::NotVideo { .. }
+            | Self::NotPicture { .. }
             | Self::LargeFile { .. }
             | Self::Damaged { .. } => false,
         }
@@ -180,6 +193,23 @@ fn size(caps: &gst::CapsRef) -> Option<(u32, u32)> {
     let structure = caps.structure(0)?;
     let side = |name| u32::try_from(structure.get::<i32>(name).ok()?).ok();
     Some((side("width")?, side("height")?))
+}
+
+/// What is known of the file at `path`, once it is known to be one that has an end: looked at before it is opened, for that alone
+/// would wait for whoever writes into a pipe. `refused` makes an error of what is wrong with it.
+fn regular(path: &Path, refused: impl Fn(&'static str) -> DecodeError) -> Result<Metadata, DecodeError> {
+    let unreadable = |source| DecodeError::File { path: path.to_owned(), source };
+    let facts = std::fs::metadata(path).map_err(unreadable)?;
+    if facts.is_dir() {
+        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+    }
+    if !facts.is_file() {
+        return Err(refused("is a pipe or a device: copy what it gives to a file first"));
+    }
+    if facts.len() == 0 {
+        return Err(refused("is empty: copy it again"));
+    }
+    Ok(facts)
 }
 
 /// Takes `pipeline` down on a thread of its own: a decoder that hangs would otherwise take the caller with it.

@@ -25,7 +25,13 @@ pub use probe::{ProbeManifest, Training};
 use raw::Raw;
 
 /// The manifests that come with Sluicegate, so that a configuration can name them from anywhere.
-const SHIPPED: [(&str, &str); 1] = [("safety", include_str!("../../../models/safety.toml"))];
+const SHIPPED: [(&str, &str); 5] = [
+    ("safety", include_str!("../../../models/safety.toml")),
+    ("efficientnet_lite0", include_str!("../../../models/efficientnet_lite0.toml")),
+    ("open_nsfw", include_str!("../../../models/open_nsfw.toml")),
+    ("sscd", include_str!("../../../models/sscd.toml")),
+    ("sscd_distilled", include_str!("../../../models/sscd_distilled.toml")),
+];
 
 /// What a manifest describes.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,7 +190,7 @@ impl Manifest {
 }
 
 /// Names and labels become metric labels, words of policies and names of folders.
-fn word(key: &str, text: &str) -> Result<(), String> {
+pub(super) fn word(key: &str, text: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
         Ok(())

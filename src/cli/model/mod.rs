@@ -1,0 +1,45 @@
+//! `sluicegate model`: which models there are, whether the files on this machine are the right ones, and what they say.
+
+mod list;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::model::Config;
+
+/// A dependency is missing or is not what it should be.
+const UNAVAILABLE: u8 = 69;
+
+/// Arguments of `sluicegate model`.
+#[derive(Debug, Args)]
+pub(super) struct ModelArgs {
+    #[command(subcommand)]
+    command: Command,
+    /// Folder that holds models/ and runtime/; looked for when left out.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    assets: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(list::Args),
+    Verify(verify::Args),
+}
+
+/// Runs `sluicegate model`.
+///
+/// # Errors
+/// When what was asked for cannot be done, or `out` cannot be written to.
+pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let config = Config { assets: args.assets.clone(), ..Config::default() };
+    match &args.command {
+        Command::List(args) => list::run(args, &config, out),
+        Command::Verify(args) => verify::run(args, &config, out),
+    }
+}
