@@ -10,6 +10,7 @@
 //! it.
 
 mod assignment;
+mod bars;
 mod batch;
 mod calibration;
 mod config;
@@ -30,6 +31,7 @@ mod scoring;
 mod session;
 mod tensor;
 
+pub use self::bars::{Rect, inside_bars};
 pub use self::batch::Batching;
 pub use self::calibration::{Calibration, Curve, LabelCurve, logistic, logit};
 pub use self::config::{Config, Provider, WhenBroken};
