@@ -9,6 +9,7 @@
 //! ONNX Runtime is a shared library loaded at run time, so that the program starts, and finds known content, without
 //! it.
 
+mod agreement;
 mod assignment;
 mod batch;
 mod config;
@@ -24,11 +25,13 @@ mod owner;
 mod placement;
 mod places;
 mod preprocess;
+mod references;
 mod runtime;
 mod scoring;
 mod session;
 mod tensor;
 
+pub use self::agreement::{Agreement, agreement};
 pub use self::batch::Batching;
 pub use self::config::{Config, Provider, WhenBroken};
 pub use self::error::ModelError;
@@ -45,6 +48,7 @@ pub use self::owner::{Owner, Refused};
 pub use self::placement::Placement;
 pub use self::places::{find_file, find_runtime, find_weights};
 pub use self::preprocess::Preprocessor;
+pub use self::references::{REFERENCE_SIZE, reference, reference_pixels, references};
 pub use self::runtime::Runtime;
 pub use self::session::Session;
 pub use self::tensor::Tensor;
