@@ -41,6 +41,22 @@ pub enum ModelError {
         /// The key, what is wrong with it, and what would be right.
         problem: String,
     },
+    /// A calibration could not be read.
+    #[error("calibration {} cannot be read: {source}; correct `calibrations` in [model]", path.display())]
+    CalibrationUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A calibration is not right, or not of this model.
+    #[error("calibration {calibration}: {problem}")]
+    Calibration {
+        /// Its path, or whose it is.
+        calibration: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// No shared library of ONNX Runtime.
     #[error(
         "no ONNX Runtime found, which models need: looked for {looked_for}; run `make setup`, or set `runtime` in [model] \
@@ -235,6 +251,7 @@ impl ModelError {
         match self {
             Self::Unknown { .. } | Self::NamedTwice { .. } => "model_name",
             Self::ManifestUnreadable { .. } | Self::Manifest { .. } => "manifest",
+            Self::CalibrationUnreadable { .. } | Self::Calibration { .. } => "calibration",
             Self::RuntimeMissing { .. } => "runtime_missing",
             Self::RuntimeUnusable { .. } | Self::RuntimeFixed { .. } => "runtime_unusable",
             Self::FileMissing { .. } => "file_missing",

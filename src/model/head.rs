@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::files::verified;
 use super::manifest::word;
-use super::scoring::{logistic, product, softmax, unit};
-use super::{Config, Embedding, FileSpec, Manifest, ModelError, ProbeManifest, Prompts, find_weights};
+use super::scoring::{product, softmax, unit};
+use super::{Config, Embedding, FileSpec, Manifest, ModelError, ProbeManifest, Prompts, find_weights, logistic};
 use crate::finding::Scores;
 
 /// The file of a probe's weights.
@@ -134,7 +134,8 @@ impl Head {
         let embedding = unit(embedding)?;
         let scores = match &self.way {
             Way::Probe { label, weights, bias } => {
-                vec![(Arc::clone(label), logistic(product(weights, &embedding) + bias))]
+                let logit = product(weights, &embedding) + bias;
+                vec![(Arc::clone(label), logistic(f64::from(logit)) as f32)]
             }
             Way::Prompts { labels, scale } => {
                 let cosines: Vec<f32> = labels.iter().map(|(_, of)| scale * product(of, &embedding)).collect();

@@ -11,7 +11,9 @@
 
 mod agreement;
 mod assignment;
+mod bars;
 mod batch;
+mod calibration;
 mod config;
 mod error;
 mod files;
@@ -32,7 +34,9 @@ mod session;
 mod tensor;
 
 pub use self::agreement::{Agreement, agreement};
+pub use self::bars::{Rect, inside_bars};
 pub use self::batch::Batching;
+pub use self::calibration::{Calibration, Curve, LabelCurve, logistic, logit};
 pub use self::config::{Config, Provider, WhenBroken};
 pub use self::error::ModelError;
 pub use self::flat::flat;

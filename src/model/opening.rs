@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{
-    Config, Described, Head, Manifest, ModelError, ProbeManifest, Runtime, Session, WhenBroken, find_file,
+    Calibration, Config, Described, Head, Manifest, ModelError, ProbeManifest, Runtime, Session, WhenBroken, find_file,
     find_runtime, find_weights,
 };
 
@@ -71,17 +71,19 @@ pub fn described(config: &Config) -> Result<(Vec<Described>, Vec<Broken>), Model
 /// Loads the runtime and every model that the configuration names.
 ///
 /// # Errors
-/// When a name is unknown or given twice; when a model would not run on the provider that is required; and, where the
+/// When a name is unknown or given twice, or a calibration is not right; when a model would not run on the provider that
+/// is required; and, where the
 /// configuration would rather not start than go on without a model, the first thing that is missing or not right.
 pub fn open(config: &Config) -> Result<Opened, ModelError> {
     let (all, broken) = described(config)?;
+    let calibrations = calibrations(config, &all, &broken)?;
     let mut opened = Opened { sessions: Vec::new(), broken };
     let planned = plan(all, &mut opened.broken);
     if !planned.is_empty() {
         match find_runtime(config).and_then(|path| Runtime::load(&path)) {
             Ok(runtime) => {
                 for planned in planned {
-                    load(&runtime, planned, config, &mut opened)?;
+                    load(&runtime, planned, config, &calibrations, &mut opened)?;
                 }
             }
             Err(error) => opened.broken.extend(Broken::all(planned.iter().flat_map(Planned::names), error)),
@@ -96,9 +98,10 @@ pub fn open(config: &Config) -> Result<Opened, ModelError> {
 /// What is missing of what the configuration names, as far as can be told without loading or reading much of it.
 ///
 /// # Errors
-/// When a name is unknown or given twice.
+/// When a name is unknown or given twice, or a calibration is not right.
 pub fn missing(config: &Config) -> Result<Vec<Broken>, ModelError> {
     let (all, mut broken) = described(config)?;
+    calibrations(config, &all, &broken)?;
     let planned = plan(all, &mut broken);
     if !planned.is_empty()
         && let Err(error) = find_runtime(config)
@@ -117,6 +120,23 @@ pub fn missing(config: &Config) -> Result<Vec<Broken>, ModelError> {
         }
     }
     Ok(broken)
+}
+
+/// The calibrations that the configuration names.
+///
+/// # Errors
+/// When one cannot be read, is not right, or is of a model that is not to be loaded.
+fn calibrations(config: &Config, all: &[Described], broken: &[Broken]) -> Result<Vec<Calibration>, ModelError> {
+    let read = config.calibrations.iter().map(|path| {
+        let calibration = Calibration::read(path)?;
+        // Whose manifest cannot be read, nobody knows the name of.
+        if !broken.is_empty() || all.iter().any(|described| described.name() == calibration.model()) {
+            return Ok(calibration);
+        }
+        let problem = format!("it is of `{}`, which `load` in [model] does not name", calibration.model());
+        Err(ModelError::Calibration { calibration: path.display().to_string(), problem })
+    });
+    read.collect()
 }
 
 /// What a model is called whose manifest cannot be read.
@@ -178,9 +198,16 @@ impl Planned {
 
 /// # Errors
 /// When the model would not run on the provider that is required.
-fn load(runtime: &Runtime, planned: Planned, config: &Config, opened: &mut Opened) -> Result<(), ModelError> {
+fn load(
+    runtime: &Runtime,
+    planned: Planned,
+    config: &Config,
+    calibrations: &[Calibration],
+    opened: &mut Opened,
+) -> Result<(), ModelError> {
     let names = planned.names();
     let Planned { manifest, own, probes } = planned;
+    let model = Arc::clone(&manifest.name);
     let mut session = match Session::load(runtime, manifest, config) {
         Ok(session) => session,
         Err(error @ ModelError::Provider { .. }) => return Err(error),
@@ -190,15 +217,27 @@ fn load(runtime: &Runtime, planned: Planned, config: &Config, opened: &mut Opene
         }
     };
     if !own {
-        session = session.without_own_scores();
+        session.silence(&model);
     }
     for probe in probes {
         if let Err(error) = Head::probe(&probe, config).and_then(|head| session.attach(head)) {
             opened.broken.extend(Broken::all([probe.name], error));
         }
     }
-    // A model of which nothing is asked would only cost.
-    if own || session.scorers().next().is_some() {
+    for calibration in calibrations {
+        let of = calibration.model();
+        if !session.scorers().any(|(scorer, _)| scorer == of) {
+            continue;
+        }
+        // Scores on another scale than the policy was written for are worse than none.
+        if let Err(error) = session.calibrate(calibration.clone()) {
+            session.silence(of);
+            opened.broken.extend(Broken::all([Arc::clone(of)], error));
+        }
+    }
+    // A model of which nothing is asked would only cost; one that only embeds was asked for as that.
+    let embeds = own && session.manifest().scores.is_none();
+    if embeds || session.scorers().next().is_some() {
         opened.sessions.push(session);
     }
     Ok(())

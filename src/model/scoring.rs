@@ -1,6 +1,6 @@
 //! From the values that a model gives to scores from 0 to 1, one a label. Pure.
 
-use super::{ScoresOutput, Values};
+use super::{ScoresOutput, Values, logistic};
 
 /// How far outside of 0 to 1 a probability may lie by rounding.
 const ROUNDING: f32 = 1e-3;
@@ -19,7 +19,7 @@ pub(super) fn scores(output: &ScoresOutput, values: &[f32]) -> Result<Vec<f32>, 
     let of_classes = match output.values {
         Values::Probabilities => probabilities(values)?,
         Values::Logits => softmax(values),
-        Values::IndependentLogits => values.iter().map(|value| logistic(*value)).collect(),
+        Values::IndependentLogits => values.iter().map(|value| logistic(f64::from(*value)) as f32).collect(),
     };
     let sum = |classes: &[usize]| classes.iter().filter_map(|class| of_classes.get(*class)).sum::<f32>();
     Ok(output.labels.iter().map(|label| sum(&label.classes).clamp(0.0, 1.0)).collect())
@@ -38,11 +38,6 @@ pub(super) fn softmax(values: &[f32]) -> Vec<f32> {
     let lifted: Vec<f32> = values.iter().map(|value| (value - most).exp()).collect();
     let all: f32 = lifted.iter().sum();
     lifted.into_iter().map(|value| value / all).collect()
-}
-
-/// The logistic function: the probability that a logit stands for.
-pub(super) fn logistic(value: f32) -> f32 {
-    1.0 / (1.0 + (-value).exp())
 }
 
 /// `embedding`, scaled to length 1.

@@ -14,7 +14,7 @@ use super::batch::Batching;
 use super::files::verified;
 use super::fitting::{fits, takes_many};
 use super::placement::{self, Placement};
-use super::{Config, Head, Manifest, ModelError, Outputs, Runtime, Tensor, find_file, scoring};
+use super::{Calibration, Config, Head, Manifest, ModelError, Outputs, Runtime, Tensor, find_file, scoring};
 use crate::finding::Scores;
 
 /// A loaded model. Inference needs it for itself: see [`Owner`](super::Owner).
@@ -25,6 +25,7 @@ pub struct Session {
     placement: Placement,
     batching: Batching,
     heads: Vec<Head>,
+    calibrations: Vec<Calibration>,
     /// The outputs that are asked for: the one of scores, where the model gives some itself, and the embedding.
     scored: Option<usize>,
     embedded: Option<usize>,
@@ -55,8 +56,17 @@ impl Session {
             Batching::ONE_BY_ONE
         };
         let heads = Head::prompts(&manifest, &path)?.into_iter().collect();
-        let mut loaded =
-            Self { manifest, session, placement, batching, heads, scored: None, embedded: None, asked: Arc::default() };
+        let mut loaded = Self {
+            manifest,
+            session,
+            placement,
+            batching,
+            heads,
+            calibrations: Vec::new(),
+            scored: None,
+            embedded: None,
+            asked: Arc::default(),
+        };
         loaded.ask(true);
         Ok(loaded)
     }
@@ -111,11 +121,28 @@ impl Session {
         Err(ModelError::Mismatch { model: Arc::clone(head.name()), problem })
     }
 
-    /// Leaves out the model's own scores: it is loaded for its heads' sake only.
-    #[must_use]
-    pub fn without_own_scores(mut self) -> Self {
-        self.ask(false);
-        self
+    /// Makes likelihoods of the scores that the calibration is of: the model's own, or a head's.
+    ///
+    /// # Errors
+    /// When none of its scores are by that name, digest and labels.
+    pub fn calibrate(&mut self, calibration: Calibration) -> Result<(), ModelError> {
+        let of = calibration.model();
+        let (model, digest) = self
+            .scorers()
+            .find(|(model, _)| *model == of)
+            .unwrap_or((&self.manifest.name, self.manifest.file.sha256.shared()));
+        calibration.fits(model, &digest, self.labels().filter(|(of, _)| *of == model).map(|(_, label)| label))?;
+        self.calibrations.push(calibration);
+        Ok(())
+    }
+
+    /// Gives the scores that are called `model`, the model's own or a head's, no longer. What only they need is not worked
+    /// out either.
+    pub fn silence(&mut self, model: &str) {
+        self.heads.retain(|head| **head.name() != *model);
+        if *self.manifest.name == *model {
+            self.ask(false);
+        }
     }
 
     fn ask(&mut self, own: bool) {
@@ -208,6 +235,9 @@ impl Session {
             for head in &self.heads {
                 scores.push(head.scores(values)?);
             }
+        }
+        for scores in &mut scores {
+            self.calibrations.iter().for_each(|calibration| calibration.apply(scores));
         }
         Ok(Outputs { scores, embedding: embedded.map(<[f32]>::to_vec) })
     }

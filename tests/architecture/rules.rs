@@ -74,7 +74,7 @@ const IMPURE: &[(&[&str], &str)] = &[
 ];
 
 /// Where instructions live that not every machine has: a safe face, a scalar twin and a test that both agree.
-const KERNELS: &[&str] = &["src/bank/index/simd", "src/hash/kernel/avx"];
+const KERNELS: &[&str] = &["src/bank/index/simd", "src/hash/kernel/avx", "src/model/preprocess/kernel/avx2"];
 
 /// Files that are no such kernels and have `unsafe` all the same, each with its argument.
 const UNSAFE: &[&str] = &["src/bank/mmap.rs", "src/model/assignment.rs", "tests/pdq_memory.rs"];
