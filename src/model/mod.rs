@@ -9,6 +9,7 @@
 //! ONNX Runtime is a shared library loaded at run time, so that the program starts, and finds known content, without
 //! it.
 
+mod agreement;
 mod assignment;
 mod bars;
 mod batch;
@@ -26,11 +27,13 @@ mod owner;
 mod placement;
 mod places;
 mod preprocess;
+mod references;
 mod runtime;
 mod scoring;
 mod session;
 mod tensor;
 
+pub use self::agreement::{Agreement, agreement};
 pub use self::bars::{Rect, inside_bars};
 pub use self::batch::Batching;
 pub use self::calibration::{Calibration, Curve, LabelCurve, logistic, logit};
@@ -49,6 +52,7 @@ pub use self::owner::{Owner, Refused};
 pub use self::placement::Placement;
 pub use self::places::{find_file, find_runtime, find_weights};
 pub use self::preprocess::Preprocessor;
+pub use self::references::{REFERENCE_SIZE, reference, reference_pixels, references};
 pub use self::runtime::Runtime;
 pub use self::session::Session;
 pub use self::tensor::Tensor;
