@@ -33,7 +33,7 @@ pub use self::manifest::{
 };
 pub use self::outputs::Outputs;
 pub use self::owner::{Owner, Refused};
-pub use self::places::{find_file, find_runtime};
+pub use self::places::{assets_folder, find_file, find_runtime};
 pub use self::preprocess::Preprocessor;
 pub use self::runtime::Runtime;
 pub use self::session::Session;

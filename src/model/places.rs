@@ -33,6 +33,17 @@ pub fn find_file(config: &Config, manifest: &Manifest) -> Result<PathBuf, ModelE
         .ok_or_else(|| ModelError::FileMissing { model: manifest.name.clone(), looked_for: listed(&places) })
 }
 
+/// The folder that models are put into: the one that was named (see [`find_runtime`]), else the first of the usual ones
+/// that is there, else `assets/` in the working directory.
+pub fn assets_folder(config: &Config) -> PathBuf {
+    put_into(asset_folders(config, environment))
+}
+
+fn put_into(mut folders: Vec<PathBuf>) -> PathBuf {
+    let there = folders.iter().position(|folder| folder.is_dir());
+    folders.swap_remove(there.unwrap_or(0))
+}
+
 fn environment(variable: &str) -> Option<OsString> {
     std::env::var_os(variable).filter(|value| !value.is_empty())
 }

@@ -1,5 +1,6 @@
 //! `sluicegate model`: which models there are, whether the files on this machine are the right ones, and what they say.
 
+mod fetch;
 mod list;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub(super) struct ModelArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(list::Args),
+    Fetch(fetch::Args),
     Verify(verify::Args),
 }
 
@@ -40,6 +42,7 @@ pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitC
     let config = Config { assets: args.assets.clone(), ..Config::default() };
     match &args.command {
         Command::List(args) => list::run(args, &config, out),
+        Command::Fetch(args) => fetch::run(args, &config, out),
         Command::Verify(args) => verify::run(args, &config, out),
     }
 }
