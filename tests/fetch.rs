@@ -1,6 +1,8 @@
 //! `sluicegate model fetch` against package indexes that are there and ones that misbehave: whatever happens, what lies in
 //! place afterwards is the right model with its notices, or nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
+
 #[path = "fetch/server.rs"]
 mod server;
 

