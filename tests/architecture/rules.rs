@@ -34,6 +34,7 @@ const ROOMS: &[Room] = &[
     Room { name: "hash", uses: Uses::Leaves(&[]), why: HELPER },
     Room { name: "bank", uses: Uses::Leaves(&["hash"]), why: HELPER },
     Room { name: "model", uses: Uses::Leaves(&[]), why: HELPER },
+    Room { name: "fetch", uses: Uses::Leaves(&["model"]), why: HELPER },
     Room { name: "metrics", uses: Uses::Leaves(&[]), why: "a leaf module knows nothing above it" },
     Room { name: "config", uses: Uses::All, why: "" },
     Room { name: "cli", uses: Uses::All, why: "" },

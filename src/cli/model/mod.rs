@@ -1,6 +1,7 @@
 //! `sluicegate model`: which models there are, whether the files on this machine are the right ones, and what they say.
 
 mod bench;
+mod fetch;
 mod list;
 mod references;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(super) struct ModelArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(list::Args),
+    Fetch(fetch::Args),
     Verify(verify::Args),
     Try(try_::Args),
     Bench(bench::Args),
@@ -46,6 +48,7 @@ pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitC
     let config = Config { assets: args.assets.clone(), ..Config::default() };
     match &args.command {
         Command::List(args) => list::run(args, &config, out),
+        Command::Fetch(args) => fetch::run(args, &config, out),
         Command::Verify(args) => verify::run(args, &config, out),
         Command::Try(args) => try_::run(args, &config, out),
         Command::Bench(args) => bench::run(args, &config, out),
