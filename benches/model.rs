@@ -78,7 +78,7 @@ fn waiting(frames: &Path) {
     let tensors: Vec<Tensor> = frames.iter().map(|frame| preprocessor.tensor(frame).unwrap()).collect();
     let (done, answered) = crossbeam_channel::bounded(1);
     let on_result = move |(), outputs: Result<Outputs, _>| done.send(outputs.unwrap()).unwrap();
-    let owner = Owner::start(session("safety"), Config::default().queue, on_result).unwrap();
+    let owner = Owner::start(session("safety"), Config::default().queue, Clock::system(), on_result).unwrap();
     let (mut alone, mut queued) = (Vec::new(), Vec::new());
     for tensor in tensors.iter().chain(&tensors) {
         alone.push(waited(|| scored(&mut direct, tensor)));

@@ -17,7 +17,7 @@ import onnxruntime
 from PIL import Image
 
 # Ours starts from video, whose colours are halved and rounded to 8 bits: so far apart may the two be.
-WITHIN_SCORES, WITHIN_EMBEDDING = 0.02, 0.02
+WITHIN_SCORES, WITHIN_EMBEDDING = 0.04, 0.02
 # The first values of an embedding, scaled to length 1: enough to tell a right one.
 VALUES = 32
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

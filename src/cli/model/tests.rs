@@ -55,7 +55,16 @@ fn file_of(manifest: &Manifest) -> PathBuf {
 #[test]
 fn the_list_names_labels_licences_and_where_the_file_is() {
     let (text, fine) = says(&["list", "--assets", "/nowhere"]);
-    for part in ["safety: ", "nsfl, nsfw, sfw", "MIT", "undisclosed", "missing: run `make setup`"] {
+    for part in [
+        "safety: ",
+        "nsfl, nsfw, sfw",
+        "MIT",
+        "undisclosed",
+        "missing: `sluicegate model fetch safety` fetches it",
+        "gives    blade, firearm, military; an embedding of 1280 values",
+        "terms    the package is proprietary",
+        "missing: `sluicegate model fetch sscd --accept-licence` fetches it",
+    ] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
     assert!(fine);
