@@ -1,6 +1,7 @@
 //! Every metric name, declared once.
 //!
-//! Labels are bounded words from the configuration or the code: no stream name, address, key or hash ever becomes one.
+//! Labels are bounded words from the configuration or the code: no stream name, address, key or hash of content ever
+//! becomes one.
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
 mod words;
@@ -29,6 +30,8 @@ pub struct Metrics {
     pictures: IntCounterVec,
     queue_ready: IntGauge,
     scores: IntCounterVec,
+    model_up: IntGaugeVec,
+    model_info: IntGaugeVec,
     stage_seconds: HistogramVec,
     errors: IntCounterVec,
     findings: IntCounterVec,
@@ -116,6 +119,18 @@ impl Metrics {
                 "sluicegate_scores_total",
                 "Pictures given to a model, by model and outcome.",
                 &["model", "outcome"],
+            )?,
+            model_up: gauges(
+                r,
+                "sluicegate_model_up",
+                "1 while a configured model scores pictures, 0 while it is broken.",
+                &["model"],
+            )?,
+            model_info: gauges(
+                r,
+                "sluicegate_model_info",
+                "Always 1; labelled with what a loaded model runs on and its digest.",
+                &["model", "provider", "digest"],
             )?,
             stage_seconds: {
                 let opts = HistogramOpts::new("sluicegate_stage_seconds", "Time one picture spends in a stage.")
@@ -240,6 +255,8 @@ impl Metrics {
             self.pictures.desc(),
             self.queue_ready.desc(),
             self.scores.desc(),
+            self.model_up.desc(),
+            self.model_info.desc(),
             self.stage_seconds.desc(),
             self.errors.desc(),
             self.findings.desc(),
@@ -320,6 +337,16 @@ impl Metrics {
     /// Counts a picture given to `model`: `scored`, `flat`, `shed` or `failed`.
     pub fn score(&self, model: &str, outcome: &str) {
         self.scores.with_label_values(&[model, outcome]).inc();
+    }
+
+    /// Says whether the configured `model` scores pictures.
+    pub fn set_model_up(&self, model: &str, up: bool) {
+        self.model_up.with_label_values(&[model]).set(i64::from(up));
+    }
+
+    /// Says what a loaded model runs on (see `Provider::word`), and the SHA-256 that its scores bear.
+    pub fn set_model_info(&self, model: &str, provider: &str, digest: &str) {
+        self.model_info.with_label_values(&[model, provider, digest]).set(1);
     }
 
     /// Records the time that one picture spent in `stage`.

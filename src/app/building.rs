@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::breaking::Breaking;
 use super::deciding::STANDING_DENY;
@@ -65,7 +65,7 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     let (banks, watch) = banks(config, &metrics)?;
     let parts = Parts {
         watch,
-        models: model::open(&config.model)?,
+        models: models(&config.model, &metrics)?,
         decoders: decoders(config)?,
         sources: Sources::new(config.source.clone(), clock)?,
         closed: closed.into_iter().map(|session| (session, None)).collect(),
@@ -109,6 +109,30 @@ fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<InForce>, Watch), Er
         info!(bank = %bank.name(), signals = bank.len(), revision = bank.revision(), "bank loaded");
     }
     Ok((Arc::new(InForce::new(seen.banks)), watch))
+}
+
+/// The models that can be used. What is broken is said, and streams are inspected without it, unless the configuration
+/// would rather not start.
+fn models(config: &model::Config, metrics: &Metrics) -> Result<Vec<model::Session>, Error> {
+    let opened = model::open(config)?;
+    for model::Broken { model, error } in &opened.broken {
+        metrics.set_model_up(model, false);
+        metrics.error(Stage::Classify, error.kind());
+        error!(model = &**model, %error, "a model cannot be used: streams are inspected without it");
+    }
+    for session in &opened.sessions {
+        let placement = session.placement();
+        for (model, digest) in session.scorers() {
+            metrics.set_model_up(model, true);
+            metrics.set_model_info(model, placement.provider.word(), &digest);
+            info!(model = &**model, %placement, "model loaded");
+        }
+        if let Some((asked, why)) = &placement.instead_of {
+            let model = &*session.manifest().name;
+            warn!(model, asked = asked.word(), why, "the model runs on the CPU");
+        }
+    }
+    Ok(opened.sessions)
 }
 
 /// One decoder a worker, one worker a core unless the configuration says otherwise.

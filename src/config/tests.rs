@@ -157,7 +157,7 @@ fn each_default_that_init_shows_is_the_default() {
                     secret_env secret_file pipelines workers runtime assets token_file model aligned vhost hook_secret \
                     headers list items app stream session address bytes kick kick_body hook_event hook_publish hook_done \
                     hook_app hook_stream hook_session hook_address hook_key hook_account key account hook_token \
-                    account_param key_param hls recordings";
+                    account_param key_param hls recordings batch";
     let examples: Vec<&str> = examples.split(' ').collect();
     let kept = uncommented();
     let kept = kept.lines().filter(|line| !line.split_once(" = ").is_some_and(|(key, _)| examples.contains(&key)));

@@ -79,10 +79,8 @@ impl<T: Send + 'static> Classify<T> {
         let tally = Tally { model: Arc::clone(&session.manifest().name), metrics, clock };
         let results = tally.clone();
         let owner =
-            Owner::start(
-                session,
-                queue,
-                move |ticket: Ticket<T>, outputs: Result<Outputs, ModelError>| match outputs {
+            Owner::start(session, queue, clock, move |ticket: Ticket<T>, outputs: Result<Outputs, ModelError>| {
+                match outputs {
                     Ok(outputs) => {
                         results.count("scored");
                         results.metrics.stage(Stage::Classify, results.clock.now().since(ticket.given));
@@ -91,8 +89,8 @@ impl<T: Send + 'static> Classify<T> {
                         }
                     }
                     Err(error) => results.failed(&error),
-                },
-            )?;
+                }
+            })?;
         Ok(Self { input, owner, tally })
     }
 

@@ -1,8 +1,10 @@
 //! What can go wrong with models: each message names the thing and the next step.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use super::placement;
 
 /// Something about a model or its runtime is missing, not as its manifest says, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +135,52 @@ pub enum ModelError {
         /// What ONNX Runtime said.
         source: ort::Error,
     },
+    /// The file is of a newer ONNX than the runtime.
+    #[error(
+        "model `{model}` does not load: {} is written for an ONNX newer than this ONNX Runtime knows ({reason}); set \
+         `runtime` in [model] to a newer libonnxruntime.so, or write the model anew for an older opset", path.display()
+    )]
+    Opset {
+        /// The model.
+        model: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// What ONNX Runtime said.
+        reason: String,
+    },
+    /// The model would run on something else than it has to.
+    #[error(
+        "model `{model}` would run on the CPU, and `require_provider` in [model] demands `{provider}`: {reason}; install \
+         what `{provider}` needs, give an ONNX Runtime that has it as `runtime`, or take `require_provider` away"
+    )]
+    Provider {
+        /// The model.
+        model: Arc<str>,
+        /// What was asked for.
+        provider: &'static str,
+        /// Why it cannot be had.
+        reason: String,
+    },
+    /// The model that a probe looks at cannot be used for it.
+    #[error("the probe `{model}` looks at the embedding of `{base}`, and that cannot be used: {problem}")]
+    Base {
+        /// The probe.
+        model: Arc<str>,
+        /// The model, as the probe's manifest names it.
+        base: String,
+        /// Why.
+        problem: String,
+    },
+    /// The file of a probe's weights, or of labels' embeddings, is not right.
+    #[error("the numbers of `{model}` in {} cannot be used: {problem}; make the file anew", path.display())]
+    Head {
+        /// The probe or model.
+        model: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The model's own inputs or outputs are not what the manifest says.
     #[error("model `{model}` is not as its manifest says: {problem}; correct the manifest")]
     Mismatch {
@@ -163,6 +211,9 @@ pub enum ModelError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// What breaks several models, or is both told and returned.
+    #[error(transparent)]
+    Broken(Arc<ModelError>),
     /// The operating system gave no thread.
     #[error("no thread could be started for model `{model}`: {source}")]
     Thread {
@@ -174,8 +225,18 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// What ONNX Runtime said of the file of `model` at `path`, told apart by its words: it has no code for it.
+    pub(super) fn unloadable(model: &Arc<str>, path: &Path, source: ort::Error) -> Self {
+        let (model, path) = (Arc::clone(model), path.to_owned());
+        let said = source.message();
+        if said.contains("IR version") || said.to_lowercase().contains("opset") {
+            return Self::Opset { model, path, reason: placement::one_line(&source) };
+        }
+        Self::Unloadable { model, path, source }
+    }
+
     /// A bounded word for metrics.
-    pub const fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Unknown { .. } | Self::NamedTwice { .. } => "model_name",
             Self::ManifestUnreadable { .. } | Self::Manifest { .. } => "manifest",
@@ -186,6 +247,11 @@ impl ModelError {
             Self::FileUnreadable { .. } => "file_unreadable",
             Self::Digest { .. } => "digest",
             Self::Unloadable { .. } => "unloadable",
+            Self::Opset { .. } => "opset",
+            Self::Provider { .. } => "provider",
+            Self::Base { .. } => "base",
+            Self::Head { .. } => "head",
+            Self::Broken(error) => error.kind(),
             Self::Mismatch { .. } => "mismatch",
             Self::Inference { .. } => "inference",
             Self::Output { .. } => "output",
@@ -196,6 +262,7 @@ impl ModelError {
 
     /// Whether the same call may go through later: only inference itself, on another picture.
     pub const fn is_retryable(&self) -> bool {
+        // What is broken is found broken while opening, which no picture changes.
         matches!(self, Self::Inference { .. } | Self::Output { .. } | Self::Picture { .. })
     }
 }

@@ -5,8 +5,9 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Config, Manifest, ModelError};
+use super::{Config, Manifest, ModelError, ProbeManifest};
 
 /// Where packages of Sluicegate put what `make setup` puts into `assets/`.
 const INSTALLED: &str = "/usr/lib/sluicegate";
@@ -28,9 +29,20 @@ pub fn find_runtime(config: &Config) -> Result<PathBuf, ModelError> {
 /// # Errors
 /// [`ModelError::FileMissing`], with the places looked at.
 pub fn find_file(config: &Config, manifest: &Manifest) -> Result<PathBuf, ModelError> {
-    let places = file_places(config, manifest, environment);
-    existing(&places)
-        .ok_or_else(|| ModelError::FileMissing { model: manifest.name.clone(), looked_for: listed(&places) })
+    find(config, &manifest.name, manifest.folder.as_deref(), &manifest.file.name)
+}
+
+/// The file of a probe's weights, looked for where a model's is (see [`find_file`]).
+///
+/// # Errors
+/// [`ModelError::FileMissing`], with the places looked at.
+pub fn find_weights(config: &Config, probe: &ProbeManifest) -> Result<PathBuf, ModelError> {
+    find(config, &probe.name, probe.folder.as_deref(), &probe.file.name)
+}
+
+fn find(config: &Config, name: &Arc<str>, beside: Option<&Path>, file: &str) -> Result<PathBuf, ModelError> {
+    let places = file_places(config, name, beside, file, environment);
+    existing(&places).ok_or_else(|| ModelError::FileMissing { model: Arc::clone(name), looked_for: listed(&places) })
 }
 
 fn environment(variable: &str) -> Option<OsString> {
@@ -44,11 +56,16 @@ fn runtime_places(config: &Config, environment: impl Fn(&str) -> Option<OsString
     asset_folders(config, environment).into_iter().map(|folder| folder.join(LIBRARY)).collect()
 }
 
-fn file_places(config: &Config, manifest: &Manifest, environment: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let beside = manifest.folder.iter().map(|folder| folder.join(&manifest.file.name));
-    let assets = asset_folders(config, environment)
-        .into_iter()
-        .map(|folder| folder.join("models").join(&*manifest.name).join(&manifest.file.name));
+fn file_places(
+    config: &Config,
+    name: &str,
+    beside: Option<&Path>,
+    file: &str,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Vec<PathBuf> {
+    let beside = beside.into_iter().map(|folder| folder.join(file));
+    let assets =
+        asset_folders(config, environment).into_iter().map(|folder| folder.join("models").join(name).join(file));
     beside.chain(assets).collect()
 }
 

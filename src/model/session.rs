@@ -1,43 +1,74 @@
-//! A model loaded and checked, ready to score pictures.
+//! A model loaded and checked, ready to look at pictures.
 //!
-//! A session promises that the file it was made from has the digest of its manifest, that its input and output are those
-//! of its manifest, and that every score it gives is a number from 0 to 1.
+//! A session promises that the file it was made from has the digest of its manifest, that its input and outputs are those
+//! of its manifest, that every score it gives is a number from 0 to 1, and that every value of an embedding is a number.
 
-use std::path::Path;
+use std::borrow::Borrow;
 use std::sync::Arc;
 
-use ort::session::builder::SessionBuilder;
-use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
-use sha2::{Digest, Sha256};
+use ndarray::{ArrayView4, Axis, concatenate};
+use ort::session::{OutputSelector, RunOptions, SessionInputValue};
+use ort::value::TensorRef;
 
-use super::{Config, Layout, Manifest, ModelError, Outputs, Runtime, Tensor, find_file};
+use super::batch::Batching;
+use super::files::verified;
+use super::fitting::{fits, takes_many};
+use super::placement::{self, Placement};
+use super::{Calibration, Config, Head, Manifest, ModelError, Outputs, Runtime, Tensor, find_file, scoring};
 use crate::finding::Scores;
-
-/// How far outside of 0 to 1 a probability may lie by rounding.
-const ROUNDING: f32 = 1e-3;
 
 /// A loaded model. Inference needs it for itself: see [`Owner`](super::Owner).
 #[derive(Debug)]
 pub struct Session {
     manifest: Manifest,
     session: ort::session::Session,
+    placement: Placement,
+    batching: Batching,
+    heads: Vec<Head>,
+    calibrations: Vec<Calibration>,
+    /// The outputs that are asked for: the one of scores, where the model gives some itself, and the embedding.
+    scored: Option<usize>,
+    embedded: Option<usize>,
+    asked: Arc<[String]>,
 }
 
 impl Session {
-    /// Finds the model's file, checks its digest, loads it and checks that it fits the manifest.
+    /// Finds the model's file, checks its digest, loads it and checks that it fits the manifest. Where the manifest has
+    /// prompts, they become a head at once.
     ///
     /// # Errors
-    /// When the file is missing or unreadable, has another digest, is no model, or does not fit the manifest.
+    /// When the file is missing or unreadable, has another digest, is no model, or does not fit the manifest; when it
+    /// would not run on the provider that the configuration requires.
     pub fn load(runtime: &Runtime, manifest: Manifest, config: &Config) -> Result<Self, ModelError> {
         let path = find_file(config, &manifest)?;
-        // The bytes checked are the bytes loaded: the file is read once.
-        let bytes = verified(&path, &manifest)?;
-        let unloadable = |source| ModelError::Unloadable { model: manifest.name.clone(), path: path.clone(), source };
-        let session =
-            one_thread(runtime).and_then(|mut builder| builder.commit_from_memory(&bytes)).map_err(unloadable)?;
+        let bytes = verified(&path, &manifest.name, &manifest.file.sha256)?;
+        let model = Arc::clone(&manifest.name);
+        let (session, placement) = placement::place(runtime, &manifest, config, &bytes)
+            .map_err(|source| ModelError::unloadable(&model, &path, source))?;
+        if let (true, Some((asked, reason))) = (config.require_provider, &placement.instead_of) {
+            return Err(ModelError::Provider { model, provider: asked.word(), reason: reason.clone() });
+        }
         fits(&manifest, session.inputs(), session.outputs())
-            .map_err(|problem| ModelError::Mismatch { model: manifest.name.clone(), problem })?;
-        Ok(Self { manifest, session })
+            .map_err(|problem| ModelError::Mismatch { model, problem })?;
+        let batching = if takes_many(&manifest, session.inputs(), session.outputs()) {
+            config.batching(placement.provider)
+        } else {
+            Batching::ONE_BY_ONE
+        };
+        let heads = Head::prompts(&manifest, &path)?.into_iter().collect();
+        let mut loaded = Self {
+            manifest,
+            session,
+            placement,
+            batching,
+            heads,
+            calibrations: Vec::new(),
+            scored: None,
+            embedded: None,
+            asked: Arc::default(),
+        };
+        loaded.ask(true);
+        Ok(loaded)
     }
 
     /// The manifest it was loaded by.
@@ -45,141 +76,205 @@ impl Session {
         &self.manifest
     }
 
-    /// What the model says of each of `pictures`, given as the tensors that the manifest's input describes, in their order.
+    /// What it really runs on.
+    pub const fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// How pictures are put together for it.
+    pub const fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    /// Whose scores it gives: its own name first, where it scores by itself, then those of its heads, each with the digest
+    /// that its scores bear.
+    pub fn scorers(&self) -> impl Iterator<Item = (&Arc<str>, Arc<str>)> {
+        let own = self.scored.map(|_| (&self.manifest.name, self.manifest.file.sha256.shared()));
+        own.into_iter().chain(self.heads.iter().map(|head| (head.name(), Arc::clone(head.digest()))))
+    }
+
+    /// The labels it gives scores for, each with whose they are, in the order of [`Session::scorers`].
+    pub fn labels(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        let own = self.scored.map(|_| self.manifest.labels().map(|label| (&self.manifest.name, label)));
+        let heads = self.heads.iter().flat_map(|head| head.labels().map(|label| (head.name(), label)));
+        own.into_iter().flatten().chain(heads)
+    }
+
+    /// Lets `head` look at the embedding of every picture too.
     ///
     /// # Errors
-    /// As a whole, when inference fails; of a single picture, when the model gave another number of scores than there are
-    /// labels, or something that is no probability.
-    pub fn run(&mut self, pictures: &[Tensor]) -> Result<Vec<Result<Outputs, ModelError>>, ModelError> {
-        let Self { manifest, session } = self;
-        pictures.iter().map(|tensor| one(session, manifest, tensor)).collect()
+    /// When the model gives no embedding, or one of another size.
+    pub fn attach(&mut self, head: Head) -> Result<(), ModelError> {
+        let name = &self.manifest.name;
+        let problem = match &self.manifest.embedding {
+            None => format!("it looks at the embedding of `{name}`, which gives none"),
+            Some(embedding) if embedding.size != head.size() => format!(
+                "it has weights for an embedding of {} values, and `{name}` gives {}",
+                head.size(),
+                embedding.size
+            ),
+            Some(_) => {
+                self.heads.push(head);
+                return Ok(());
+            }
+        };
+        Err(ModelError::Mismatch { model: Arc::clone(head.name()), problem })
     }
-}
 
-fn one(
-    session: &mut ort::session::Session,
-    manifest: &Manifest,
-    tensor: &Tensor,
-) -> Result<Result<Outputs, ModelError>, ModelError> {
-    let Some(output) = &manifest.scores else { return Ok(Ok(Outputs::default())) };
-    let values = infer(session, &manifest.input.name, &output.name, tensor)
-        .map_err(|source| ModelError::Inference { model: manifest.name.clone(), source })?;
-    let scores = probabilities(&values, output.classes).map(|values| Scores {
-        model: Arc::clone(&manifest.name),
-        digest: manifest.file.sha256.shared(),
-        scores: manifest.labels().cloned().zip(values).collect(),
-        ..Scores::default()
-    });
-    Ok(match scores {
-        Ok(scores) => Ok(Outputs { scores: vec![scores], embedding: None }),
-        Err(problem) => Err(ModelError::Output { model: manifest.name.clone(), problem }),
-    })
-}
-
-fn infer(session: &mut ort::session::Session, input: &str, output: &str, tensor: &Tensor) -> ort::Result<Vec<f32>> {
-    let outputs = match tensor {
-        Tensor::F32(values) => session.run(ort::inputs![input => TensorRef::from_array_view(values)?])?,
-        Tensor::U8(values) => session.run(ort::inputs![input => TensorRef::from_array_view(values)?])?,
-    };
-    let output = outputs.get(output).ok_or_else(|| ort::Error::new(format!("there is no output `{output}`")))?;
-    let (_, values) = output.try_extract_tensor::<f32>()?;
-    Ok(values.to_vec())
-}
-
-/// One thread a session: the machine's cores belong to the workers, and more threads gain nothing on pictures one by one.
-fn one_thread(runtime: &Runtime) -> ort::Result<SessionBuilder> {
-    let builder = ort::session::Session::builder(runtime.environment())?;
-    Ok(builder.with_intra_threads(1)?.with_inter_threads(1)?)
-}
-
-/// The file's bytes, once they are known to be the right ones.
-pub(super) fn verified(path: &Path, manifest: &Manifest) -> Result<Vec<u8>, ModelError> {
-    let bytes = std::fs::read(path).map_err(|source| ModelError::FileUnreadable {
-        model: manifest.name.clone(),
-        path: path.to_owned(),
-        source,
-    })?;
-    let got = hex::encode(Sha256::digest(&bytes));
-    if got == manifest.file.sha256.as_str() {
-        Ok(bytes)
-    } else {
-        Err(ModelError::Digest {
-            model: manifest.name.clone(),
-            path: path.to_owned(),
-            expected: manifest.file.sha256.to_string(),
-            got,
-        })
-    }
-}
-
-/// Whether a model takes and gives what its manifest says; what differs, otherwise.
-fn fits(manifest: &Manifest, inputs: &[Outlet], outputs: &[Outlet]) -> Result<(), String> {
-    let input = &manifest.input;
-    if let Some(other) = inputs.iter().find(|outlet| outlet.name() != input.name) {
-        return Err(format!("it has an input `{}` that the manifest does not know", other.name()));
-    }
-    let sides = match input.layout {
-        Layout::Nchw => [3, input.height, input.width],
-        Layout::Nhwc => [input.height, input.width, 3],
-    };
-    outlet_fits("input", &input.name, inputs, &sides)?;
-    if let Some(scores) = &manifest.scores {
-        outlet_fits("output", &scores.name, outputs, &[scores.classes])?;
-    }
-    if let Some(embedding) = &manifest.embedding {
-        outlet_fits("output", &embedding.name, outputs, &[embedding.size])?;
-    }
-    Ok(())
-}
-
-/// `expected` leaves out the batch, which comes first and must be free or 1.
-fn outlet_fits(which: &str, name: &str, outlets: &[Outlet], expected: &[usize]) -> Result<(), String> {
-    let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == name) else {
-        let names: Vec<&str> = outlets.iter().map(Outlet::name).collect();
-        return Err(format!("it has no {which} `{name}`, only {}", names.join(", ")));
-    };
-    let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = outlet.dtype() else {
-        return Err(format!("its {which} `{name}` is {}, not a tensor of f32", outlet.dtype()));
-    };
-    let batch_fits = matches!(shape.first(), Some(-1 | 1));
-    let rest_fits = shape.len() == expected.len() + 1
-        && shape.iter().skip(1).zip(expected).all(|(&has, &want)| has == -1 || usize::try_from(has) == Ok(want));
-    if batch_fits && rest_fits {
+    /// Makes likelihoods of the scores that the calibration is of: the model's own, or a head's.
+    ///
+    /// # Errors
+    /// When none of its scores are by that name, digest and labels.
+    pub fn calibrate(&mut self, calibration: Calibration) -> Result<(), ModelError> {
+        let of = calibration.model();
+        let (model, digest) = self
+            .scorers()
+            .find(|(model, _)| *model == of)
+            .unwrap_or((&self.manifest.name, self.manifest.file.sha256.shared()));
+        calibration.fits(model, &digest, self.labels().filter(|(of, _)| *of == model).map(|(_, label)| label))?;
+        self.calibrations.push(calibration);
         Ok(())
-    } else {
-        Err(format!("its {which} `{name}` has the shape {:?}, not [batch, {}]", shape.to_vec(), dimensions(expected)))
     }
-}
 
-fn dimensions(sizes: &[usize]) -> String {
-    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn probabilities(values: &[f32], labels: usize) -> Result<Vec<f32>, String> {
-    if values.len() != labels {
-        return Err(format!("{} values for {labels} labels", values.len()));
-    }
-    if let Some(strange) = values.iter().find(|value| !(-ROUNDING..=1.0 + ROUNDING).contains(*value)) {
-        return Err(format!("{strange}, which is no probability"));
-    }
-    Ok(values.iter().map(|value| value.clamp(0.0, 1.0)).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_probabilities_are_scores() {
-        assert_eq!(probabilities(&[0.25, 0.75], 2), Ok(vec![0.25, 0.75]));
-        assert_eq!(probabilities(&[-0.000_1, 1.000_1], 2), Ok(vec![0.0, 1.0]));
-        for (values, expected) in [
-            (&[0.5][..], "1 values for 2 labels"),
-            (&[0.5, f32::NAN], "NaN"),
-            (&[0.5, f32::INFINITY], "inf"),
-            (&[-3.2, 4.1], "-3.2, which is no probability"),
-        ] {
-            assert!(probabilities(values, 2).unwrap_err().contains(expected), "{values:?}");
+    /// Gives the scores that are called `model`, the model's own or a head's, no longer. What only they need is not worked
+    /// out either.
+    pub fn silence(&mut self, model: &str) {
+        self.heads.retain(|head| **head.name() != *model);
+        if *self.manifest.name == *model {
+            self.ask(false);
         }
     }
+
+    fn ask(&mut self, own: bool) {
+        let mut asked = Vec::new();
+        let mut ask = |name: &String| {
+            asked.push(name.clone());
+            asked.len() - 1
+        };
+        self.scored = self.manifest.scores.as_ref().filter(|_| own).map(|output| ask(&output.name));
+        self.embedded = self.manifest.embedding.as_ref().map(|output| ask(&output.name));
+        self.asked = asked.into();
+    }
+
+    /// What the model says of each of `pictures`, given as the tensors that the manifest's input describes, in their order
+    /// and in one inference where the model takes more than one picture.
+    ///
+    /// # Errors
+    /// As a whole, when inference fails; of a single picture, when the model gave for it another number of values than it
+    /// should, or something that is no number or no probability.
+    pub fn run<P: Borrow<Tensor>>(&mut self, pictures: &[P]) -> Result<Vec<Result<Outputs, ModelError>>, ModelError> {
+        match pictures {
+            [] => Ok(Vec::new()),
+            [one] => self.infer(one.borrow(), 1),
+            many if self.batching.most.get() == 1 => {
+                let each = many.iter().map(|one| self.infer(one.borrow(), 1));
+                Ok(each.map(|outputs| outputs?.pop().unwrap_or_else(|| Ok(Outputs::default()))).collect())
+            }
+            many => {
+                let stacked = stacked(many).ok_or_else(|| self.output("pictures of different sizes".to_owned()))?;
+                self.infer(&stacked, many.len())
+            }
+        }
+    }
+
+    fn infer(&mut self, tensor: &Tensor, pictures: usize) -> Result<Vec<Result<Outputs, ModelError>>, ModelError> {
+        let values = self.values(tensor).map_err(|source| self.inference(source))?;
+        let mut outputs = Vec::with_capacity(pictures);
+        let mut each = Vec::with_capacity(values.len());
+        for (name, (shape, values)) in self.asked.iter().zip(&values) {
+            each.push(
+                parts(shape, values, pictures).map_err(|problem| self.output(format!("{problem} as `{name}`,")))?,
+            );
+        }
+        for at in 0..pictures {
+            let of = |output: Option<usize>| output.and_then(|output| each.get(output)?.get(at).copied());
+            outputs.push(self.outputs(of(self.scored), of(self.embedded)).map_err(|problem| self.output(problem)));
+        }
+        Ok(outputs)
+    }
+
+    /// The shape and the values of each output that is asked for.
+    fn values(&mut self, tensor: &Tensor) -> ort::Result<Vec<(Vec<i64>, Vec<f32>)>> {
+        let wanted = Arc::clone(&self.asked);
+        let selected = wanted.iter().fold(OutputSelector::no_default(), OutputSelector::with);
+        let input: SessionInputValue<'_> = match tensor {
+            Tensor::F32(values) => TensorRef::from_array_view(values)?.into(),
+            Tensor::U8(values) => TensorRef::from_array_view(values)?.into(),
+        };
+        let inputs = vec![(self.manifest.input.name.as_str(), input)];
+        let options = RunOptions::new()?.with_outputs(selected);
+        let outputs = self.session.run_with_options(inputs, &options)?;
+        let mut values = Vec::with_capacity(wanted.len());
+        for name in wanted.iter() {
+            let output = outputs.get(name).ok_or_else(|| ort::Error::new(format!("there is no output `{name}`")))?;
+            let (shape, of) = output.try_extract_tensor::<f32>()?;
+            values.push((shape.to_vec(), of.to_vec()));
+        }
+        Ok(values)
+    }
+
+    /// What one picture's values mean.
+    fn outputs(&self, scored: Option<&[f32]>, embedded: Option<&[f32]>) -> Result<Outputs, String> {
+        let mut scores = Vec::with_capacity(1 + self.heads.len());
+        if let (Some(output), Some(values)) = (&self.manifest.scores, scored) {
+            let of_labels = scoring::scores(output, values)?;
+            scores.push(Scores {
+                model: Arc::clone(&self.manifest.name),
+                digest: self.manifest.file.sha256.shared(),
+                scores: self.manifest.labels().cloned().zip(of_labels).collect(),
+                ..Scores::default()
+            });
+        }
+        if let (Some(output), Some(values)) = (&self.manifest.embedding, embedded) {
+            if values.len() != output.size {
+                return Err(format!("an embedding of {} values, not {},", values.len(), output.size));
+            }
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err("an embedding that holds what is no number,".to_owned());
+            }
+            for head in &self.heads {
+                scores.push(head.scores(values)?);
+            }
+        }
+        for scores in &mut scores {
+            self.calibrations.iter().for_each(|calibration| calibration.apply(scores));
+        }
+        Ok(Outputs { scores, embedding: embedded.map(<[f32]>::to_vec) })
+    }
+
+    fn inference(&self, source: ort::Error) -> ModelError {
+        ModelError::Inference { model: Arc::clone(&self.manifest.name), source }
+    }
+
+    fn output(&self, problem: String) -> ModelError {
+        ModelError::Output { model: Arc::clone(&self.manifest.name), problem }
+    }
+}
+
+/// Each picture's part of an output of `shape`.
+fn parts<'v>(shape: &[i64], values: &'v [f32], pictures: usize) -> Result<Vec<&'v [f32]>, String> {
+    if pictures == 1 {
+        return Ok(vec![values]);
+    }
+    let fits = shape.first().is_some_and(|first| usize::try_from(*first) == Ok(pictures));
+    if !fits || values.is_empty() {
+        return Err(format!("the shape {shape:?} for {pictures} pictures"));
+    }
+    Ok(values.chunks_exact(values.len() / pictures).collect())
+}
+
+/// Several pictures as one batch; none where they are not of one kind and size.
+fn stacked<P: Borrow<Tensor>>(pictures: &[P]) -> Option<Tensor> {
+    let floats = pictures.iter().map(|picture| match picture.borrow() {
+        Tensor::F32(values) => Some(values.view()),
+        Tensor::U8(_) => None,
+    });
+    if let Some(views) = floats.collect::<Option<Vec<ArrayView4<'_, f32>>>>() {
+        return concatenate(Axis(0), &views).ok().map(Tensor::F32);
+    }
+    let bytes = pictures.iter().map(|picture| match picture.borrow() {
+        Tensor::U8(values) => Some(values.view()),
+        Tensor::F32(_) => None,
+    });
+    concatenate(Axis(0), &bytes.collect::<Option<Vec<ArrayView4<'_, u8>>>>()?).ok().map(Tensor::U8)
 }

@@ -11,7 +11,7 @@ use super::Check;
 use crate::act::servers;
 use crate::act::webhook::{self, Webhook};
 use crate::config::Config;
-use crate::model::{self, Runtime, Session};
+use crate::model::{self, ModelError, Runtime, WhenBroken};
 use crate::{decode, source};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,14 +55,10 @@ fn gstreamer(config: &Config) -> Vec<Check> {
     missing.collect()
 }
 
-/// The runtime, then each model by its file and digest, loaded as `run` would.
+/// The runtime, then each model as `run` would load it, and what it runs on.
 fn models(config: &model::Config) -> Vec<Check> {
     const FETCH: &str = "`make setup` fetches it, checked by its SHA-256";
-    let manifests = match model::manifests(config) {
-        Ok(manifests) => manifests,
-        Err(error) => return vec![Check::missing("model.load", error.to_string(), "correct `model.load`")],
-    };
-    if manifests.is_empty() {
+    if config.load.is_empty() {
         return vec![Check::well("models", "none is configured, no runtime is needed")];
     }
     let runtime = match model::find_runtime(config).and_then(|path| Runtime::load(&path)) {
@@ -70,12 +66,33 @@ fn models(config: &model::Config) -> Vec<Check> {
         Err(error) => return vec![Check::missing("onnx runtime", error.to_string(), FETCH)],
     };
     let mut checks = vec![Check::well("onnx runtime", runtime.path().display().to_string())];
-    checks.extend(manifests.into_iter().map(|manifest| {
-        let what = format!("model {}", manifest.name);
-        match Session::load(&runtime, manifest, config) {
-            Ok(session) => Check::well(what, format!("loads, sha256 {}", session.manifest().file.sha256)),
-            Err(error) => Check::missing(what, error.to_string(), FETCH),
+    // Whatever is done about a broken model when the house starts, each is looked at here.
+    let all = model::Config { when_broken: WhenBroken::GoOn, ..config.clone() };
+    let opened = match model::open(&all) {
+        Ok(opened) => opened,
+        Err(error @ ModelError::Provider { .. }) => {
+            checks.push(Check::missing("model.require_provider", error.to_string(), "see docs/models.md on providers"));
+            return checks;
         }
+        Err(error) => return vec![Check::missing("model.load", error.to_string(), "correct `model.load`")],
+    };
+    for session in &opened.sessions {
+        let placement = session.placement();
+        for (model, digest) in session.scorers() {
+            let what = format!("model {model}");
+            let detail = format!("loads on {placement}, sha256 {digest}");
+            checks.push(match &placement.instead_of {
+                None => Check::well(what, detail),
+                Some(_) => Check::missing(what, detail, "install what the provider needs: see docs/models.md"),
+            });
+        }
+    }
+    checks.extend(opened.broken.iter().map(|broken| {
+        let next = match broken.error.kind() {
+            "file_missing" | "digest" => FETCH,
+            _ => "mend that, or take it out of `model.load`",
+        };
+        Check::missing(format!("model {}", broken.model), broken.error.to_string(), next)
     }));
     checks
 }
