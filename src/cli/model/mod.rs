@@ -1,8 +1,12 @@
 //! `sluicegate model`: which models there are, whether the files on this machine are the right ones, and what they say.
 
+mod calibrate;
+mod eval;
 mod list;
+mod material;
 #[cfg(test)]
 mod tests;
+mod train_probe;
 mod verify;
 
 use std::io::Write;
@@ -30,6 +34,9 @@ pub(super) struct ModelArgs {
 enum Command {
     List(list::Args),
     Verify(verify::Args),
+    Eval(eval::Args),
+    Calibrate(calibrate::Args),
+    TrainProbe(train_probe::Args),
 }
 
 /// Runs `sluicegate model`.
@@ -41,5 +48,8 @@ pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitC
     match &args.command {
         Command::List(args) => list::run(args, &config, out),
         Command::Verify(args) => verify::run(args, &config, out),
+        Command::Eval(args) => eval::run(args, &config, out),
+        Command::Calibrate(args) => calibrate::run(args, &config, out),
+        Command::TrainProbe(args) => train_probe::run(args, &config, out),
     }
 }
