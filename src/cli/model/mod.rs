@@ -1,11 +1,15 @@
 //! `sluicegate model`: which models there are, whether the files on this machine are the right ones, and what they say.
 
 mod bench;
+mod calibrate;
+mod eval;
 mod fetch;
 mod list;
+mod material;
 mod references;
 #[cfg(test)]
 mod tests;
+mod train_probe;
 mod try_;
 mod verify;
 
@@ -38,6 +42,9 @@ enum Command {
     Try(try_::Args),
     Bench(bench::Args),
     References(references::Args),
+    Eval(eval::Args),
+    Calibrate(calibrate::Args),
+    TrainProbe(train_probe::Args),
 }
 
 /// Runs `sluicegate model`.
@@ -53,6 +60,9 @@ pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitC
         Command::Try(args) => try_::run(args, &config, out),
         Command::Bench(args) => bench::run(args, &config, out),
         Command::References(args) => references::run(args, out),
+        Command::Eval(args) => eval::run(args, &config, out),
+        Command::Calibrate(args) => calibrate::run(args, &config, out),
+        Command::TrainProbe(args) => train_probe::run(args, &config, out),
     }
 }
 
