@@ -12,6 +12,7 @@ pub mod decision;
 pub mod decode;
 pub mod detect;
 pub mod eval;
+pub mod fetch;
 pub mod finding;
 pub mod hash;
 pub mod judge;

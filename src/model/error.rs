@@ -189,6 +189,17 @@ pub enum ModelError {
         /// What differs.
         problem: String,
     },
+    /// The model does not say of the reference pictures what its manifest records.
+    #[error(
+        "model `{model}` is loaded, and is not used as its manifest means it: {problem}; check range, mean, deviation, \
+         colour, layout, dtype, resize and filter in [input]"
+    )]
+    Reference {
+        /// The model.
+        model: Arc<str>,
+        /// What differs.
+        problem: String,
+    },
     /// Inference failed.
     #[error("inference with model `{model}` failed: {source}")]
     Inference {
@@ -253,6 +264,7 @@ impl ModelError {
             Self::Head { .. } => "head",
             Self::Broken(error) => error.kind(),
             Self::Mismatch { .. } => "mismatch",
+            Self::Reference { .. } => "reference",
             Self::Inference { .. } => "inference",
             Self::Output { .. } => "output",
             Self::Picture { .. } => "picture",

@@ -34,6 +34,7 @@ const ROOMS: &[Room] = &[
     Room { name: "hash", uses: Uses::Leaves(&[]), why: HELPER },
     Room { name: "bank", uses: Uses::Leaves(&["hash"]), why: HELPER },
     Room { name: "model", uses: Uses::Leaves(&[]), why: HELPER },
+    Room { name: "fetch", uses: Uses::Leaves(&["model"]), why: HELPER },
     Room { name: "eval", uses: Uses::Leaves(&[]), why: "statistics know neither pictures nor models" },
     Room { name: "metrics", uses: Uses::Leaves(&[]), why: "a leaf module knows nothing above it" },
     Room { name: "config", uses: Uses::All, why: "" },
@@ -58,7 +59,7 @@ const CRATES: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Rooms and files that know no clock, file, log or thread.
-const PURE: &[&str] = &["src/sample/", "src/hash/", "src/judge/", "src/bank/index", "src/eval/"];
+const PURE: &[&str] = &["src/sample/", "src/hash/", "src/judge/", "src/bank/index", "src/detect/gate", "src/eval/"];
 
 /// What is not pure: a path of names, and why not.
 const IMPURE: &[(&[&str], &str)] = &[
@@ -76,7 +77,7 @@ const IMPURE: &[(&[&str], &str)] = &[
 ];
 
 /// Where instructions live that not every machine has: a safe face, a scalar twin and a test that both agree.
-const KERNELS: &[&str] = &["src/bank/index/simd", "src/hash/kernel/avx"];
+const KERNELS: &[&str] = &["src/bank/index/simd", "src/hash/kernel/avx", "src/model/preprocess/kernel/avx2"];
 
 /// Files that are no such kernels and have `unsafe` all the same, each with its argument.
 const UNSAFE: &[&str] = &["src/bank/mmap.rs", "src/model/assignment.rs", "tests/pdq_memory.rs"];
