@@ -57,35 +57,49 @@ pub(super) fn look_at(
     let progress = Progress::of(files.len());
     let mut looked = Looked::default();
     for (file, path) in files.iter().enumerate() {
+        let mut left_out = |error: &dyn std::fmt::Display| {
+            looked.unreadable.push(format!("{}: {error:#}", path.display()));
+        };
         let flat = &mut looked.flat;
-        let mut unless_flat = |at, picture: &Picture| {
+        let mut look = |at, picture: &Picture| {
             if model::flat(picture) {
                 *flat += 1;
                 return Ok(());
             }
-            each(Place { file, at }, picture)
+            match each(Place { file, at }, picture) {
+                // What a model can make nothing of is the picture's fault: others may do.
+                Err(error) if error.downcast_ref::<ModelError>().is_some_and(ModelError::is_retryable) => {
+                    left_out(&error);
+                    Ok(())
+                }
+                looked => looked,
+            }
         };
         match open(path) {
-            Ok(Media::Still(picture)) => unless_flat(None, &picture)?,
+            Ok(Media::Still(picture)) => look(None, &picture)?,
             Ok(Media::Video(video)) => {
                 let (mut next, mut length) = (Duration::ZERO, Duration::ZERO);
+                let mut broken = None;
                 for picture in video {
                     let picture = match picture {
                         Ok(picture) => picture,
                         Err(error) => {
-                            looked.unreadable.push(format!("{}: {error}", path.display()));
+                            broken = Some(error);
                             break;
                         }
                     };
                     length = picture.pts.unwrap_or(length);
                     if length >= next {
-                        unless_flat(Some(length), &picture)?;
+                        look(Some(length), &picture)?;
                         next = length + every;
                     }
                 }
+                if let Some(error) = broken {
+                    left_out(&error);
+                }
                 looked.videos.push((file, length));
             }
-            Err(error) => looked.unreadable.push(format!("{}: {error:#}", path.display())),
+            Err(error) => left_out(&error),
         }
         progress.file_done();
     }
@@ -206,7 +220,7 @@ pub(super) fn specimens<V>(
         left_out.extend(looked.unreadable);
     }
     if flat > 0 {
-        left_out.push(format!("{flat} pictures that show nothing"));
+        left_out.push(format!("pictures that show nothing: {flat}"));
     }
     let specimens = distinct(seen, left_out);
     enough(&specimens)?;
@@ -238,14 +252,14 @@ fn distinct<V>(seen: Vec<Specimen<V>>, mut left_out: Vec<String>) -> Specimens<V
         }
     }
     for (count, what) in [
-        (count(&disputed), "pictures that look like one of the other side: a picture is one or the other"),
+        (count(&disputed), "pictures that look like one of the other side, and none can be both"),
         (
             copies.iter().zip(&disputed).filter(|(copy, disputed)| **copy && !**disputed).count(),
             "pictures that look like another",
         ),
     ] {
         if count > 0 {
-            left_out.push(format!("{count} {what}"));
+            left_out.push(format!("{what}: {count}"));
         }
     }
     let kept = seen.into_iter().enumerate().filter(|(at, _)| !copies[*at] && !disputed[*at]);
@@ -313,12 +327,8 @@ mod tests {
         // The fifth has the first's hash, on the other side: neither can be believed.
         assert_eq!(kept, [(2, true), (5, false)]);
         assert_eq!(found.left_out.len(), 3, "{:?}", found.left_out);
-        assert!(
-            found.left_out[1].starts_with("2 pictures that look like one of the other side"),
-            "{:?}",
-            found.left_out
-        );
-        assert!(found.left_out[2].starts_with("2 pictures that look like another"), "{:?}", found.left_out);
+        assert!(found.left_out[1].ends_with("none can be both: 2"), "{:?}", found.left_out);
+        assert!(found.left_out[2].ends_with("look like another: 2"), "{:?}", found.left_out);
     }
 
     #[test]

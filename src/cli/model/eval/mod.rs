@@ -109,12 +109,12 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
         flat += positive.flat;
     }
     if flat > 0 {
-        left_out.push(format!("{flat} pictures that show nothing"));
+        left_out.push(format!("pictures that show nothing: {flat}"));
     }
     let reports: Vec<Report> = tables
         .into_iter()
         .map(|((model, label), table)| {
-            let benign = Benign::new(table.benign, &looked.videos, args.every);
+            let benign = Benign::new(table.benign, &looked.videos);
             Report::new(&model, &label, &benign, &table.positive)
         })
         .collect();

@@ -107,10 +107,9 @@ mod tests {
     fn the_page_has_its_charts_and_loads_nothing() {
         let place = |second: u64| Place { file: 0, at: Some(Duration::from_secs(second)) };
         let scored = (0..5).map(|n| (place(2 * n), 0.1)).collect();
-        let benign = Benign::new(scored, &[(0, Duration::from_secs(10))], Duration::from_secs(2));
+        let benign = Benign::new(scored, &[(0, Duration::from_secs(10))]);
         let with = Report::new("safety", "nsfl", &benign, &[0.9]);
-        let without =
-            Report::new("other", "x", &Benign::new(vec![(Place { file: 0, at: None }, 0.2)], &[], Duration::ZERO), &[]);
+        let without = Report::new("other", "x", &Benign::new(vec![(Place { file: 0, at: None }, 0.2)], &[]), &[]);
         let html = page(&[with, without], &["<b>.png: is empty".to_owned()], "Recall is unmeasured.");
         assert_eq!(html.matches("<svg").count(), 3 + 1);
         assert!(html.contains("Recall is unmeasured.") && html.contains("&lt;b&gt;.png"));

@@ -76,26 +76,20 @@ pub(super) struct Positive {
 }
 
 impl Benign {
-    /// Of scored pictures, `every` so far apart in `videos`.
-    pub(super) fn new(scored: Vec<(Place, f64)>, videos: &[(usize, Duration)], every: Duration) -> Self {
-        // Every picture stands for the time to the next, so a video for no less than its pictures do.
+    /// Of scored pictures, and of how long each video is.
+    pub(super) fn new(scored: Vec<(Place, f64)>, videos: &[(usize, Duration)]) -> Self {
         let lengths = videos.iter().map(|(file, length)| (*file, Watched { length: *length, scores: Vec::new() }));
         let mut watched: BTreeMap<usize, Watched> = lengths.collect();
         let mut stills = 0;
         for (place, score) in &scored {
             match (place.at, watched.get_mut(&place.file)) {
                 (Some(at), Some(watched)) => {
-                    watched.length = watched.length.max(at);
                     watched.scores.push((at, *score));
                 }
                 _ => stills += 1,
             }
         }
-        let apart = |watched: &Watched| every.saturating_mul(watched.scores.len() as u32);
-        let videos = watched
-            .into_values()
-            .map(|watched| Watched { length: watched.length.min(apart(&watched)), ..watched })
-            .collect();
+        let videos = watched.into_values().collect();
         Self { scores: scored.into_iter().map(|(_, score)| score).collect(), stills, videos }
     }
 
@@ -243,7 +237,7 @@ mod tests {
         scored.extend((0..1800).map(|n| video(0, 2 * n, if (100..115).contains(&n) { 0.91 } else { 0.03 })));
         scored.extend((0..900).map(|n| video(1, 2 * n, 0.04)));
         let videos = [(0, Duration::from_secs(3600)), (1, Duration::from_secs(1800))];
-        let benign = Benign::new(scored, &videos, Duration::from_secs(2));
+        let benign = Benign::new(scored, &videos);
         Report::new("safety", "nsfl", &benign, positive)
     }
 
@@ -267,13 +261,6 @@ mod tests {
             assert!(text.contains(part), "`{part}` is not in: {text}");
         }
         assert!(!text.contains("RECALL"));
-    }
-
-    #[test]
-    fn a_video_that_could_be_read_in_part_stands_for_that_part() {
-        let scored = (0..5).map(|n| video(0, 2 * n, 0.1)).collect();
-        let benign = Benign::new(scored, &[(0, Duration::from_secs(3600))], Duration::from_secs(2));
-        assert!((benign.hours() * 3600.0 - 10.0).abs() < 1e-9);
     }
 
     #[test]
