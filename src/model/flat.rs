@@ -1,5 +1,6 @@
 //! Tells pictures that show nothing, which models have no right to an opinion on.
 
+use super::bars::{Rect, inside_bars};
 use crate::picture::{ColourRange, Picture};
 
 /// Rows that are looked at, spread over the picture: enough to see that there is nothing to see.
@@ -11,15 +12,16 @@ const ROWS: usize = 256;
 /// dimmed further, `nsfw` climbs from .03 to the .47 that an all-black picture gets.
 const DEVIATION: f64 = 2.0;
 
-/// Whether a picture is of one even colour, black above all: a stream's pauses, fades and missing cameras.
+/// Whether a picture is of one even colour inside its bars, black above all: a stream's pauses, fades and missing cameras.
 ///
 /// Such a picture is to be counted and not scored. An inset or a large logo on black is not flat: nothing that a person
 /// could make out is left unscored.
 pub fn flat(picture: &Picture) -> bool {
-    let step = picture.luma.height.div_ceil(ROWS).max(1);
+    let Rect { left, top, width, height } = inside_bars(picture);
+    let rows = picture.luma.rows().skip(top).take(height).step_by(height.div_ceil(ROWS).max(1));
     let (mut count, mut sum, mut squares) = (0_u64, 0_u64, 0_u64);
     // In parts whose sums fit 32 bits, which is what makes this quick.
-    for part in picture.luma.rows().step_by(step).flat_map(|row| row.chunks(4096)) {
+    for part in rows.filter_map(|row| row.get(left..left + width)).flat_map(|row| row.chunks(4096)) {
         count += part.len() as u64;
         sum += u64::from(part.iter().map(|&value| u32::from(value)).sum::<u32>());
         squares += u64::from(part.iter().map(|&value| u32::from(value) * u32::from(value)).sum::<u32>());
@@ -70,6 +72,15 @@ mod tests {
         for (what, expected, luma) in cases {
             assert_eq!(flat(&of(640, 360, luma)), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn nothing_between_bars_is_flat() {
+        let between = |content: fn(usize, usize) -> u8| {
+            of(640, 360, move |x, y| if (40..320).contains(&y) { content(x, y) } else { 235 })
+        };
+        assert!(flat(&between(|_, _| 16)), "black between white bars");
+        assert!(!flat(&between(|x, y| 16 + ((x / 40 + y / 30) % 9) as u8)), "a very dark room between white bars");
     }
 
     #[test]
