@@ -80,11 +80,22 @@ bench-video: setup ## banking a 17-minute video on two cores beside ffmpeg: a ta
 	@$(CARGO) bench --locked --quiet --bench video --no-run
 	@assets/venv/bin/python scripts/bench_video.py
 
+.PHONY: bench-model
+bench-model: setup ## from a picture to scores beside onnxruntime's Python: a table, bench-results/model.json (minutes; ROUNDS=3)
+	@scripts/setup.sh bench
+	@$(CARGO) bench --locked --quiet --bench model --no-run
+	@assets/bench-venv/bin/python scripts/bench_model.py
+
 .PHONY: bench-cutoff
 bench-cutoff: setup ## how long cutting off takes on a real nginx, and a storm of copies: a table, bench-results/cutoff.json, a plot (RUNS=50 STORM=600 PARTS=..., 20 minutes)
 	@$(CARGO) build $(LOCKED) --workspace
 	@$(CARGO) bench --locked --quiet --bench outbox --no-run
 	@assets/venv/bin/python scripts/bench_cutoff.py
+
+.PHONY: fire-drill
+fire-drill: setup ## hours of benign video through the real line, which must cut nothing: a table, bench-results/fire-drill.json (HOURS=4, minutes an hour)
+	@$(CARGO) bench --locked --quiet --bench fire_drill --no-run
+	@$(CARGO) bench --locked --quiet --bench fire_drill -- $(or $(HOURS),4)
 
 .PHONY: doc
 doc: ## build the documentation of the code: target/doc/sluicegate/index.html

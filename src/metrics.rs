@@ -334,7 +334,7 @@ impl Metrics {
         self.queue_ready.set(streams as i64);
     }
 
-    /// Counts a picture given to `model`: `scored`, `flat`, `shed` or `failed`.
+    /// Counts a picture given to `model`: `scored`, `unchanged`, `flat`, `shed` or `failed`.
     pub fn score(&self, model: &str, outcome: &str) {
         self.scores.with_label_values(&[model, outcome]).inc();
     }

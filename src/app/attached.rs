@@ -1,11 +1,15 @@
 //! A stream under inspection, as all threads share it: whose it is, how closely to look, and how it is doing.
 //!
-//! Everything here is an atomic word, so neither the streaming thread nor a worker ever waits for the other.
+//! Nearly everything here is an atomic word, so neither the streaming thread nor a worker ever waits for the other. What
+//! models said last is shared between workers and the models' threads only.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::inspecting::Ticket;
 use crate::clock::Timestamp;
+use crate::detect::classify::Gates;
 use crate::stream::{AttentionCell, Session, StreamState, UninspectableReason};
 
 /// Failures of the decoder, with no picture in between, after which a stream counts as undecodable.
@@ -16,6 +20,8 @@ const UNDECODABLE_AFTER: u32 = 3;
 pub(super) struct Attached {
     pub(super) session: Session,
     pub(super) attention: AttentionCell,
+    /// What models said last of its pictures.
+    pub(super) gates: Arc<Gates<Ticket>>,
     since: Timestamp,
     found: AtomicBool,
     received: AtomicU64,
@@ -31,6 +37,7 @@ impl Attached {
         Self {
             session,
             attention: AttentionCell::default(),
+            gates: Arc::default(),
             since: now,
             found: AtomicBool::new(false),
             received: AtomicU64::new(0),

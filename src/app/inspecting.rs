@@ -13,9 +13,9 @@ use super::deciding::Notice;
 use super::streams::Queue;
 use crate::clock::{Clock, Timestamp};
 use crate::decode::Decoder;
-use crate::detect::Detector;
 use crate::detect::classify::Classify;
 use crate::detect::known::Known;
+use crate::detect::{Detector, Look};
 use crate::finding::{Finding, Observation};
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
@@ -58,7 +58,7 @@ pub(super) struct Worker {
 /// What looks at a worker's pictures.
 pub(super) struct Detecting {
     pub(super) known: Known,
-    pub(super) models: Arc<Vec<Classify<Ticket>>>,
+    pub(super) classify: Classify<Ticket>,
     pub(super) notices: Sender<Notice>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
@@ -117,7 +117,7 @@ impl Detecting {
             arrived: picture.arrived,
         };
         let began = self.clock.now();
-        let look = match self.known.inspect(picture) {
+        let Look { observations, vetoed_by, pdq } = match self.known.inspect(picture) {
             Ok(look) => look,
             Err(error) => {
                 self.metrics.error(Stage::Known, error.kind());
@@ -127,15 +127,16 @@ impl Detecting {
         };
         let found = self.clock.now();
         self.metrics.stage(Stage::Known, found.since(began));
-        if let Some(bank) = look.vetoed_by {
+        if let Some(bank) = vetoed_by {
             self.metrics.veto(&bank);
         }
-        for observation in look.observations {
+        for observation in observations {
             // Waits when the judge is behind: evidence is never dropped. Fails only when the judge has ended.
             drop(self.notices.send(Notice::Found(ticket.finding(observation, found))));
         }
-        for model in self.models.iter() {
-            model.submit(picture, ticket.clone());
+        // A stream may end while its pictures are being decoded: nobody wants to know any more.
+        if !stream.has_ended() {
+            self.classify.inspect(picture, pdq, &stream.gates, &ticket);
         }
         true
     }

@@ -68,7 +68,8 @@ use crate::bank::{InForce, Watch};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::decode::Decoder;
-use crate::detect::classify::Classify;
+use crate::detect::classify::{Classify, Scorer};
+use crate::detect::gate::Terms;
 use crate::detect::known::Known;
 use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Policy};
@@ -128,7 +129,7 @@ struct Inspection {
     streams: Arc<Streams>,
     queue: Arc<Queue>,
     workers: Vec<JoinHandle<()>>,
-    models: Arc<Vec<Classify<Ticket>>>,
+    scorers: Vec<Arc<Scorer<Ticket>>>,
 }
 
 impl House {
@@ -211,21 +212,22 @@ impl House {
             publishers: Publishers::default(),
             entries: RwLock::default(),
         };
+        let terms = Terms { within: config.model.unchanged_within, rescore_after: config.model.rescore_after };
         let start_model = |session| {
             let notices = notices.clone();
             let on_scores = move |ticket: &Ticket, observation| {
                 // Waits when the judge is behind: evidence is never dropped. Fails only when the judge has ended.
                 drop(notices.send(Notice::Found(ticket.finding(observation, clock.now()))));
             };
-            Classify::start(session, config.model.queue, clock, Arc::clone(metrics), on_scores)
+            Scorer::start(session, config.model.queue, terms, clock, Arc::clone(metrics), on_scores).map(Arc::new)
         };
-        let models = Arc::new(models.into_iter().map(start_model).collect::<Result<Vec<_>, _>>()?);
+        let scorers = models.into_iter().map(start_model).collect::<Result<Vec<_>, _>>()?;
         let start_worker = |decoder| {
             let worker = Worker {
                 decoder,
                 detecting: Detecting {
                     known: Known::new(Arc::clone(&self.banks)),
-                    models: Arc::clone(&models),
+                    classify: Classify::new(&scorers),
                     notices: notices.clone(),
                     metrics: Arc::clone(metrics),
                     clock,
@@ -237,7 +239,7 @@ impl House {
             start("inspect", move || worker.run(&queue))
         };
         let workers = decoders.into_iter().map(start_worker).collect::<Result<_, _>>()?;
-        Ok(Inspection { streams: Arc::new(streams), queue, workers, models })
+        Ok(Inspection { streams: Arc::new(streams), queue, workers, scorers })
     }
 
     fn deciding(&self, config: &Config, streams: &Arc<Streams>, alarms: Alarms) -> Deciding {
@@ -360,7 +362,7 @@ impl Inspection {
             join(worker).await;
         }
         // Scores what still waits, and ends the models' threads.
-        drop(self.models);
+        drop(self.scorers);
     }
 }
 

@@ -45,8 +45,8 @@ impl Detector for Known {
         // Few pictures match anything, so few are compared with the benign banks.
         let veto = if observations.is_empty() { None } else { matches(Kind::Benign).next() };
         Ok(match veto {
-            Some(veto) => Look { observations: Vec::new(), vetoed_by: Some(veto.bank) },
-            None => Look { observations, vetoed_by: None },
+            Some(veto) => Look { observations: Vec::new(), vetoed_by: Some(veto.bank), pdq: Some(pdq) },
+            None => Look { observations, vetoed_by: None, pdq: Some(pdq) },
         })
     }
 }

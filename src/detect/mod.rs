@@ -4,12 +4,14 @@
 //! made. It knows nothing of streams, evidence or rules.
 
 pub mod classify;
+pub mod gate;
 pub mod known;
+mod scorer;
 
 use std::sync::Arc;
 
 use crate::finding::Observation;
-use crate::hash::HashError;
+use crate::hash::{HashError, Pdq};
 use crate::picture::Picture;
 
 /// Something that looks at pictures.
@@ -31,6 +33,8 @@ pub struct Look {
     pub observations: Vec<Observation>,
     /// The benign bank for whose sake what matched is no observation.
     pub vetoed_by: Option<Arc<str>>,
+    /// What the picture looks like, from a detector that finds out: others need not hash it again.
+    pub pdq: Option<Pdq>,
 }
 
 /// A picture could not be looked at.

@@ -89,8 +89,8 @@ pub enum ModelError {
     },
     /// The model's file is nowhere.
     #[error(
-        "the file of model `{model}` is missing: looked for {looked_for}; run `make setup` to fetch it, or take the \
-         model out of `load` in [model]"
+        "the file of model `{model}` is missing: looked for {looked_for}; run `sluicegate model fetch {model}`, or take \
+         the model out of `load` in [model]"
     )]
     FileMissing {
         /// The model.
@@ -111,7 +111,7 @@ pub enum ModelError {
     /// The file is not the one that the manifest was written for.
     #[error(
         "the file of model `{model}`, {}, is not the one its manifest was written for: expected sha256 {expected}, got \
-         {got}; delete it and fetch it again with `make setup`", path.display()
+         {got}; fetch the right one with `sluicegate model fetch {model}`", path.display()
     )]
     Digest {
         /// The model.
@@ -189,6 +189,17 @@ pub enum ModelError {
         /// What differs.
         problem: String,
     },
+    /// The model does not say of the reference pictures what its manifest records.
+    #[error(
+        "model `{model}` is loaded, and is not used as its manifest means it: {problem}; check range, mean, deviation, \
+         colour, layout, dtype, resize and filter in [input]"
+    )]
+    Reference {
+        /// The model.
+        model: Arc<str>,
+        /// What differs.
+        problem: String,
+    },
     /// Inference failed.
     #[error("inference with model `{model}` failed: {source}")]
     Inference {
@@ -253,6 +264,7 @@ impl ModelError {
             Self::Head { .. } => "head",
             Self::Broken(error) => error.kind(),
             Self::Mismatch { .. } => "mismatch",
+            Self::Reference { .. } => "reference",
             Self::Inference { .. } => "inference",
             Self::Output { .. } => "output",
             Self::Picture { .. } => "picture",

@@ -9,6 +9,7 @@
 //! ONNX Runtime is a shared library loaded at run time, so that the program starts, and finds known content, without
 //! it.
 
+mod agreement;
 mod assignment;
 mod bars;
 mod batch;
@@ -19,6 +20,7 @@ mod files;
 mod fitting;
 mod flat;
 mod head;
+mod health;
 mod manifest;
 mod opening;
 mod outputs;
@@ -26,11 +28,13 @@ mod owner;
 mod placement;
 mod places;
 mod preprocess;
+mod references;
 mod runtime;
 mod scoring;
 mod session;
 mod tensor;
 
+pub use self::agreement::{Agreement, agreement};
 pub use self::bars::{Rect, inside_bars};
 pub use self::batch::Batching;
 pub use self::calibration::{Calibration, Curve, LabelCurve, logistic, logit};
@@ -38,6 +42,7 @@ pub use self::config::{Config, Provider, WhenBroken};
 pub use self::error::ModelError;
 pub use self::flat::flat;
 pub use self::head::{Head, Platt, Weights};
+pub use self::health::Health;
 pub use self::manifest::{
     Colour, Conversion, Described, Dtype, Embedding, FileSpec, Filter, Input, Kind, Label, Layout, Licence, Manifest,
     Optimisation, OutputOf, ProbeManifest, Prompts, Reference, Resize, RuntimeOptions, ScoresOutput, Sha256Hex, Source,
@@ -47,8 +52,9 @@ pub use self::opening::{Broken, Opened, described, missing, open};
 pub use self::outputs::Outputs;
 pub use self::owner::{Owner, Refused};
 pub use self::placement::Placement;
-pub use self::places::{find_file, find_runtime, find_weights};
+pub use self::places::{assets_folder, find_file, find_runtime, find_weights};
 pub use self::preprocess::Preprocessor;
+pub use self::references::{REFERENCE_SIZE, reference, reference_pixels, references};
 pub use self::runtime::Runtime;
 pub use self::session::Session;
 pub use self::tensor::Tensor;

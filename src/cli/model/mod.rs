@@ -1,8 +1,16 @@
 //! `sluicegate model`: which models there are, whether the files on this machine are the right ones, and what they say.
 
+mod bench;
+mod calibrate;
+mod eval;
+mod fetch;
 mod list;
+mod material;
+mod references;
 #[cfg(test)]
 mod tests;
+mod train_probe;
+mod try_;
 mod verify;
 
 use std::io::Write;
@@ -11,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::model::Config;
+use crate::model::{self, Config, ModelError, Session, WhenBroken};
 
 /// A dependency is missing or is not what it should be.
 const UNAVAILABLE: u8 = 69;
@@ -29,7 +37,14 @@ pub(super) struct ModelArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(list::Args),
+    Fetch(fetch::Args),
     Verify(verify::Args),
+    Try(try_::Args),
+    Bench(bench::Args),
+    References(references::Args),
+    Eval(eval::Args),
+    Calibrate(calibrate::Args),
+    TrainProbe(train_probe::Args),
 }
 
 /// Runs `sluicegate model`.
@@ -40,6 +55,31 @@ pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitC
     let config = Config { assets: args.assets.clone(), ..Config::default() };
     match &args.command {
         Command::List(args) => list::run(args, &config, out),
+        Command::Fetch(args) => fetch::run(args, &config, out),
         Command::Verify(args) => verify::run(args, &config, out),
+        Command::Try(args) => try_::run(args, &config, out),
+        Command::Bench(args) => bench::run(args, &config, out),
+        Command::References(args) => references::run(args, out),
+        Command::Eval(args) => eval::run(args, &config, out),
+        Command::Calibrate(args) => calibrate::run(args, &config, out),
+        Command::TrainProbe(args) => train_probe::run(args, &config, out),
     }
+}
+
+/// Every model of `config`, loaded as `run` would, but with no patience for one that is broken.
+///
+/// # Errors
+/// The first thing that is missing or not right.
+fn opened(config: &Config) -> Result<Vec<Session>, ModelError> {
+    model::open(&Config { when_broken: WhenBroken::Refuse, ..config.clone() }).map(|opened| opened.sessions)
+}
+
+/// The one model that `named` is the name of or the path of a manifest, and nothing else of `config`.
+///
+/// # Errors
+/// The first thing that is missing or not right.
+fn open_one(named: &str, config: &Config) -> Result<Session, ModelError> {
+    let alone = Config { load: vec![named.to_owned()], ..config.clone() };
+    let mut sessions = opened(&alone)?;
+    sessions.pop().ok_or_else(|| ModelError::Unknown { name: named.to_owned(), known: String::new() })
 }
