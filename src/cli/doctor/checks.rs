@@ -11,7 +11,7 @@ use super::Check;
 use crate::act::servers;
 use crate::act::webhook::{self, Webhook};
 use crate::config::Config;
-use crate::model::{self, ModelError, Runtime, WhenBroken};
+use crate::model::{self, Manifest, ModelError, Runtime, WhenBroken};
 use crate::{decode, source};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -57,13 +57,13 @@ fn gstreamer(config: &Config) -> Vec<Check> {
 
 /// The runtime, then each model as `run` would load it, and what it runs on.
 fn models(config: &model::Config) -> Vec<Check> {
-    const FETCH: &str = "`make setup` fetches it, checked by its SHA-256";
+    const RUNTIME: &str = "`make setup` fetches it, checked by its SHA-256";
     if config.load.is_empty() {
         return vec![Check::well("models", "none is configured, no runtime is needed")];
     }
     let runtime = match model::find_runtime(config).and_then(|path| Runtime::load(&path)) {
         Ok(runtime) => runtime,
-        Err(error) => return vec![Check::missing("onnx runtime", error.to_string(), FETCH)],
+        Err(error) => return vec![Check::missing("onnx runtime", error.to_string(), RUNTIME)],
     };
     let mut checks = vec![Check::well("onnx runtime", runtime.path().display().to_string())];
     // Whatever is done about a broken model when the house starts, each is looked at here.
@@ -78,21 +78,28 @@ fn models(config: &model::Config) -> Vec<Check> {
     };
     for session in &opened.sessions {
         let placement = session.placement();
-        for (model, digest) in session.scorers() {
-            let what = format!("model {model}");
-            let detail = format!("loads on {placement}, sha256 {digest}");
-            checks.push(match &placement.instead_of {
+        let manifest = session.manifest();
+        let mut scorers: Vec<_> = session.scorers().collect();
+        if scorers.is_empty() {
+            scorers.push((&manifest.name, manifest.file.sha256.shared()));
+        }
+        checks.extend(scorers.into_iter().map(|(model, digest)| {
+            let (what, detail) = (format!("model {model}"), format!("loads on {placement}, sha256 {digest}"));
+            match &placement.instead_of {
                 None => Check::well(what, detail),
                 Some(_) => Check::missing(what, detail, "install what the provider needs: see docs/models.md"),
-            });
-        }
+            }
+        }));
     }
     checks.extend(opened.broken.iter().map(|broken| {
+        let model = &broken.model;
         let next = match broken.error.kind() {
-            "file_missing" | "digest" => FETCH,
-            _ => "mend that, or take it out of `model.load`",
+            "file_missing" | "digest" if Manifest::shipped().any(|name| *name == **model) => {
+                format!("sluicegate model fetch {model}")
+            }
+            _ => "mend that, or take it out of `model.load`".to_owned(),
         };
-        Check::missing(format!("model {}", broken.model), broken.error.to_string(), next)
+        Check::missing(format!("model {model}"), broken.error.to_string(), next)
     }));
     checks
 }
