@@ -212,6 +212,18 @@ fn a_picture_that_looks_like_one_still_being_scored_waits_for_that_ones_scores()
 }
 
 #[test]
+fn what_looks_like_a_picture_that_was_not_scored_is_tried_by_itself() {
+    let mut work = Work::new(vec![shipped()], 8, GATE);
+    let colourless = |picture: &Picture| Picture { chroma: None, ..picture.clone() };
+    let [first, second] = still(2).try_into().unwrap();
+    assert_eq!(work.give(&colourless(&first)), [Submitted::Failed]);
+    assert_eq!(work.give(&colourless(&second)), [Submitted::Failed]);
+    assert_eq!(work.give(&second), [Submitted::Waiting]);
+    let (_, metrics) = work.end();
+    assert_eq!((counted(&metrics, "safety", "failed"), counted(&metrics, "safety", "scored")), (2, 1));
+}
+
+#[test]
 fn another_stream_and_another_model_have_gates_of_their_own() {
     let mut work = Work::new(vec![shipped(), session("name = \"safety\"", "name = \"second\"")], 8, GATE);
     let scene = still(2);

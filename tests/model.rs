@@ -220,7 +220,7 @@ fn a_file_with_another_digest_is_refused_before_it_is_loaded() {
     let (_folder, manifest) = own_model(SHIPPED, &file);
     let got = hex::encode(Sha256::digest(&file));
     let error = load(manifest).unwrap_err();
-    refused(&error, "digest", &["safety", "expected sha256 fef443ed", &got, "fetch it again with `make setup`"]);
+    refused(&error, "digest", &["safety", "expected sha256 fef443ed", &got, "`sluicegate model fetch safety`"]);
 }
 
 #[test]
@@ -228,7 +228,11 @@ fn a_missing_file_is_named_with_every_place_looked_at() {
     let nowhere = Config { assets: Some("/nowhere".into()), ..config() };
     let runtime = Runtime::load(&model::find_runtime(&config()).unwrap()).unwrap();
     let error = Session::load(&runtime, Manifest::named("safety").unwrap(), &nowhere).unwrap_err();
-    refused(&error, "file_missing", &["/nowhere/models/safety/image-safety-classifier-s.onnx", "make setup", "`load`"]);
+    refused(
+        &error,
+        "file_missing",
+        &["/nowhere/models/safety/image-safety-classifier-s.onnx", "model fetch safety", "`load`"],
+    );
 }
 
 #[test]

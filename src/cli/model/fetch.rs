@@ -96,14 +96,14 @@ fn show(bar: &ProgressBar, name: &str, step: Step) {
         Step::Downloading { done, total } => {
             if bar.length() != total || bar.position() == 0 {
                 bar.disable_steady_tick();
+                if let Some(total) = total {
+                    bar.set_length(total);
+                }
                 bar.set_style(style(match total {
                     Some(_) => "{bar:30} {bytes} of {total_bytes}, {eta} left, {msg}",
                     None => "{spinner} {bytes}, {msg}",
                 }));
                 bar.set_message(name.to_owned());
-                if let Some(total) = total {
-                    bar.set_length(total);
-                }
             }
             bar.set_position(done);
         }
