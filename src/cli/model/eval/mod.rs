@@ -47,7 +47,7 @@ pub(super) struct Args {
     /// Pictures and videos of what --label says, or folders of them.
     #[arg(long, value_name = "DIR", requires = "label")]
     positive: Vec<PathBuf>,
-    /// The label that the pictures under --positive are of; other labels are left out then.
+    /// The only label that is told of, and what the pictures under --positive are.
     #[arg(long, value_name = "LABEL")]
     label: Option<String>,
     /// Calibrations to apply; may be repeated.

@@ -186,12 +186,11 @@ impl Report {
     fn bars(&self) -> impl Iterator<Item = String> {
         const WIDEST: f64 = 40.0;
         let most = self.histogram.iter().copied().max().unwrap_or_default().max(1) as f64;
-        let last = self.histogram.iter().rposition(|count| *count > 0).unwrap_or_default();
-        self.histogram.iter().take(last + 1).enumerate().map(move |(n, count)| {
+        self.histogram.iter().enumerate().filter(|(_, count)| **count > 0).map(move |(n, count)| {
             let (from, to) = (n as f64 / BARS as f64, (n + 1) as f64 / BARS as f64);
             // What is there at all can be seen.
             let wide = (*count as f64 / most * WIDEST).ceil() as usize;
-            format!("{from:.2}-{to:.2}  {:wide$}  {count}", "#".repeat(wide)).trim_end().to_owned()
+            format!("{from:.2}-{to:.2}  {}  {count}", "#".repeat(wide))
         })
     }
 
@@ -205,22 +204,30 @@ impl Report {
             [format!("{:.2}", one.threshold), benign, one.alarms.to_string(), per_hour]
         };
         if self.positive.is_none() {
-            let rows: Vec<_> = self.thresholds.iter().map(common).collect();
+            let rows = changing(self.thresholds.iter().map(common));
             return table(["FROM", "BENIGN PICTURES", "ALARMS", "PER STREAM-HOUR"], &rows, "");
         }
-        let rows: Vec<_> = self
-            .thresholds
-            .iter()
-            .map(|one| {
-                let [from, benign, alarms, per_hour] = common(one);
-                let (low, high) = one.recall_between.unwrap_or((0.0, 1.0));
-                let recall = format!("{:.2} ({low:.2} to {high:.2})", one.recall.unwrap_or_default());
-                let precision = one.precision.map_or("none above".to_owned(), |precision| format!("{precision:.2}"));
-                [from, benign, alarms, per_hour, recall, precision]
-            })
-            .collect();
+        let with_recall = |one: &Threshold| {
+            let [from, benign, alarms, per_hour] = common(one);
+            let (low, high) = one.recall_between.unwrap_or((0.0, 1.0));
+            let recall = format!("{:.2} ({low:.2} to {high:.2})", one.recall.unwrap_or_default());
+            let precision = one.precision.map_or("none above".to_owned(), |precision| format!("{precision:.2}"));
+            [from, benign, alarms, per_hour, recall, precision]
+        };
+        let rows = changing(self.thresholds.iter().map(with_recall));
         table(["FROM", "BENIGN PICTURES", "ALARMS", "PER STREAM-HOUR", "RECALL", "PRECISION HERE"], &rows, "")
     }
+}
+
+/// The rows that say something else than the one before them, apart from their first cell.
+fn changing<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> Vec<[String; N]> {
+    let mut kept: Vec<[String; N]> = Vec::new();
+    for row in rows {
+        if kept.last().is_none_or(|last| last.iter().skip(1).ne(row.iter().skip(1))) {
+            kept.push(row);
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -261,6 +268,11 @@ mod tests {
             assert!(text.contains(part), "`{part}` is not in: {text}");
         }
         assert!(!text.contains("RECALL"));
+        let from: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split_once("  ")?.0.parse::<f64>().is_ok().then(|| &line[..4]))
+            .collect();
+        assert_eq!(from, ["0.05", "0.70", "0.95"], "a threshold that changes nothing is not told: {text}");
     }
 
     #[test]
