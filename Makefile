@@ -92,6 +92,11 @@ bench-cutoff: setup ## how long cutting off takes on a real nginx, and a storm o
 	@$(CARGO) bench --locked --quiet --bench outbox --no-run
 	@assets/venv/bin/python scripts/bench_cutoff.py
 
+.PHONY: fire-drill
+fire-drill: setup ## hours of benign video through the real line, which must cut nothing: a table, bench-results/fire-drill.json (HOURS=4, minutes an hour)
+	@$(CARGO) bench --locked --quiet --bench fire_drill --no-run
+	@$(CARGO) bench --locked --quiet --bench fire_drill -- $(or $(HOURS),4)
+
 .PHONY: doc
 doc: ## build the documentation of the code: target/doc/sluicegate/index.html
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --workspace --no-deps

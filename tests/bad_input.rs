@@ -52,7 +52,7 @@ fn a_missing_model_is_named_with_the_way_to_get_it() {
     let runtime = rig::asset("runtime/libonnxruntime.so").unwrap();
     let more = format!("\n[model]\nload = [\"safety\"]\nassets = \"/nowhere\"\nruntime = \"{}\"\n", runtime.display());
     let (_nginx, sluicegate) = configured(POLICY, &more);
-    assert_refused(&sluicegate, MISSING, &["safety", "/nowhere", "make setup"]);
+    assert_refused(&sluicegate, MISSING, &["safety", "/nowhere", "model fetch safety"]);
 }
 
 #[test]

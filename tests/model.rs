@@ -4,26 +4,21 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what is not as expected fails the test")]
 
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::slice;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::OnceLock;
 
 use ndarray::Array4;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use sluicegate::clock::{Clock, Timestamp};
-use sluicegate::detect::classify::{Classify, Submitted};
-use sluicegate::finding::{Observation, Scores};
-use sluicegate::metrics::Metrics;
+use sluicegate::clock::Timestamp;
+use sluicegate::finding::Scores;
 use sluicegate::model::{self, Config, Manifest, ModelError, Preprocessor, Runtime, Session, Tensor};
 use sluicegate::picture::{ColourRange, Picture, Plane};
 use tempfile::TempDir;
 
 const SHIPPED: &str = include_str!("../models/safety.toml");
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn assets() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
@@ -127,12 +122,6 @@ fn values(tensor: &Tensor) -> &Array4<f32> {
     values
 }
 
-fn black() -> Picture {
-    let mut planes = vec![16; 64 * 36];
-    planes.resize(64 * 36 * 3 / 2, 128);
-    picture(planes, (64, 36), ColourRange::Limited)
-}
-
 fn labelled<'a>(scores: &'a Scores, label: &str) -> &'a f32 {
     &scores.scores.iter().find(|(name, _)| &**name == label).expect("the label is there").1
 }
@@ -231,7 +220,7 @@ fn a_file_with_another_digest_is_refused_before_it_is_loaded() {
     let (_folder, manifest) = own_model(SHIPPED, &file);
     let got = hex::encode(Sha256::digest(&file));
     let error = load(manifest).unwrap_err();
-    refused(&error, "digest", &["safety", "expected sha256 fef443ed", &got, "fetch it again with `make setup`"]);
+    refused(&error, "digest", &["safety", "expected sha256 fef443ed", &got, "`sluicegate model fetch safety`"]);
 }
 
 #[test]
@@ -239,7 +228,11 @@ fn a_missing_file_is_named_with_every_place_looked_at() {
     let nowhere = Config { assets: Some("/nowhere".into()), ..config() };
     let runtime = Runtime::load(&model::find_runtime(&config()).unwrap()).unwrap();
     let error = Session::load(&runtime, Manifest::named("safety").unwrap(), &nowhere).unwrap_err();
-    refused(&error, "file_missing", &["/nowhere/models/safety/image-safety-classifier-s.onnx", "make setup", "`load`"]);
+    refused(
+        &error,
+        "file_missing",
+        &["/nowhere/models/safety/image-safety-classifier-s.onnx", "model fetch safety", "`load`"],
+    );
 }
 
 #[test]
@@ -292,55 +285,4 @@ fn a_model_that_does_not_fit_its_manifest_is_refused() {
         let (_folder, manifest) = own_model(&SHIPPED.replace(from, to), &shipped_file());
         refused(&load(manifest).unwrap_err(), "mismatch", &[expected, "correct the manifest"]);
     }
-}
-
-/// Gives every photograph `rounds` times over and waits for the thread to end; each outcome, and what came back.
-fn classify(queue: usize, rounds: usize) -> (Vec<Submitted>, Vec<(usize, Scores)>, String) {
-    let metrics = Arc::new(Metrics::new().unwrap());
-    let pictures: Vec<Picture> =
-        photographs().iter().map(|photograph| photograph.picture.clone()).chain([black()]).collect();
-    let (results, received) = crossbeam_channel::bounded(rounds * pictures.len());
-    let detector = Classify::start(
-        session(),
-        NonZeroUsize::new(queue).unwrap(),
-        Clock::system(),
-        Arc::clone(&metrics),
-        move |ticket: &usize, observation| match observation {
-            Observation::Scores(scores) => results.send_timeout((*ticket, scores), PATIENCE).unwrap(),
-            other => panic!("a classifier scores, and this is {other:?}"),
-        },
-    )
-    .unwrap();
-    let outcomes = (0..rounds)
-        .flat_map(|_| &pictures)
-        .enumerate()
-        .map(|(ticket, picture)| detector.submit(picture, ticket))
-        .collect();
-    drop(detector);
-    (outcomes, received.iter().collect(), metrics.render().unwrap())
-}
-
-#[test]
-fn every_picture_that_waits_is_scored_and_flat_ones_are_not() {
-    let (outcomes, scores, metrics) = classify(64, 1);
-    let mut expected = vec![Submitted::Waiting; photographs().len()];
-    expected.push(Submitted::Flat);
-    assert_eq!(outcomes, expected);
-    let tickets: Vec<usize> = scores.iter().map(|(ticket, _)| *ticket).collect();
-    assert_eq!(tickets, (0..photographs().len()).collect::<Vec<_>>());
-    for (line, count) in [("scored", photographs().len()), ("flat", 1)] {
-        let expected = format!("sluicegate_scores_total{{model=\"safety\",outcome=\"{line}\"}} {count}");
-        assert!(metrics.contains(&expected), "{expected} is not in\n{metrics}");
-    }
-}
-
-#[test]
-fn a_model_that_cannot_keep_up_sheds_and_every_picture_is_accounted_for() {
-    let (outcomes, scores, metrics) = classify(1, 12);
-    let count = |wanted| outcomes.iter().filter(|&&outcome| outcome == wanted).count();
-    assert!(count(Submitted::Shed) > 0, "the worker outran the model");
-    assert_eq!(count(Submitted::Waiting), scores.len());
-    assert_eq!(count(Submitted::Flat) + count(Submitted::Shed) + scores.len(), outcomes.len());
-    let expected = format!("sluicegate_scores_total{{model=\"safety\",outcome=\"shed\"}} {}", count(Submitted::Shed));
-    assert!(metrics.contains(&expected), "{expected} is not in\n{metrics}");
 }

@@ -170,6 +170,8 @@ fn everything_happens(metrics: &Metrics) {
     for outcome in ["done", "retry", "gave_up"] {
         metrics.action("kick", outcome);
     }
+    metrics.set_model_up("safety", false);
+    metrics.set_model_info("safety", "cpu", "fef443ed");
     metrics.verdict_to_request(Duration::from_millis(4));
     metrics.cutoff(Duration::from_secs(7));
     metrics.expect_server("main");

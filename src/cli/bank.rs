@@ -5,7 +5,7 @@ mod bench;
 pub(super) mod content;
 mod edit;
 mod exchange;
-mod progress;
+pub(super) mod progress;
 mod reader;
 mod settings;
 mod show;

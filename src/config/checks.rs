@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::document::Step;
-use super::{Config, judge, rules, servers, webhook};
+use super::{Config, judge, models, rules, servers, webhook};
 
 /// A place in the document and what is wrong there.
-type Placed = (Vec<Step>, String);
+pub(super) type Placed = (Vec<Step>, String);
 
 /// What is wrong with values that are each well-formed.
 pub(super) fn problems(config: &Config) -> Vec<Placed> {
@@ -32,6 +32,7 @@ pub(super) fn problems(config: &Config) -> Vec<Placed> {
         problems.extend(placed.map(|(key, message)| (vec!["class".into(), number.into(), key.into()], message)));
     }
     problems.extend(policy(&config.policy));
+    problems.extend(models::problems(config));
     let quarantine = config.banks.quarantine.problems().into_iter();
     problems.extend(quarantine.map(|(key, message)| {
         (["banks", "quarantine", key].map(Step::from).into(), format!("`banks.quarantine.{key}`: {message}"))
@@ -107,22 +108,6 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if let Ok(policy) = judge::Policy::parse(config.policy.clone()) {
         warnings.extend(policy.warnings());
     }
-    let loaded = &config.model.load;
-    for rule in &config.policy.rule {
-        let name = &rule.name;
-        match (&rule.label, &rule.model) {
-            (Some(_), Some(model)) if !loaded.contains(model) => warnings.push(format!(
-                "rule `{name}` asks the model `{model}`, which `model.load` does not name: it can never hold"
-            )),
-            (Some(_), None) if loaded.is_empty() => {
-                warnings.push(format!("rule `{name}` needs a model and `model.load` is empty: it can never hold"));
-            }
-            _ => {}
-        }
-    }
-    let unknown = config.policy.shadow.models.iter().filter(|model| !loaded.contains(model));
-    warnings.extend(unknown.map(|model| {
-        format!("policy.shadow.models names the model `{model}`, which `model.load` does not: correct or remove it")
-    }));
+    warnings.extend(models::warnings(config));
     warnings
 }

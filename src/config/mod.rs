@@ -9,6 +9,7 @@ pub mod duration;
 mod checks;
 mod document;
 mod keys;
+mod models;
 mod rules;
 mod summary;
 #[cfg(test)]
@@ -129,7 +130,7 @@ impl Config {
         keys::of::<Self>()
     }
 
-    /// What is allowed but deserves a second look. Looks into the folder of banks.
+    /// What is allowed but deserves a second look. Looks into the folder of banks, and for the files of models.
     pub fn warnings(&self) -> Vec<String> {
         checks::warnings(self)
     }

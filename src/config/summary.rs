@@ -1,6 +1,6 @@
 //! What would run with a configuration, in a line each.
 
-use super::{Config, judge};
+use super::{Config, judge, model};
 use crate::act::servers;
 use crate::bank::Store;
 
@@ -9,7 +9,7 @@ pub(super) fn of(config: &Config) -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = config.server.iter().map(|server| ("server", self::server(server))).collect();
     lines.extend(config.class.iter().map(|class| ("class", format!("{}: {}", class.name, class.streams.join(", ")))));
     lines.push(("banks", banks(config)));
-    lines.push(("models", if config.model.load.is_empty() { "none".to_owned() } else { config.model.load.join(", ") }));
+    lines.push(("models", models(&config.model)));
     if let Ok(policy) = judge::Policy::parse(config.policy.clone()) {
         lines.extend(policy.sentences().into_iter().map(|sentence| ("rule", sentence)));
         lines.extend(policy.beside().into_iter().map(|sentence| ("policy", sentence)));
@@ -37,4 +37,12 @@ fn banks(config: &Config) -> String {
         Err(_) => Vec::new(),
     };
     if names.is_empty() { format!("none in {folder}") } else { format!("{} in {folder}", names.join(", ")) }
+}
+
+fn models(config: &model::Config) -> String {
+    if config.load.is_empty() {
+        return "none".to_owned();
+    }
+    let required = if config.require_provider { ", which is required" } else { "" };
+    format!("{} on {}{required}", config.load.join(", "), config.provider.word())
 }

@@ -288,6 +288,34 @@ fn a_rule_that_can_never_hold_is_a_warning() {
     assert!(warnings().contains("rule `a` is about the bank `none`"), "{}", warnings());
 }
 
+#[test]
+fn models_that_cannot_be_used_are_told_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let probe = folder.path().join("coats.toml");
+    let with = |model: &str| format!("{SERVER}[model]\nassets = {:?}\n{model}", folder.path());
+    let found = refused(&with("load = ['safety', 'safty']"));
+    assert!(found.len() == 1 && found[0].starts_with("6:19: `model.load`: no model called `safty`"), "{found:?}");
+
+    let warnings = |model: &str| Config::parse(&with(model), "x.toml").unwrap().warnings().join("\n");
+    let runtime = folder.path().join("runtime/libonnxruntime.so");
+    std::fs::create_dir(runtime.parent().unwrap()).unwrap();
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        let missing = warnings("load = ['safety', 'efficientnet_lite0']");
+        assert_eq!(missing.matches("no ONNX Runtime found").count(), 1, "{missing}");
+    }
+    std::fs::write(&runtime, "").unwrap();
+    let missing = warnings("load = ['safety']");
+    assert!(missing.contains("model `safety` is missing") && missing.contains("inspected without it"), "{missing}");
+    let missing = warnings("load = ['safety']\nwhen_broken = 'refuse'");
+    assert!(missing.contains("Sluicegate will not start"), "{missing}");
+    let twice = warnings("load = ['safety', 'safety']");
+    assert!(twice.contains("two models are called `safety`") && twice.contains("will not start"), "{twice}");
+    let unreadable = warnings(&format!("load = [{probe:?}]"));
+    assert!(unreadable.contains("coats.toml cannot be read"), "{unreadable}");
+    let embeds = warnings("load = ['sscd']");
+    assert!(embeds.contains("`sscd` in `model.load` gives an embedding and no score"), "{embeds}");
+}
+
 /// The warnings about a rule `r` that asks for two pictures of `demo` and cuts, where `demo` is as `change` makes it.
 fn warned_of(change: &Changes, rule: &str) -> String {
     let folder = tempfile::tempdir().unwrap();

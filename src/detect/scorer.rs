@@ -12,7 +12,7 @@ use super::gate::{Again, Gate, Mark, Passage, Seen, Terms};
 use crate::clock::{Clock, Timestamp};
 use crate::finding::{Observation, Scores};
 use crate::metrics::{Metrics, Stage};
-use crate::model::{Input, ModelError, Outputs, Owner, Refused, Session, Tensor};
+use crate::model::{Health, Input, ModelError, Outputs, Owner, Refused, Session, Tensor};
 
 /// What became of a picture when it was given to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,11 @@ impl<T: Send + 'static> Scorer<T> {
         let model = Arc::clone(&session.manifest().name);
         let tally = Tally { model, metrics, clock, on_scores: Arc::new(on_scores) };
         let results = tally.clone();
-        let owner = Owner::start(session, queue, clock, move |asked, outputs| results.answer(&asked, outputs))?;
+        let mut health = Health::new(&session, Arc::clone(&tally.metrics));
+        let owner = Owner::start(session, queue, clock, move |asked, outputs| {
+            health.note(&outputs);
+            results.answer(&asked, outputs);
+        })?;
         Ok(Self { input, terms, owner, tally })
     }
 
@@ -177,7 +181,7 @@ impl<T> Tally<T> {
 
     fn failed(&self, asked: &Asked<T>, error: &ModelError) {
         self.metrics.error(Stage::Classify, error.kind());
-        tracing::warn!(model = &*self.model, %error, "a picture was not scored");
+        tracing::debug!(model = &*self.model, %error, "a picture was not scored");
         self.unscored(asked, "failed");
     }
 

@@ -89,8 +89,8 @@ pub enum ModelError {
     },
     /// The model's file is nowhere.
     #[error(
-        "the file of model `{model}` is missing: looked for {looked_for}; run `make setup` to fetch it, or take the \
-         model out of `load` in [model]"
+        "the file of model `{model}` is missing: looked for {looked_for}; run `sluicegate model fetch {model}`, or take \
+         the model out of `load` in [model]"
     )]
     FileMissing {
         /// The model.
@@ -111,7 +111,7 @@ pub enum ModelError {
     /// The file is not the one that the manifest was written for.
     #[error(
         "the file of model `{model}`, {}, is not the one its manifest was written for: expected sha256 {expected}, got \
-         {got}; delete it and fetch it again with `make setup`", path.display()
+         {got}; fetch the right one with `sluicegate model fetch {model}`", path.display()
     )]
     Digest {
         /// The model.

@@ -20,6 +20,7 @@ mod files;
 mod fitting;
 mod flat;
 mod head;
+mod health;
 mod manifest;
 mod opening;
 mod outputs;
@@ -41,6 +42,7 @@ pub use self::config::{Config, Provider, WhenBroken};
 pub use self::error::ModelError;
 pub use self::flat::flat;
 pub use self::head::{Head, Platt, Weights};
+pub use self::health::Health;
 pub use self::manifest::{
     Colour, Conversion, Described, Dtype, Embedding, FileSpec, Filter, Input, Kind, Label, Layout, Licence, Manifest,
     Optimisation, OutputOf, ProbeManifest, Prompts, Reference, Resize, RuntimeOptions, ScoresOutput, Sha256Hex, Source,
@@ -50,7 +52,7 @@ pub use self::opening::{Broken, Opened, described, missing, open};
 pub use self::outputs::Outputs;
 pub use self::owner::{Owner, Refused};
 pub use self::placement::Placement;
-pub use self::places::{find_file, find_runtime, find_weights};
+pub use self::places::{assets_folder, find_file, find_runtime, find_weights};
 pub use self::preprocess::Preprocessor;
 pub use self::references::{REFERENCE_SIZE, reference, reference_pixels, references};
 pub use self::runtime::Runtime;

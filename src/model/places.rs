@@ -45,6 +45,17 @@ fn find(config: &Config, name: &Arc<str>, beside: Option<&Path>, file: &str) -> 
     existing(&places).ok_or_else(|| ModelError::FileMissing { model: Arc::clone(name), looked_for: listed(&places) })
 }
 
+/// The folder that models are put into: the one that was named (see [`find_runtime`]), else the first of the usual ones
+/// that is there, else `assets/` in the working directory.
+pub fn assets_folder(config: &Config) -> PathBuf {
+    put_into(asset_folders(config, environment))
+}
+
+fn put_into(mut folders: Vec<PathBuf>) -> PathBuf {
+    let there = folders.iter().position(|folder| folder.is_dir());
+    folders.swap_remove(there.unwrap_or(0))
+}
+
 fn environment(variable: &str) -> Option<OsString> {
     std::env::var_os(variable).filter(|value| !value.is_empty())
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// A bar of files read, and below it, while a video is read, one of its pictures.
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     bars: MultiProgress,
     files: ProgressBar,
 }
 
 impl Progress {
     /// Of `files` files, none of which is read yet.
-    pub(super) fn of(files: usize) -> Self {
+    pub(in crate::cli) fn of(files: usize) -> Self {
         let bars = MultiProgress::new();
         // One file needs no count.
         let files = if files > 1 { ProgressBar::new(files as u64) } else { ProgressBar::hidden() };
@@ -23,14 +23,14 @@ impl Progress {
     }
 
     /// A video of which nothing is read yet.
-    pub(super) fn video(&self, path: &Path) -> VideoProgress {
+    pub(in crate::cli) fn video(&self, path: &Path) -> VideoProgress {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let bar = ProgressBar::no_length().with_style(style("{spinner} {elapsed}, {msg}"));
         VideoProgress { bar: self.bars.add(bar), name, pictures: 0 }
     }
 
     /// One more file is done.
-    pub(super) fn file_done(&self) {
+    pub(in crate::cli) fn file_done(&self) {
         self.files.inc(1);
     }
 }
@@ -42,7 +42,7 @@ impl Drop for Progress {
 }
 
 /// The bar of one video.
-pub(super) struct VideoProgress {
+pub(in crate::cli) struct VideoProgress {
     bar: ProgressBar,
     name: String,
     pictures: u64,
@@ -50,7 +50,7 @@ pub(super) struct VideoProgress {
 
 impl VideoProgress {
     /// One more picture was decoded; it lies at `at` in a video of length `duration`, where that is known.
-    pub(super) fn picture(&mut self, at: Option<Duration>, duration: Option<Duration>) {
+    pub(in crate::cli) fn picture(&mut self, at: Option<Duration>, duration: Option<Duration>) {
         self.pictures += 1;
         if let (Some(at), Some(duration)) = (at, duration) {
             if self.bar.length().is_none() {

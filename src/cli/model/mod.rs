@@ -1,10 +1,15 @@
 //! `sluicegate model`: which models there are, whether the files on this machine are the right ones, and what they say.
 
 mod bench;
+mod calibrate;
+mod eval;
+mod fetch;
 mod list;
+mod material;
 mod references;
 #[cfg(test)]
 mod tests;
+mod train_probe;
 mod try_;
 mod verify;
 
@@ -32,10 +37,14 @@ pub(super) struct ModelArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(list::Args),
+    Fetch(fetch::Args),
     Verify(verify::Args),
     Try(try_::Args),
     Bench(bench::Args),
     References(references::Args),
+    Eval(eval::Args),
+    Calibrate(calibrate::Args),
+    TrainProbe(train_probe::Args),
 }
 
 /// Runs `sluicegate model`.
@@ -46,10 +55,14 @@ pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitC
     let config = Config { assets: args.assets.clone(), ..Config::default() };
     match &args.command {
         Command::List(args) => list::run(args, &config, out),
+        Command::Fetch(args) => fetch::run(args, &config, out),
         Command::Verify(args) => verify::run(args, &config, out),
         Command::Try(args) => try_::run(args, &config, out),
         Command::Bench(args) => bench::run(args, &config, out),
         Command::References(args) => references::run(args, out),
+        Command::Eval(args) => eval::run(args, &config, out),
+        Command::Calibrate(args) => calibrate::run(args, &config, out),
+        Command::TrainProbe(args) => train_probe::run(args, &config, out),
     }
 }
 
