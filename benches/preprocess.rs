@@ -1,4 +1,5 @@
-//! What making a tensor costs, on one core: prints one JSON object a line for `scripts/bench_model.py`.
+//! What making a tensor costs, on one core, for pictures of several sizes and rules: one JSON object a line. (`make bench-model`
+//! has the comparison with others.)
 //!
 //! A picture is told flat or not, its bars are found, and it is scaled and turned into the input of a model, 224 by 224
 //! floats. Times are CPU time of this thread, the median of many; the picture is in the cache, as it is for a worker that

@@ -4,6 +4,7 @@
 //! becomes one.
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
+mod models;
 mod words;
 
 use std::time::Duration;
@@ -332,21 +333,6 @@ impl Metrics {
     /// Sets the length of the ready ring.
     pub fn set_queue_ready(&self, streams: usize) {
         self.queue_ready.set(streams as i64);
-    }
-
-    /// Counts a picture given to `model`: `scored`, `unchanged`, `flat`, `shed` or `failed`.
-    pub fn score(&self, model: &str, outcome: &str) {
-        self.scores.with_label_values(&[model, outcome]).inc();
-    }
-
-    /// Says whether the configured `model` scores pictures.
-    pub fn set_model_up(&self, model: &str, up: bool) {
-        self.model_up.with_label_values(&[model]).set(i64::from(up));
-    }
-
-    /// Says what a loaded model runs on (see `Provider::word`), and the SHA-256 that its scores bear.
-    pub fn set_model_info(&self, model: &str, provider: &str, digest: &str) {
-        self.model_info.with_label_values(&[model, provider, digest]).set(1);
     }
 
     /// Records the time that one picture spent in `stage`.

@@ -50,7 +50,10 @@ fn a_classifier_alone_may_not_cut_unless_the_policy_says_so() {
 #[test]
 fn a_missing_model_is_named_with_the_way_to_get_it() {
     let runtime = rig::asset("runtime/libonnxruntime.so").unwrap();
-    let more = format!("\n[model]\nload = [\"safety\"]\nassets = \"/nowhere\"\nruntime = \"{}\"\n", runtime.display());
+    let more = format!(
+        "\n[model]\nload = [\"safety\"]\nassets = \"/nowhere\"\nruntime = \"{}\"\nwhen_broken = \"refuse\"\n",
+        runtime.display()
+    );
     let (_nginx, sluicegate) = configured(POLICY, &more);
     assert_refused(&sluicegate, MISSING, &["safety", "/nowhere", "model fetch safety"]);
 }

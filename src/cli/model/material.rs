@@ -16,7 +16,7 @@ use crate::decode::file::Video;
 use crate::decode::still::{self, Still};
 use crate::eval::Groups;
 use crate::hash::{Hasher, MATCH_DISTANCE, Pdq, USEFUL_QUALITY};
-use crate::model::{self, Config, ModelError, Outputs, Preprocessor, Session, WhenBroken};
+use crate::model::{self, Config, ModelError, Outputs, Preprocessor, Session};
 use crate::picture::Picture;
 
 /// With fewer distinct pictures of a side, figures mean next to nothing.
@@ -58,7 +58,9 @@ pub(super) fn look_at(
     let mut looked = Looked::default();
     for (file, path) in files.iter().enumerate() {
         let mut left_out = |error: &dyn std::fmt::Display| {
-            looked.unreadable.push(format!("{}: {error:#}", path.display()));
+            let (path, error) = (path.display().to_string(), format!("{error:#}"));
+            // What is wrong with a file mostly names it already.
+            looked.unreadable.push(if error.contains(&path) { error } else { format!("{path}: {error}") });
         };
         let flat = &mut looked.flat;
         let mut look = |at, picture: &Picture| {
@@ -112,16 +114,12 @@ enum Media {
 }
 
 fn open(path: &Path) -> anyhow::Result<Media> {
-    match Still::open(path)? {
-        Some(still) => {
-            let picture = still::picture(still.pixels()?).context("has no pixels: copy it again")?;
-            Ok(Media::Still(Box::new(picture)))
-        }
-        None => {
-            let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-            Ok(Media::Video(Box::new(Video::open_in_colour(path, threads)?)))
-        }
+    if let Some(still) = Still::open(path)? {
+        let picture = still::picture(still.pixels()?).context("has no pixels: copy it again")?;
+        return Ok(Media::Still(Box::new(picture)));
     }
+    let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    Ok(Media::Video(Box::new(Video::open_in_colour(path, threads)?)))
 }
 
 /// A model with what makes its input.
@@ -142,10 +140,7 @@ impl Eye {
     /// # Errors
     /// What of it is missing or not right.
     pub(super) fn open(named: &str, config: &Config) -> Result<Self, ModelError> {
-        let alone = Config { load: vec![named.to_owned()], when_broken: WhenBroken::Refuse, ..config.clone() };
-        let session = model::open(&alone)?.sessions.pop();
-        let known = || ModelError::Unknown { name: named.to_owned(), known: "a model that gives scores".to_owned() };
-        session.map(Self::new).ok_or_else(known)
+        super::open_one(named, config).map(Self::new)
     }
 
     /// What the model says of a picture.

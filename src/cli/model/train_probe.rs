@@ -21,10 +21,10 @@ use super::UNAVAILABLE;
 use super::material::{self, Eye, FOLDS, Specimens};
 use crate::config::duration;
 use crate::eval::{self, Confusion, Judged, Linear, Trial};
-use crate::model::{self, Config, Described, Manifest, ModelError, Runtime, Session, Training, Weights, logistic};
+use crate::model::{Config, Described, Manifest, ModelError, Training, Weights, logistic};
 
 /// How stiff probes are tried, from the most pliable.
-const PENALTIES: [f64; 4] = [0.01, 0.1, 1.0, 10.0];
+const PENALTIES: [f64; 3] = [0.01, 0.1, 1.0];
 
 /// The likelihood that the manifest suggests to hold a stream from: nine to one.
 const THRESHOLD: f64 = 0.9;
@@ -124,8 +124,7 @@ fn embedder(named: &str, config: &Config) -> Result<Eye, ModelError> {
                     .to_owned(),
         });
     }
-    let runtime = Runtime::load(&model::find_runtime(config)?)?;
-    Session::load(&runtime, manifest, config).map(Eye::new)
+    Eye::open(named, config)
 }
 
 /// `embedding` scaled to length 1, as a probe sees it.
@@ -134,7 +133,9 @@ fn unit(mut embedding: Vec<f32>) -> anyhow::Result<Vec<f32>> {
     if !(length.is_finite() && length > 0.0) {
         bail!("the model gave an embedding of length {length}: it cannot be used");
     }
-    embedding.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+    for value in &mut embedding {
+        *value = (f64::from(*value) / length) as f32;
+    }
     Ok(embedding)
 }
 

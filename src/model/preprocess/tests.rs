@@ -205,17 +205,19 @@ fn bars_are_not_looked_at() {
 }
 
 #[test]
-fn sizes_that_take_turns_do_not_disturb_each_other() {
+fn sizes_and_bars_that_take_turns_do_not_disturb_each_other() {
     let input = input(9, 7);
     let mut one_for_all = Preprocessor::new(&input);
     for round in 0..3 {
-        for size in 0..20 {
-            let picture = picture(30 + 7 * size, 90 - 3 * size, ColourRange::Full, noise(round));
-            assert_eq!(
-                floats(one_for_all.tensor(&picture).unwrap()),
-                tensor(&picture, &input),
-                "round {round}: {size}"
-            );
+        for turn in 0..24 {
+            let (size, bar) = (turn / 2, 8 * (turn % 2));
+            let content = noise(round);
+            let picture = picture(30 + 7 * size, 90 - 3 * size, ColourRange::Full, |which, x, y| {
+                let above = if which == 0 { bar } else { bar / 2 };
+                if y < above { [16, 128, 128][which] } else { content(which, x, y) }
+            });
+            let expected = tensor(&picture, &input);
+            assert_eq!(floats(one_for_all.tensor(&picture).unwrap()), expected, "round {round}, turn {turn}");
         }
     }
 }

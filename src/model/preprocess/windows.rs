@@ -166,7 +166,7 @@ mod tests {
                 assert_eq!(all.len(), of);
                 for Window { start: first, weights } in all {
                     let total: i32 = weights.iter().map(|weight| i32::from(*weight)).sum();
-                    assert_eq!(f64::from(total), ONE, "{filter:?}: {weights:?}");
+                    assert_eq!(total, ONE as i32, "{filter:?}: {weights:?}");
                     assert!(first >= start as usize && first + weights.len() <= end.ceil() as usize, "{filter:?}");
                 }
             }

@@ -46,7 +46,7 @@ pub(super) struct Report {
 /// What one threshold does.
 #[derive(Debug, Serialize)]
 pub(super) struct Threshold {
-    pub(super) threshold: f64,
+    pub(super) from: f64,
     /// Benign pictures at or above it.
     pub(super) above: usize,
     /// The most that their share may be, at a confidence of 95 %.
@@ -127,7 +127,7 @@ impl Report {
             let found = Confusion::at(&judged, threshold);
             let alarms = benign.alarms(threshold);
             Threshold {
-                threshold,
+                from: threshold,
                 above: found.false_alarms,
                 share_at_most: eval::between(found.false_alarms, benign.scores.len()).1,
                 alarms,
@@ -186,12 +186,11 @@ impl Report {
     fn bars(&self) -> impl Iterator<Item = String> {
         const WIDEST: f64 = 40.0;
         let most = self.histogram.iter().copied().max().unwrap_or_default().max(1) as f64;
-        let last = self.histogram.iter().rposition(|count| *count > 0).unwrap_or_default();
-        self.histogram.iter().take(last + 1).enumerate().map(move |(n, count)| {
+        self.histogram.iter().enumerate().filter(|(_, count)| **count > 0).map(move |(n, count)| {
             let (from, to) = (n as f64 / BARS as f64, (n + 1) as f64 / BARS as f64);
             // What is there at all can be seen.
             let wide = (*count as f64 / most * WIDEST).ceil() as usize;
-            format!("{from:.2}-{to:.2}  {:wide$}  {count}", "#".repeat(wide)).trim_end().to_owned()
+            format!("{from:.2}-{to:.2}  {}  {count}", "#".repeat(wide))
         })
     }
 
@@ -202,25 +201,33 @@ impl Report {
                 _ => "no video".to_owned(),
             };
             let benign = format!("{} of {} (at most {:.1} %)", one.above, self.pictures, 100.0 * one.share_at_most);
-            [format!("{:.2}", one.threshold), benign, one.alarms.to_string(), per_hour]
+            [format!("{:.2}", one.from), benign, one.alarms.to_string(), per_hour]
         };
         if self.positive.is_none() {
-            let rows: Vec<_> = self.thresholds.iter().map(common).collect();
+            let rows = changing(self.thresholds.iter().map(common));
             return table(["FROM", "BENIGN PICTURES", "ALARMS", "PER STREAM-HOUR"], &rows, "");
         }
-        let rows: Vec<_> = self
-            .thresholds
-            .iter()
-            .map(|one| {
-                let [from, benign, alarms, per_hour] = common(one);
-                let (low, high) = one.recall_between.unwrap_or((0.0, 1.0));
-                let recall = format!("{:.2} ({low:.2} to {high:.2})", one.recall.unwrap_or_default());
-                let precision = one.precision.map_or("none above".to_owned(), |precision| format!("{precision:.2}"));
-                [from, benign, alarms, per_hour, recall, precision]
-            })
-            .collect();
+        let with_recall = |one: &Threshold| {
+            let [from, benign, alarms, per_hour] = common(one);
+            let (low, high) = one.recall_between.unwrap_or((0.0, 1.0));
+            let recall = format!("{:.2} ({low:.2} to {high:.2})", one.recall.unwrap_or_default());
+            let precision = one.precision.map_or("none above".to_owned(), |precision| format!("{precision:.2}"));
+            [from, benign, alarms, per_hour, recall, precision]
+        };
+        let rows = changing(self.thresholds.iter().map(with_recall));
         table(["FROM", "BENIGN PICTURES", "ALARMS", "PER STREAM-HOUR", "RECALL", "PRECISION HERE"], &rows, "")
     }
+}
+
+/// The rows that say something else than the one before them, apart from their first cell.
+fn changing<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> Vec<[String; N]> {
+    let mut kept: Vec<[String; N]> = Vec::new();
+    for row in rows {
+        if kept.last().is_none_or(|last| last.iter().skip(1).ne(row.iter().skip(1))) {
+            kept.push(row);
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -236,13 +243,13 @@ mod tests {
         // An hour of one video in which half a minute looks bad, and one that is fine.
         scored.extend((0..1800).map(|n| video(0, 2 * n, if (100..115).contains(&n) { 0.91 } else { 0.03 })));
         scored.extend((0..900).map(|n| video(1, 2 * n, 0.04)));
-        let videos = [(0, Duration::from_secs(3600)), (1, Duration::from_secs(1800))];
+        let videos = [(0, Duration::from_hours(1)), (1, Duration::from_mins(30))];
         let benign = Benign::new(scored, &videos);
         Report::new("safety", "nsfl", &benign, positive)
     }
 
     fn at(report: &Report, threshold: f64) -> &Threshold {
-        report.thresholds.iter().find(|one| one.threshold == threshold).unwrap()
+        report.thresholds.iter().find(|one| (one.from - threshold).abs() < 1e-9).unwrap()
     }
 
     #[test]
@@ -261,6 +268,9 @@ mod tests {
             assert!(text.contains(part), "`{part}` is not in: {text}");
         }
         assert!(!text.contains("RECALL"));
+        let firsts = text.lines().filter_map(|line| Some(line.split_once("  ")?.0));
+        let from: Vec<&str> = firsts.filter(|first| first.parse::<f64>().is_ok()).collect();
+        assert_eq!(from, ["0.05", "0.70", "0.95"], "a threshold that changes nothing is not told: {text}");
     }
 
     #[test]

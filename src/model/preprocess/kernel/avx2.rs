@@ -1,5 +1,6 @@
 //! The way to work with AVX2: sixteen 16-bit values a register.
 #![allow(unsafe_code, reason = "instructions that not every machine has; `Avx2` proves that this one has them")]
+#![allow(clippy::cast_ptr_alignment, clippy::unused_self, reason = "loads that may be unaligned; `self` is the proof")]
 
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_hadd_epi32, _mm256_loadu_si256,
@@ -26,13 +27,11 @@ impl Avx2 {
     }
 
     pub(super) fn down(self, rows: Rows<'_>, sums: &mut [i16]) -> Option<()> {
-        let Self(()) = self;
         // SAFETY: `self` proves AVX2.
         unsafe { down(rows, sums) }
     }
 
     pub(super) fn across(self, row: &[i16], windows: &Windows, out: &mut [f32]) -> Option<()> {
-        let Self(()) = self;
         // SAFETY: `self` proves AVX2.
         unsafe { across(row, windows, out) }
     }
@@ -126,15 +125,20 @@ fn across_many(row: &[i16], windows: &Windows, out: &mut [f32]) -> Option<()> {
 
 /// The eight values of each register added up, as levels.
 #[target_feature(enable = "avx2")]
-fn levels([a, b, c, d, e, f, g, h]: [__m256i; GROUP]) -> [f32; GROUP] {
-    let low = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    let high = _mm256_hadd_epi32(_mm256_hadd_epi32(e, f), _mm256_hadd_epi32(g, h));
+fn levels(sums: [__m256i; GROUP]) -> [f32; GROUP] {
+    let (low, high) = (halves(&sums, 0), halves(&sums, 4));
     let sums =
         _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high));
     let mut levels = [0.0; GROUP];
     // SAFETY: they are eight floats.
     unsafe { _mm256_storeu_ps(levels.as_mut_ptr(), _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(UNIT))) };
     levels
+}
+
+/// The values of four registers from `at` on, added up in each half of a register.
+#[target_feature(enable = "avx2")]
+fn halves(sums: &[__m256i; GROUP], at: usize) -> __m256i {
+    _mm256_hadd_epi32(_mm256_hadd_epi32(sums[at], sums[at + 1]), _mm256_hadd_epi32(sums[at + 2], sums[at + 3]))
 }
 
 #[target_feature(enable = "avx2")]
