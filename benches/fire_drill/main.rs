@@ -42,7 +42,9 @@ fn main() {
     let config = model::Config { assets: Some(root.join("assets")), ..model::Config::default() };
     control(&halves[0], &banks[0], &config);
     let streams = (hours * 3600.0 / STREAM).ceil().max(1.0) as usize;
-    let (next, all) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+    let banked = [banks[0].len(), banks[1].len()];
+    let path = root.join("bench-results/fire-drill.json");
+    let (next, all) = (AtomicUsize::new(0), Mutex::new((0, Tally::default())));
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -54,25 +56,34 @@ fn main() {
                         break;
                     }
                     let film = Film::new(&halves[at % 2], Care::None, SEED + at as u64, (hours * 3600.0).min(STREAM));
-                    let tally = lines[at % 2].show(&format!("film-{at}"), film);
+                    let shown = lines[at % 2].show(&format!("film-{at}"), film);
                     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.add(tally);
-                    println!("{:.1} of {hours} stream-hours, {} cut", all.seconds / 3600.0, all.at_least(Verdict::Cut));
+                    let (streams, tally) = &mut *all;
+                    *streams += 1;
+                    tally.add(shown);
+                    // Each time: a drill that is broken off leaves what it has.
+                    write(&path, &report(tally, *streams, banked, began.elapsed().as_secs_f64()));
+                    println!(
+                        "{:.2} of {hours} stream-hours, {} cut",
+                        tally.seconds / 3600.0,
+                        tally.at_least(Verdict::Cut)
+                    );
                 }
             });
         }
     });
     let seconds = began.elapsed().as_secs_f64();
-    let tally = all.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let report = report(&tally, streams, [banks[0].len(), banks[1].len()], seconds);
-    let path = root.join("bench-results/fire-drill.json");
-    let text = serde_json::to_string_pretty(&report).expect("it is plain data");
-    std::fs::write(&path, text + "\n").expect("bench-results/ can be written to");
+    let (streams, tally) = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     table(&tally, streams, seconds);
     println!("written to {}", path.display());
     if tally.at_least(Verdict::Cut) > 0 {
         std::process::exit(1);
     }
+}
+
+fn write(path: &Path, report: &serde_json::Value) {
+    let text = serde_json::to_string_pretty(report).expect("it is plain data");
+    std::fs::write(path, text + "\n").expect("bench-results/ can be written to");
 }
 
 /// A line that recognises nothing would cut nothing either: a film of what is banked must be cut.
