@@ -29,12 +29,11 @@ pub(super) fn run(_args: &Args, config: &Config, out: &mut dyn Write) -> anyhow:
         if let Some(restricted) = restricted {
             writeln!(out, "  terms    {restricted}")?;
         }
-        match model::find_file(config, &manifest) {
-            Ok(path) => writeln!(out, "  file     {}", path.display())?,
-            Err(_) => {
-                let accept = if restricted.is_some() { " --accept-licence" } else { "" };
-                writeln!(out, "  file     missing: `sluicegate model fetch {name}{accept}` fetches it")?;
-            }
+        if let Ok(path) = model::find_file(config, &manifest) {
+            writeln!(out, "  file     {}", path.display())?;
+        } else {
+            let accept = if restricted.is_some() { " --accept-licence" } else { "" };
+            writeln!(out, "  file     missing: `sluicegate model fetch {name}{accept}` fetches it")?;
         }
     }
     Ok(ExitCode::SUCCESS)
