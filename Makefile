@@ -83,7 +83,7 @@ bench-video: setup ## banking a 17-minute video on two cores beside ffmpeg: a ta
 .PHONY: bench-model
 bench-model: setup ## from a picture to scores beside onnxruntime's Python: a table, bench-results/model.json (minutes; ROUNDS=3)
 	@scripts/setup.sh bench
-	@$(CARGO) bench --locked --quiet --bench model --no-run
+	@$(CARGO) bench --locked --quiet --bench model --bench preprocess --no-run
 	@assets/bench-venv/bin/python scripts/bench_model.py
 
 .PHONY: bench-cutoff

@@ -58,10 +58,10 @@ fn speed(frames: &Path) {
     let scores: Vec<Vec<f32>> = tensors.iter().map(|tensor| scored(&mut session, tensor)).collect();
     let (mut prepare, mut run, mut whole) = (Vec::new(), Vec::new(), Vec::new());
     for (frame, tensor) in frames.iter().zip(&tensors) {
-        prepare.push(spent(|| preprocessor.tensor(frame).unwrap()));
+        prepare.push(spent(|| prepared(&mut preprocessor, frame)));
         run.push(spent(|| scored(&mut session, tensor)));
         whole.push(spent(|| {
-            let tensor = preprocessor.tensor(frame).unwrap();
+            let tensor = prepared(&mut preprocessor, frame);
             scored(&mut session, &tensor)
         }));
     }
@@ -159,13 +159,19 @@ impl Line {
         let Passage::Score((), mark) = gate.pass(&seen, terms, ()) else { return false };
         let input = &self.session.manifest().input;
         let preprocessor = self.preprocessor.get_or_insert_with(|| Preprocessor::new(input));
-        let tensor = preprocessor.tensor(&picture).unwrap();
+        let tensor = prepared(preprocessor, &picture);
         let outputs = self.session.run(&[tensor]).unwrap().pop().unwrap().unwrap();
         if let Some(mark) = mark {
             gate.scored(mark, &outputs.scores);
         }
         true
     }
+}
+
+/// What a worker does with a picture before a model has it.
+fn prepared(preprocessor: &mut Preprocessor, frame: &Picture) -> Tensor {
+    assert!(!model::flat(frame), "the clips have no flat picture");
+    preprocessor.tensor(frame).unwrap()
 }
 
 fn scored(session: &mut Session, tensor: &Tensor) -> Vec<f32> {

@@ -281,8 +281,10 @@ fn a_model_that_does_not_fit_its_manifest_is_refused() {
         ("name = \"probabilities\"", "name = \"logits\"", "no output `logits`, only probabilities"),
         ("[\"nsfl\", \"nsfw\", \"sfw\"]", "[\"bad\", \"good\"]", "not [batch, 2]"),
     ] {
-        assert!(SHIPPED.contains(from), "{from}");
-        let (_folder, manifest) = own_model(&SHIPPED.replace(from, to), &shipped_file());
+        // Thresholds and references speak of the labels that are there.
+        let plain = SHIPPED.split("\n[[").next().unwrap();
+        assert!(plain.contains(from), "{from}");
+        let (_folder, manifest) = own_model(&plain.replace(from, to), &shipped_file());
         refused(&load(manifest).unwrap_err(), "mismatch", &[expected, "correct the manifest"]);
     }
 }

@@ -235,6 +235,11 @@ fn a_probe_brings_its_model_and_shares_its_inference() {
     near(&outputs.scores[0], &reddish);
     assert_eq!((&*outputs.scores[0].model, &*outputs.scores[0].digest), ("coats", &*models.digest("coats.json")));
 
+    // Another manifest of the same file is another model, and what is wrong with it is none of the probe's business.
+    let wrong = models.describe("wrong", "both", "[output]\nname = 'logits'\nlabels = ['a']\n");
+    let opened = models.open(&[&wrong, &probe]);
+    assert_eq!((opened.sessions.len(), opened.broken.len(), &*opened.broken[0].model), (1, 1, "wrong"));
+
     for load in [[&probe, &base, &other], [&base, &probe, &other]] {
         let opened = models.open(&load.map(String::as_str));
         assert_eq!(opened.sessions.len(), 1, "one inference serves them all");
@@ -288,7 +293,7 @@ fn what_a_model_gives_wrongly_costs_that_picture_only() {
 #[test]
 fn a_file_of_a_newer_onnx_is_told_from_one_that_is_none() {
     let models = Models::new();
-    for (file, expected) in [("opset", "pset"), ("ir", "IR version: 99")] {
+    for (file, expected) in [("opset", "knows (ONNX Runtime only"), ("ir", "knows (Unsupported model IR version: 99")] {
         let opened = models.open(&[&models.describe("tiny", file, EMBEDDING)]);
         let parts = ["tiny", &format!("{file}.onnx"), "newer than this ONNX Runtime", expected, "older opset"];
         refused(&opened.broken[0].error, "opset", &parts);

@@ -3,7 +3,7 @@
 //! Three ways, from the stiffest to the most pliable: one number, two, or as many steps as the data have. The more there are
 //! the more pictures they want; `sluicegate model calibrate` chooses by their number.
 
-use super::{Judged, sides, weights};
+use super::{Judged, sides, tied, weights};
 
 /// Newton's method finds two numbers in far fewer steps.
 const STEPS: usize = 100;
@@ -126,7 +126,7 @@ fn steps(scores: &[Judged]) -> Vec<Step> {
     let mut rising = scores.to_vec();
     rising.sort_by(|a, b| a.score.total_cmp(&b.score));
     let mut steps: Vec<Step> = Vec::new();
-    for same in rising.chunk_by(|a, b| a.score == b.score) {
+    for same in rising.chunk_by(tied) {
         let (positives, negatives) = sides(same);
         let positive = positives as f64 * of_positive;
         let weight = positive + negatives as f64 * of_negative;

@@ -83,7 +83,7 @@ mod tests {
             .map(|(n, (vector, positive))| Trial { vector, positive: *positive, fold: n / 2 % 5 })
             .collect();
         let (penalty, _) = without_own_fold(&trials, &[1e-4, 3.0]).unwrap();
-        assert_eq!(penalty, 3.0);
+        assert!(penalty > 1.0, "{penalty}");
         assert!(without_own_fold(&trials, &[]).is_err());
     }
 }

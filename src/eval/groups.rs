@@ -68,7 +68,7 @@ pub fn folds(things: &[(usize, bool)], count: usize, seed: u64) -> Vec<usize> {
     things.iter().map(|(group, _)| fold_of.get(group).copied().unwrap_or_default()).collect()
 }
 
-/// Numbers that look random, the same for the same seed on every machine and in every release. (SplitMix64: Steele, Lea and
+/// Numbers that look random, the same for the same seed on every machine and in every release. (`SplitMix64`: Steele, Lea and
 /// Flood, 2014.)
 struct Chance(u64);
 

@@ -44,6 +44,11 @@ pub fn sides(judged: &[Judged]) -> (usize, usize) {
     (positives, judged.len() - positives)
 }
 
+/// Whether two have one score.
+fn tied(a: &Judged, b: &Judged) -> bool {
+    a.score.total_cmp(&b.score).is_eq()
+}
+
 /// How much one of each side weighs when both sides together weigh 1 each: for a positive, and for a negative.
 fn weights(judged: &[Judged]) -> (f64, f64) {
     let (positives, negatives) = sides(judged);

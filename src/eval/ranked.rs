@@ -1,6 +1,6 @@
 //! What scores are worth: by rank (precision and recall, area under the curve), and as likelihoods (log loss, error).
 
-use super::{Judged, sides, weights};
+use super::{Judged, sides, tied, weights};
 
 /// How often a threshold is right, and how often not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,7 +67,7 @@ pub fn curve(judged: &[Judged]) -> Vec<Point> {
     let mut falling = judged.to_vec();
     falling.sort_by(|a, b| b.score.total_cmp(&a.score));
     let (mut hits, mut taken, mut points) = (0, 0, Vec::new());
-    for same in falling.chunk_by(|a, b| a.score == b.score) {
+    for same in falling.chunk_by(tied) {
         hits += same.iter().filter(|one| one.positive).count();
         taken += same.len();
         let Some(first) = same.first() else { continue };
@@ -91,7 +91,7 @@ pub fn average_precision(judged: &[Judged]) -> Option<f64> {
 }
 
 /// The area under the receiver operating characteristic: the chance that a positive scores above a negative, ties counting
-/// half. None unless there are both. (By ranks: Hanley and McNeil, 1982.)
+/// half. None unless there are both. (By ranks: Hanley and `McNeil`, 1982.)
 pub fn area(judged: &[Judged]) -> Option<f64> {
     let (positives, negatives) = sides(judged);
     if positives == 0 || negatives == 0 {
@@ -100,7 +100,7 @@ pub fn area(judged: &[Judged]) -> Option<f64> {
     let mut rising = judged.to_vec();
     rising.sort_by(|a, b| a.score.total_cmp(&b.score));
     let (mut below, mut won) = (0.0, 0.0);
-    for same in rising.chunk_by(|a, b| a.score == b.score) {
+    for same in rising.chunk_by(tied) {
         let (of_positives, of_negatives) = sides(same);
         won += of_positives as f64 * (below + of_negatives as f64 / 2.0);
         below += of_negatives as f64;
@@ -142,6 +142,8 @@ pub fn calibration_error(judged: &[Judged]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Ordering;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -199,8 +201,13 @@ mod tests {
         fn the_area_is_the_share_of_pairs_in_order(judged in some()) {
             let (positive, negative): (Vec<Judged>, Vec<Judged>) = judged.iter().partition(|one| one.positive);
             let pairs = positive.iter().flat_map(|p| negative.iter().map(move |n| (p.score, n.score)));
-            let wins: Vec<f64> =
-                pairs.map(|(p, n)| if p > n { 1.0 } else if p == n { 0.5 } else { 0.0 }).collect();
+            let wins: Vec<f64> = pairs
+                .map(|(p, n)| match p.total_cmp(&n) {
+                    Ordering::Greater => 1.0,
+                    Ordering::Equal => 0.5,
+                    Ordering::Less => 0.0,
+                })
+                .collect();
             let expected = (!wins.is_empty()).then(|| wins.iter().sum::<f64>() / wins.len() as f64);
             match (area(&judged), expected) {
                 (Some(got), Some(expected)) => prop_assert!((got - expected).abs() < 1e-9),

@@ -239,9 +239,11 @@ impl ModelError {
     /// What ONNX Runtime said of the file of `model` at `path`, told apart by its words: it has no code for it.
     pub(super) fn unloadable(model: &Arc<str>, path: &Path, source: ort::Error) -> Self {
         let (model, path) = (Arc::clone(model), path.to_owned());
-        let said = source.message();
-        if said.contains("IR version") || said.to_lowercase().contains("opset") {
-            return Self::Opset { model, path, reason: placement::one_line(&source) };
+        // What stands before is the place in ONNX Runtime's own source.
+        let begins = ["Unsupported model IR version", "ONNX Runtime only", "Opset "];
+        let said = placement::one_line(&source);
+        if let Some(reason) = begins.iter().find_map(|begins| Some(said.get(said.find(begins)?..)?.to_owned())) {
+            return Self::Opset { model, path, reason };
         }
         Self::Unloadable { model, path, source }
     }

@@ -157,7 +157,7 @@ fn plan(all: Vec<Described>, broken: &mut Vec<Broken>) -> Vec<Planned> {
         let model = Arc::clone(&probe.name);
         match base(&probe) {
             Err(error) => broken.extend(Broken::all([model], error)),
-            Ok(manifest) => match planned.iter_mut().find(|one| one.manifest.file.sha256 == manifest.file.sha256) {
+            Ok(manifest) => match planned.iter_mut().find(|one| one.is(&manifest)) {
                 Some(planned) => planned.probes.push(probe),
                 None => planned.push(Planned { manifest, own: false, probes: vec![probe] }),
             },
@@ -189,6 +189,12 @@ fn base(probe: &ProbeManifest) -> Result<Manifest, ModelError> {
 }
 
 impl Planned {
+    /// Whether it is the model that `manifest` describes. The same file described twice is two models: one of the
+    /// manifests may be wrong.
+    fn is(&self, manifest: &Manifest) -> bool {
+        self.manifest.name == manifest.name && self.manifest.file.sha256 == manifest.file.sha256
+    }
+
     /// Who gives no scores when the model is broken: the model itself, where it was to give some, and its probes.
     fn names(&self) -> Vec<Arc<str>> {
         let own = self.own.then_some(&self.manifest.name);

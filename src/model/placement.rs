@@ -121,9 +121,9 @@ fn plain(runtime: &Runtime, manifest: &Manifest) -> ort::Result<SessionBuilder> 
     Ok(builder)
 }
 
-/// What ONNX Runtime says, without its line breaks.
+/// What ONNX Runtime says, as part of a sentence: without its line breaks and full stop.
 pub(super) fn one_line(error: &ort::Error) -> String {
-    error.message().split_whitespace().collect::<Vec<_>>().join(" ")
+    error.message().split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Measured {
 
     fn row(&self) -> [String; 9] {
         let ms = |span: Duration| format!("{:.2}", span.as_secs_f64() * 1e3);
-        let memory = self.memory.map_or("unknown".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1048576.0));
+        let memory = self.memory.map_or("unknown".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1_048_576.0));
         let Self { model, runs_on, prepare, infer, at_once, whole, load, .. } = self;
         let speed = format!("{:.1}", self.pictures_a_second());
         [

@@ -104,15 +104,13 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
     let curve = found(method, &scores).with_context(nothing)?;
     let unseen = unseen(method, &scores, &specimens.folds(args.seed)).with_context(nothing)?;
     let (before, after) = (figures(&scores), figures(&unseen));
+    expect_more_than_chance(&after, &args.label)?;
     let made = format!(
         "{positives} positive and {negatives} negative pictures; likelihoods were off by {:.3} before and are by {:.3} now, \
          log loss {:.3} before and {:.3} now, in {FOLDS}-fold cross-validation",
         before.error, after.error, before.log_loss, after.log_loss
     );
-    let mut curves = match fs::exists(&args.out)? {
-        true => others(args, &scorer, &digest)?,
-        false => Vec::new(),
-    };
+    let mut curves = if fs::exists(&args.out)? { others(args, &scorer, &digest)? } else { Vec::new() };
     curves.push(LabelCurve { label: args.label.as_str().into(), curve: curve.clone(), made });
     let calibration = Calibration::new(&scorer, &digest, &curves)?;
     fs::write(&args.out, calibration.to_text()).with_context(|| format!("cannot write {}", args.out.display()))?;
@@ -195,6 +193,17 @@ fn figures(judged: &[Judged]) -> Figures {
     Figures { error: eval::calibration_error(judged), log_loss: eval::log_loss(judged) }
 }
 
+/// Refuses a curve that knows no more than somebody who says one half of everything.
+fn expect_more_than_chance(Figures { log_loss, .. }: &Figures, label: &str) -> anyhow::Result<()> {
+    if *log_loss >= std::f64::consts::LN_2 {
+        bail!(
+            "likelihoods found from these pictures are no better than chance (log loss {log_loss:.3}): `{label}` says too \
+             little about them to be calibrated"
+        );
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,5 +231,14 @@ mod tests {
         assert!(matches!(found(Method::Temperature, &judged), Some(Curve::Temperature(_))));
         let contrary: Vec<Judged> = judged.iter().map(|one| Judged { positive: !one.positive, ..*one }).collect();
         assert!(unseen(Method::Platt, &contrary, &folds).is_none());
+    }
+    #[test]
+    fn a_curve_that_knows_nothing_is_refused() {
+        let (judged, folds) = shy();
+        let useful = figures(&unseen(Method::Platt, &judged, &folds).unwrap());
+        assert!(expect_more_than_chance(&useful, "x").is_ok());
+        let half: Vec<Judged> = judged.iter().map(|one| Judged { score: 0.5, ..*one }).collect();
+        let message = expect_more_than_chance(&figures(&half), "x").unwrap_err().to_string();
+        assert!(message.contains("no better than chance") && message.contains("`x`"), "{message}");
     }
 }

@@ -114,16 +114,12 @@ enum Media {
 }
 
 fn open(path: &Path) -> anyhow::Result<Media> {
-    match Still::open(path)? {
-        Some(still) => {
-            let picture = still::picture(still.pixels()?).context("has no pixels: copy it again")?;
-            Ok(Media::Still(Box::new(picture)))
-        }
-        None => {
-            let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-            Ok(Media::Video(Box::new(Video::open_in_colour(path, threads)?)))
-        }
+    if let Some(still) = Still::open(path)? {
+        let picture = still::picture(still.pixels()?).context("has no pixels: copy it again")?;
+        return Ok(Media::Still(Box::new(picture)));
     }
+    let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    Ok(Media::Video(Box::new(Video::open_in_colour(path, threads)?)))
 }
 
 /// A model with what makes its input.

@@ -133,7 +133,9 @@ fn unit(mut embedding: Vec<f32>) -> anyhow::Result<Vec<f32>> {
     if !(length.is_finite() && length > 0.0) {
         bail!("the model gave an embedding of length {length}: it cannot be used");
     }
-    embedding.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+    for value in &mut embedding {
+        *value = (f64::from(*value) / length) as f32;
+    }
     Ok(embedding)
 }
 

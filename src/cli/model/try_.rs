@@ -105,13 +105,15 @@ impl Models {
     fn video(&mut self, file: &Path, every: Duration) -> anyhow::Result<Vec<Said>> {
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let mut said = Vec::new();
+        // The time of the next picture wanted; where frames lie otherwise, the first one after it.
         let mut next = Duration::ZERO;
         for picture in Video::open_in_colour(file, threads)? {
             let picture = picture.with_context(|| format!("{} cannot be read to its end", file.display()))?;
             let at = picture.pts.unwrap_or_default();
             if at >= next {
                 said.push(self.look(&picture));
-                next = at + every;
+                let steps = at.as_nanos() / every.as_nanos().max(1) + 1;
+                next = every.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX));
             }
         }
         Ok(said)

@@ -1,10 +1,7 @@
 //! From Y, Cb and Cr to levels of red, green and blue, and from levels to what a model takes in.
 
 use crate::model::{Colour, Input};
-use crate::picture::{ColourRange, Picture};
-
-/// Rows from which on video is taken to be BT.709.
-const HD_ROWS: usize = 720;
+use crate::picture::{ColourRange, Picture, shares_in_luma};
 
 /// How planes become RGB (ITU-R BT.601 and BT.709, section 3 each), for one picture.
 #[derive(Debug)]
@@ -19,7 +16,7 @@ pub(super) struct Colours {
 
 impl Colours {
     pub(super) fn of(picture: &Picture) -> Self {
-        let (kr, kb) = if picture.luma.height >= HD_ROWS { (0.2126, 0.0722) } else { (0.299, 0.114) };
+        let (kr, kb) = shares_in_luma(picture.luma.height);
         let (black, luma_gain, chroma_gain) = match picture.range {
             ColourRange::Full => (0.0, 1.0, 1.0),
             ColourRange::Limited => (16.0, 255.0 / 219.0, 255.0 / 224.0),

@@ -140,8 +140,10 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-/// By model and label.
-type Tables = BTreeMap<(Arc<str>, Arc<str>), Table>;
+/// A model and one of its labels.
+type Key = (Arc<str>, Arc<str>);
+
+type Tables = BTreeMap<Key, Table>;
 
 /// The scores of one label.
 #[derive(Default)]
@@ -172,7 +174,7 @@ fn eyes(args: &Args, config: &Config) -> anyhow::Result<Vec<Eye>> {
 }
 
 /// What every model says of a picture: of `only` where that is given, otherwise of every label.
-fn said(eyes: &mut [Eye], picture: &Picture, only: Option<&str>) -> anyhow::Result<Vec<((Arc<str>, Arc<str>), f64)>> {
+fn said(eyes: &mut [Eye], picture: &Picture, only: Option<&str>) -> anyhow::Result<Vec<(Key, f64)>> {
     let mut said = Vec::new();
     for eye in eyes {
         for Scores { model, scores, .. } in eye.look(picture)?.scores {

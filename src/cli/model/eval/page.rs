@@ -1,5 +1,7 @@
 //! The report as one page with charts that loads nothing: it can be kept, sent and printed.
 
+use std::fmt::{Arguments, Write};
+
 use super::report::{Positive, Report, Threshold};
 use crate::eval::{Axis, Chart, Line};
 
@@ -15,22 +17,33 @@ pub(super) fn page(reports: &[Report], left_out: &[String], unmeasured: &str) ->
          .note { border-left: 4px solid #d55e00; padding-left: .8rem }\n\
          </style>\n<h1>What models say of this material</h1>\n",
     );
-    html.push_str(&format!("<p class=\"note\">{}</p>\n", escaped(unmeasured)));
+    put(&mut html, format_args!("<p class=\"note\">{}</p>\n", escaped(unmeasured)));
     for report in reports {
         let charts: String = charts(report).iter().map(Chart::svg).collect();
-        html.push_str(&format!(
-            "<h2>{}: {}</h2>\n<div class=\"charts\">\n{charts}</div>\n<pre>{}</pre>\n",
-            escaped(&report.model),
-            escaped(&report.label),
-            escaped(&report.text())
-        ));
+        put(
+            &mut html,
+            format_args!(
+                "<h2>{}: {}</h2>\n<div class=\"charts\">\n{charts}</div>\n<pre>{}</pre>\n",
+                escaped(&report.model),
+                escaped(&report.label),
+                escaped(&report.text())
+            ),
+        );
     }
     if !left_out.is_empty() {
-        let items: String = left_out.iter().map(|what| format!("<li>{}</li>\n", escaped(what))).collect();
-        html.push_str(&format!("<h2>Left out</h2>\n<ul>\n{items}</ul>\n"));
+        html.push_str("<h2>Left out</h2>\n<ul>\n");
+        for what in left_out {
+            put(&mut html, format_args!("<li>{}</li>\n", escaped(what)));
+        }
+        html.push_str("</ul>\n");
     }
     html.push_str("</html>\n");
     html
+}
+
+/// Growing a string cannot fail.
+fn put(html: &mut String, what: Arguments<'_>) {
+    html.write_fmt(what).ok();
 }
 
 fn charts(report: &Report) -> Vec<Chart> {
@@ -67,7 +80,7 @@ fn histogram(report: &Report) -> Chart {
 fn alarms(report: &Report) -> Option<Chart> {
     let line = |label: &str, of: fn(&Threshold) -> Option<f64>| {
         let points: Option<Vec<(f64, f64)>> =
-            report.thresholds.iter().map(|one| of(one).map(|rate| (one.threshold, rate))).collect();
+            report.thresholds.iter().map(|one| of(one).map(|rate| (one.from, rate))).collect();
         points.map(|points| Line { label: label.to_owned(), points })
     };
     let lines = vec![

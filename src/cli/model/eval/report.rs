@@ -46,7 +46,7 @@ pub(super) struct Report {
 /// What one threshold does.
 #[derive(Debug, Serialize)]
 pub(super) struct Threshold {
-    pub(super) threshold: f64,
+    pub(super) from: f64,
     /// Benign pictures at or above it.
     pub(super) above: usize,
     /// The most that their share may be, at a confidence of 95 %.
@@ -127,7 +127,7 @@ impl Report {
             let found = Confusion::at(&judged, threshold);
             let alarms = benign.alarms(threshold);
             Threshold {
-                threshold,
+                from: threshold,
                 above: found.false_alarms,
                 share_at_most: eval::between(found.false_alarms, benign.scores.len()).1,
                 alarms,
@@ -201,7 +201,7 @@ impl Report {
                 _ => "no video".to_owned(),
             };
             let benign = format!("{} of {} (at most {:.1} %)", one.above, self.pictures, 100.0 * one.share_at_most);
-            [format!("{:.2}", one.threshold), benign, one.alarms.to_string(), per_hour]
+            [format!("{:.2}", one.from), benign, one.alarms.to_string(), per_hour]
         };
         if self.positive.is_none() {
             let rows = changing(self.thresholds.iter().map(common));
@@ -243,13 +243,13 @@ mod tests {
         // An hour of one video in which half a minute looks bad, and one that is fine.
         scored.extend((0..1800).map(|n| video(0, 2 * n, if (100..115).contains(&n) { 0.91 } else { 0.03 })));
         scored.extend((0..900).map(|n| video(1, 2 * n, 0.04)));
-        let videos = [(0, Duration::from_secs(3600)), (1, Duration::from_secs(1800))];
+        let videos = [(0, Duration::from_hours(1)), (1, Duration::from_mins(30))];
         let benign = Benign::new(scored, &videos);
         Report::new("safety", "nsfl", &benign, positive)
     }
 
     fn at(report: &Report, threshold: f64) -> &Threshold {
-        report.thresholds.iter().find(|one| one.threshold == threshold).unwrap()
+        report.thresholds.iter().find(|one| (one.from - threshold).abs() < 1e-9).unwrap()
     }
 
     #[test]
@@ -268,10 +268,8 @@ mod tests {
             assert!(text.contains(part), "`{part}` is not in: {text}");
         }
         assert!(!text.contains("RECALL"));
-        let from: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.split_once("  ")?.0.parse::<f64>().is_ok().then(|| &line[..4]))
-            .collect();
+        let firsts = text.lines().filter_map(|line| Some(line.split_once("  ")?.0));
+        let from: Vec<&str> = firsts.filter(|first| first.parse::<f64>().is_ok()).collect();
         assert_eq!(from, ["0.05", "0.70", "0.95"], "a threshold that changes nothing is not told: {text}");
     }
 

@@ -40,7 +40,7 @@ fn stripes(seed: u32) -> RgbImage {
     let (width, slant) = (7 + seed % 11, seed % 5);
     RgbImage::from_fn(160, 120, |x, y| {
         let n = (x * (slant + 1) + y * (4 - slant) + seed * 3) / (width * 2);
-        colour(if n % 3 == 0 { seed + 7 } else { n * 5 + seed })
+        colour(if n.is_multiple_of(3) { seed + 7 } else { n * 5 + seed })
     })
 }
 
@@ -109,7 +109,7 @@ fn labelled_pictures_become_a_detector_whose_figures_are_told() {
     let answer: Value = serde_json::from_str(&does(&[&judge[..], &found].concat())).unwrap();
     let report = &answer["reports"][0];
     assert_eq!((&report["model"], &report["stills"]), (&"discs".into(), &25.into()));
-    let half = report["thresholds"].as_array().unwrap().iter().find(|one| one["threshold"] == 0.5).unwrap();
+    let half = report["thresholds"].as_array().unwrap().iter().find(|one| one["from"] == 0.5).unwrap();
     assert!(half["recall"].as_f64().unwrap() > 0.9 && half["precision"].as_f64().unwrap() > 0.9, "{half}");
     assert!(fs::read_to_string(&page).unwrap().contains("<svg"));
     let plain = does(&judge);
