@@ -50,7 +50,7 @@ fn tell<T>(name: &str, mut work: impl FnMut() -> T) {
     let mut once = || {
         let began = now();
         black_box(work());
-        (now() - began).as_secs_f64() * 1e3
+        now().saturating_sub(began).as_secs_f64() * 1e3
     };
     for _ in 0..ROUNDS / 10 {
         once();

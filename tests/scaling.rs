@@ -1,7 +1,7 @@
 //! Pictures are scaled as Pillow scales them, by every resize rule and filter that a manifest can name: real photographs, in
 //! shades of grey, so that it is the scaling alone that is compared. (Colours are compared in `tests/model.rs`.)
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what is not as expected fails the test")]
+#![expect(clippy::panic, reason = "what is not as expected fails the test")]
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ struct Scaled {
     side: usize,
     taken: (usize, usize),
     filter: Filter,
-    scaled: String,
+    file: String,
 }
 
 impl Scaled {
@@ -85,7 +85,7 @@ fn every_rule_and_filter_scales_as_pillow_does() {
         let Tensor::F32(ours) = Preprocessor::new(&one.input()).tensor(&photograph).unwrap() else {
             panic!("floats were asked for")
         };
-        let theirs = read(&one.scaled);
+        let theirs = read(&one.file);
         for (channel, ours) in ours.index_axis_move(ndarray::Axis(0), 0).outer_iter().enumerate() {
             assert_eq!(ours.len(), theirs.len(), "{one:?}");
             let off = ours.iter().zip(&theirs).map(|(ours, theirs)| (ours - f32::from(*theirs)).abs());

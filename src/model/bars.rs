@@ -270,7 +270,11 @@ mod tests {
             |x: usize, y: usize| if (560..620).contains(&x) && (10..30).contains(&y) { [200, 90, 160] } else { BLACK };
         assert_eq!(inside_bars(&barred(inside, logo)), inside, "above");
         let subtitle = |x: usize, y: usize| {
-            if (200..440).contains(&x) && (330..342).contains(&y) && x % 3 == 0 { [235, 128, 128] } else { BLACK }
+            if (200..440).contains(&x) && (330..342).contains(&y) && x.is_multiple_of(3) {
+                [235, 128, 128]
+            } else {
+                BLACK
+            }
         };
         assert_eq!(inside_bars(&barred(inside, subtitle)), inside, "below");
         let inside = rect(120, 0, 400, HEIGHT);

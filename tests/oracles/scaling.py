@@ -59,10 +59,10 @@ def main():
         ]:
             for filter_name, resample in FILTERS.items():
                 small = resized(photograph, rule, side, taken, resample)
-                scaled = f"{len(index)}.grey"
-                (folder / scaled).write_bytes(small.tobytes())
+                file = f"{len(index)}.grey"
+                (folder / file).write_bytes(small.tobytes())
                 index.append({"name": name, "size": photograph.size, "rule": rule, "side": side, "taken": taken,
-                              "filter": filter_name, "scaled": scaled})
+                              "filter": filter_name, "file": file})
     (folder / "index.json").write_text(json.dumps(index))
 
 
