@@ -97,14 +97,23 @@ impl Picture {
             height: rows,
             stride: columns,
         });
-        Some(Self {
-            sequence: 0,
-            pts: None,
-            arrived: Timestamp::ZERO,
-            luma: Plane { data: luma.into(), width, height, stride: width },
-            chroma: Some(chroma),
-            range: ColourRange::Full,
-        })
+        let luma = Plane { data: luma.into(), width, height, stride: width };
+        Some(Self::still(luma, chroma))
+    }
+
+    /// A still of full range without colour, from `width * height` pixels, row by row from the top; no timestamps. None where
+    /// `pixels` is of another length or empty.
+    pub fn of_grey(pixels: Vec<u8>, width: usize, height: usize) -> Option<Self> {
+        if width == 0 || height == 0 || pixels.len() != width.checked_mul(height)? {
+            return None;
+        }
+        let (columns, rows) = (width.div_ceil(2), height.div_ceil(2));
+        let grey = Plane { data: vec![128; columns * rows].into(), width: columns, height: rows, stride: columns };
+        Some(Self::still(Plane { data: pixels.into(), width, height, stride: width }, [grey.clone(), grey]))
+    }
+
+    const fn still(luma: Plane, chroma: [Plane; 2]) -> Self {
+        Self { sequence: 0, pts: None, arrived: Timestamp::ZERO, luma, chroma: Some(chroma), range: ColourRange::Full }
     }
 }
 
@@ -156,9 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn grey_is_what_rgb_makes_of_it() {
+        for (width, height) in [(1, 1), (5, 3), (8, 720)] {
+            let grey: Vec<u8> = (0..width * height).map(|at| (at * 7) as u8).collect();
+            let rgb: Vec<u8> = grey.iter().flat_map(|&value| [value; 3]).collect();
+            let parts = |picture: Picture| {
+                let [blue, red] = picture.chroma.unwrap();
+                [picture.luma, blue, red].map(|plane| (plane.data, plane.width, plane.height, plane.stride))
+            };
+            let expected = Picture::of_rgb(&rgb, width, height).unwrap();
+            assert_eq!(parts(Picture::of_grey(grey, width, height).unwrap()), parts(expected));
+        }
+    }
+
+    #[test]
     fn what_is_no_picture_is_none() {
         for (length, width, height) in [(12, 2, 3), (0, 0, 0), (0, 5, 0), (3, usize::MAX, 2)] {
             assert!(Picture::of_rgb(&vec![0; length], width, height).is_none());
+            assert!(Picture::of_grey(vec![0; length / 3], width, height).is_none());
         }
     }
 }

@@ -13,7 +13,11 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use super::{DecodeError, regular};
 use crate::picture::Picture;
 
-/// The largest picture, in bytes when decoded, and the largest file of one: 350 million pixels of RGB. Cameras have 200.
+/// The most pixels of a picture: as many as cameras have. What comes after decoding, such as RGB, takes so much for each of
+/// them, however few bytes a pixel has in the file.
+const MOST_PIXELS: u64 = 200_000_000;
+
+/// The largest picture, in bytes when decoded, and the largest file of one.
 const LARGEST: u64 = 1 << 30;
 
 const BROKEN: &str = "is not a whole picture: copy it again";
@@ -78,9 +82,14 @@ impl Still {
         }
         let decoder = reader.into_decoder().map_err(|error| refused(&broken(&error)))?;
         let (width, height) = decoder.dimensions();
+        let says = format!("says that it is {width}x{height}");
+        if u64::from(width) * u64::from(height) > MOST_PIXELS {
+            return Err(refused(&format!("{says}, more than {MOST_PIXELS} pixels: scale it down first")));
+        }
         if decoder.total_bytes() > LARGEST {
+            let size = decoder.total_bytes() >> 20;
             return Err(refused(&format!(
-                "says that it is {width}x{height}, too large for a picture: scale it down first"
+                "{says}, {size} MiB of pixels, too large for a picture: scale it down first"
             )));
         }
         Ok(Some(Self { path: path.to_owned(), decoder: Box::new(decoder) }))
@@ -123,11 +132,10 @@ pub fn still(path: &Path) -> Result<Picture, DecodeError> {
 
 /// Pixels as a decoder of video would give them.
 pub fn picture(Pixels { width, height, data }: Pixels) -> Option<Picture> {
-    let rgb = match data {
-        Light::Rgb(rgb) => rgb,
-        Light::Grey(grey) => grey.into_iter().flat_map(|value| [value; 3]).collect(),
-    };
-    Picture::of_rgb(&rgb, width, height)
+    match data {
+        Light::Rgb(rgb) => Picture::of_rgb(&rgb, width, height),
+        Light::Grey(grey) => Picture::of_grey(grey, width, height),
+    }
 }
 
 fn broken(error: &image::ImageError) -> String {
@@ -222,11 +230,23 @@ mod tests {
         RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])).save(path("whole.png")).unwrap();
         let whole = fs::read(path("whole.png")).unwrap();
         fs::write(path("half.png"), &whole[..whole.len() / 2]).unwrap();
+        // A grey PNG that says that it is 32768x32768, which is a gibibyte, and three in RGB.
+        GrayImage::new(2, 2).save(path("large.png")).unwrap();
+        let mut large = fs::read(path("large.png")).unwrap();
+        large[16..24].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 0x80, 0]);
+        let check = crc32fast::hash(&large[12..29]).to_be_bytes();
+        large[29..33].copy_from_slice(&check);
+        fs::write(path("large.png"), large).unwrap();
         for (name, kind, said) in [
             ("empty.png", "not_picture", "is empty: copy it again"),
             ("words.png", "not_picture", "is no picture: give a JPEG, PNG or WebP"),
             ("moving.gif", "not_picture", "is a GIF"),
             ("half.png", "not_picture", BROKEN),
+            (
+                "large.png",
+                "not_picture",
+                "says that it is 32768x32768, more than 200000000 pixels: scale it down first",
+            ),
             ("absent.png", "file", "cannot be read"),
             (".", "file", "cannot be read"),
             ("/dev/zero", "not_picture", "is a pipe or a device"),
