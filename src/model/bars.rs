@@ -11,6 +11,7 @@
 //! At least half of each side stays; or a quarter, where the bars on both sides are alike, as for a picture from a
 //! telephone held upright.
 
+use std::iter;
 use std::ops::Range;
 
 use crate::picture::{Picture, Plane};
@@ -27,7 +28,8 @@ const DEEP: usize = 32;
 /// Bars that differ by no more than this share of the side are alike.
 const ALIKE: usize = 64;
 
-/// Rows that columns are looked at in, spread over the picture.
+/// Rows that columns are looked at in first, spread over the picture: they say where there may be a bar, and all rows then say
+/// whether it is one.
 const ROWS: usize = 128;
 
 /// A part of a picture, in luma samples.
@@ -64,13 +66,23 @@ enum Along {
     Columns,
 }
 
+impl Along {
+    /// How many lines a plane has.
+    const fn side(self, plane: &Plane) -> usize {
+        match self {
+            Self::Rows => plane.height,
+            Self::Columns => plane.width,
+        }
+    }
+}
+
 /// A strip along an edge in which all is even.
 #[derive(Debug, Clone, Copy)]
 struct Strip {
     /// Its lines.
     depth: usize,
-    /// Its luma.
-    levels: Levels,
+    /// What its samples are, in luma, Cb and Cr.
+    levels: [Levels; 3],
 }
 
 /// The lowest and the highest of some samples.
@@ -101,10 +113,7 @@ impl Levels {
 
 /// The lines of the bars at the beginning and at the end; columns are looked at in `rows` only.
 fn bars(picture: &Picture, along: Along, rows: Range<usize>) -> (usize, usize) {
-    let side = match along {
-        Along::Rows => picture.luma.height,
-        Along::Columns => picture.luma.width,
-    };
+    let side = along.side(&picture.luma);
     let most = side * 3 / 8;
     let first = strip(picture, along, &rows, most, |_, line| line);
     let last = strip(picture, along, &rows, most, |side, line| side - 1 - line);
@@ -112,9 +121,7 @@ fn bars(picture: &Picture, along: Along, rows: Range<usize>) -> (usize, usize) {
     let alike = |(before, behind): (usize, usize)| before.abs_diff(behind) <= side / ALIKE;
     // A bar that goes on as far as bars may speaks for none: nobody has seen its end.
     let speaks = |strip: Strip, for_lines: Range<usize>| {
-        strip.depth * DEEP >= side
-            && strip.depth < most
-            && mostly(&picture.luma, along, &rows, &for_lines, strip.levels)
+        strip.depth * DEEP >= side && strip.depth < most && mostly(picture, along, &rows, &for_lines, strip.levels)
     };
     let depths = match (first.depth, last.depth) {
         depths if alike(depths) => depths,
@@ -127,6 +134,16 @@ fn bars(picture: &Picture, along: Along, rows: Range<usize>) -> (usize, usize) {
     (depths.0.min(most) & !1, depths.1.min(most) & !1)
 }
 
+/// The planes of a picture, luma first, and how many luma samples in a row one of theirs stands for.
+pub(super) fn planes(picture: &Picture) -> impl Iterator<Item = (&Plane, usize)> {
+    iter::once((&picture.luma, 1)).chain(picture.chroma.iter().flatten().map(|plane| (plane, 2)))
+}
+
+/// The samples of a plane that stand for those of luma; one at the beginning that stands for others as well is left out.
+pub(super) fn shared(luma: &Range<usize>, share: usize) -> Range<usize> {
+    luma.start.div_ceil(share)..luma.end.div_ceil(share)
+}
+
 /// The strip of at most so many lines that begins with the line that `at` gives for a side and 0.
 fn strip(
     picture: &Picture,
@@ -135,50 +152,66 @@ fn strip(
     most: usize,
     at: impl Fn(usize, usize) -> usize,
 ) -> Strip {
-    let even = |plane: &Plane, rows: &Range<usize>, most: usize| {
-        let side = match along {
-            Along::Rows => plane.height,
-            Along::Columns => plane.width,
-        };
-        let mut strip = Strip { depth: 0, levels: Levels::NONE };
-        for line in (0..side).take(most) {
-            let levels = strip.levels.and(levels(plane, along, rows, at(side, line)));
-            if !levels.even() {
-                break;
+    let mut strip = Strip { depth: most, levels: [Levels::NONE; 3] };
+    for ((plane, share), levels) in planes(picture).zip(&mut strip.levels) {
+        let side = along.side(plane);
+        let rows = shared(rows, share);
+        let lines = (0..side).take(strip.depth.div_ceil(share)).map(|line| at(side, line));
+        let depth = match along {
+            Along::Rows => even(lines.map(|y| Levels::of(row(plane, y).iter().copied())), levels),
+            Along::Columns => {
+                let some =
+                    lines.clone().map(|x| Levels::of(spread(&rows).filter_map(|y| row(plane, y).get(x).copied())));
+                let found = lines.take(even(some, levels));
+                let left = found.clone().min().unwrap_or(0);
+                let all = columns(plane, rows, left..left + found.len());
+                even(found.filter_map(|x| all.get(x - left).copied()), levels)
             }
-            strip = Strip { depth: line + 1, levels };
+        };
+        strip.depth = strip.depth.min(share * depth);
+    }
+    strip
+}
+
+/// How many lines are even together, from the first on; `levels` becomes theirs.
+fn even(lines: impl Iterator<Item = Levels>, levels: &mut Levels) -> usize {
+    *levels = Levels::NONE;
+    let together = lines.map_while(|line| {
+        let both = levels.and(line);
+        both.even().then(|| *levels = both)
+    });
+    together.count()
+}
+
+/// The levels of each of some columns, in all of the rows.
+fn columns(plane: &Plane, rows: Range<usize>, columns: Range<usize>) -> Vec<Levels> {
+    // Row by row, and apart, which is what makes this quick.
+    let (mut lowest, mut highest) = (vec![u8::MAX; columns.len()], vec![0; columns.len()]);
+    for samples in rows.filter_map(|y| row(plane, y).get(columns.clone())) {
+        for ((lowest, highest), &sample) in lowest.iter_mut().zip(&mut highest).zip(samples) {
+            *lowest = sample.min(*lowest);
+            *highest = sample.max(*highest);
         }
-        strip
-    };
-    let mut luma = even(&picture.luma, rows, most);
-    for plane in picture.chroma.iter().flatten() {
-        let chroma = even(plane, &(rows.start / 2..rows.end.div_ceil(2)), luma.depth.div_ceil(2));
-        luma.depth = luma.depth.min(2 * chroma.depth);
     }
-    luma
+    lowest.into_iter().zip(highest).map(|(lowest, highest)| Levels { lowest, highest }).collect()
 }
 
-/// The levels of a line of a plane.
-fn levels(plane: &Plane, along: Along, rows: &Range<usize>, line: usize) -> Levels {
-    match along {
-        Along::Rows => Levels::of(row(plane, line).iter().copied()),
-        Along::Columns => Levels::of(spread(rows).filter_map(|y| row(plane, y).get(line).copied())),
-    }
-}
-
-/// Whether nearly all luma of some lines is as even as that of the levels, and together with it.
-fn mostly(luma: &Plane, along: Along, rows: &Range<usize>, lines: &Range<usize>, levels: Levels) -> bool {
-    let (lowest, highest) = (levels.highest.saturating_sub(EVEN), levels.lowest.saturating_add(EVEN));
-    let (columns, rows) = match along {
-        Along::Rows => (0..luma.width, lines),
-        Along::Columns => (lines.clone(), rows),
-    };
-    let (mut all, mut strays) = (0, 0);
-    for samples in spread(rows).filter_map(|y| row(luma, y).get(columns.clone())) {
-        all += samples.len();
-        strays += samples.iter().filter(|sample| !(lowest..=highest).contains(*sample)).count();
-    }
-    strays * STRAY <= all
+/// Whether nearly all samples of some lines are as even as those of the levels, and together with them, in each plane.
+fn mostly(picture: &Picture, along: Along, rows: &Range<usize>, lines: &Range<usize>, levels: [Levels; 3]) -> bool {
+    planes(picture).zip(levels).all(|((plane, share), levels)| {
+        let (lowest, highest) = (levels.highest.saturating_sub(EVEN), levels.lowest.saturating_add(EVEN));
+        let (columns, rows) = match along {
+            Along::Rows => (0..plane.width, shared(lines, share)),
+            Along::Columns => (shared(lines, share), shared(rows, share)),
+        };
+        let (mut all, mut strays) = (0, 0);
+        // In parts whose strays fit a byte, which is what makes this quick.
+        for part in rows.filter_map(|y| row(plane, y).get(columns.clone())).flat_map(|row| row.chunks(255)) {
+            all += part.len();
+            strays += usize::from(part.iter().map(|sample| u8::from(!(lowest..=highest).contains(sample))).sum::<u8>());
+        }
+        strays * STRAY <= all
+    })
 }
 
 /// Some of the rows, spread over all.
@@ -300,6 +333,36 @@ mod tests {
             let Rect { top, height, .. } = inside_bars(&of(scene));
             assert!(top <= 12 && height >= HEIGHT - 24, "{what}: rows {top} to {}", top + height);
         }
+    }
+
+    #[test]
+    fn what_hides_between_the_rows_that_are_looked_at_first_is_not_cut_away() {
+        let first = |y: usize| y.is_multiple_of(HEIGHT.div_ceil(ROWS));
+        let grey = |x: usize, y: usize| [scene(x, y)[0], 128, 128];
+        let inside = |black: &dyn Fn(usize, usize) -> bool| {
+            inside_bars(&of(|x, y| if black(x, y) { BLACK } else { grey(x, y) }))
+        };
+        assert_eq!(inside(&|_, y| first(y)), rect(0, 0, WIDTH, HEIGHT), "at both sides");
+        let beside = rect(160, 0, WIDTH - 160, HEIGHT);
+        assert_eq!(inside(&|x, y| x < 160 || first(y)), beside, "beside a bar");
+        assert_eq!(inside(&|x, y| x < 160 || x < WIDTH - 4 && first(y)), beside, "where a bar might speak for it");
+        assert_eq!(inside(&|x, y| x < 40 || x < 100 && first(y)), rect(40, 0, WIDTH - 40, HEIGHT), "behind a bar");
+
+        let first = |y: usize| (y / 2).is_multiple_of((HEIGHT / 2).div_ceil(ROWS));
+        let colours = of(|x, y| match scene(x, y) {
+            _ if first(y) && (y > 1 || x.abs_diff(WIDTH / 2) > 20) => BLACK,
+            [_, blue, red] => [16, blue, red],
+        });
+        assert_eq!(inside_bars(&colours), rect(0, 0, WIDTH, HEIGHT), "in colour");
+    }
+
+    #[test]
+    fn a_bar_does_not_speak_for_colours_of_its_own_light() {
+        let colours = |x: usize, y: usize| [16, scene(x, y)[1], scene(x, y)[2]];
+        let across = of(|x, y| if y < 80 { BLACK } else { colours(x, y) });
+        assert_eq!(inside_bars(&across), rect(0, 80, WIDTH, HEIGHT - 80), "below");
+        let beside = of(|x, y| if x < 160 { BLACK } else { colours(x, y) });
+        assert_eq!(inside_bars(&beside), rect(160, 0, WIDTH - 160, HEIGHT), "to the right");
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! Tells pictures that show nothing, which models have no right to an opinion on.
 
-use super::bars::{Rect, inside_bars};
-use crate::picture::{ColourRange, Picture};
+use std::ops::Range;
 
-/// Rows that are looked at, spread over the picture: enough to see that there is nothing to see.
+use super::bars::{Rect, inside_bars, planes, shared};
+use crate::picture::{ColourRange, Picture, Plane};
+
+/// Rows that are looked at first, spread over the picture: enough to see that there is something to see. That there is
+/// nothing, all rows say.
 const ROWS: usize = 256;
 
-/// Standard deviation of luma (0-255) below which a picture shows nothing.
+/// Standard deviation of luma and of each colour difference (0-255) below which a picture shows nothing.
 ///
-/// Measured with the safety model: photographs dimmed until their deviation is 2 still score as they do in full light;
-/// dimmed further, `nsfw` climbs from .03 to the .47 that an all-black picture gets.
+/// Measured with the safety model: photographs dimmed until their luma's deviation is 2 still score as they do in full
+/// light; dimmed further, `nsfw` climbs from .03 to the .47 that an all-black picture gets.
 const DEVIATION: f64 = 2.0;
 
 /// Whether a picture is of one even colour inside its bars, black above all: a stream's pauses, fades and missing cameras.
@@ -18,24 +21,40 @@ const DEVIATION: f64 = 2.0;
 /// could make out is left unscored.
 pub fn flat(picture: &Picture) -> bool {
     let Rect { left, top, width, height } = inside_bars(picture);
-    let rows = picture.luma.rows().skip(top).take(height).step_by(height.div_ceil(ROWS).max(1));
+    let (rows, columns) = (top..top + height, left..left + width);
+    [height.div_ceil(ROWS).max(1), 1].into_iter().all(|step| {
+        planes(picture).all(|(plane, share)| {
+            let limit = DEVIATION / stretch(picture.range, share);
+            variance(plane, shared(&rows, share).step_by(step), &shared(&columns, share)) < limit * limit
+        })
+    })
+}
+
+/// What turns values of a plane into levels of 0 to 255: luma has 219 steps of limited range and chroma 224 (ITU-R BT.601,
+/// section 2.5.3).
+const fn stretch(range: ColourRange, share: usize) -> f64 {
+    match range {
+        ColourRange::Full => 1.0,
+        ColourRange::Limited if share == 1 => 255.0 / 219.0,
+        ColourRange::Limited => 255.0 / 224.0,
+    }
+}
+
+/// The variance of a plane's values in some rows and columns; 0 where there are none.
+fn variance(plane: &Plane, rows: impl Iterator<Item = usize>, columns: &Range<usize>) -> f64 {
     let (mut count, mut sum, mut squares) = (0_u64, 0_u64, 0_u64);
+    let rows = rows.filter_map(|y| plane.data.get(y * plane.stride..)?.get(..plane.width)?.get(columns.clone()));
     // In parts whose sums fit 32 bits, which is what makes this quick.
-    for part in rows.filter_map(|row| row.get(left..left + width)).flat_map(|row| row.chunks(4096)) {
+    for part in rows.flat_map(|row| row.chunks(4096)) {
         count += part.len() as u64;
         sum += u64::from(part.iter().map(|&value| u32::from(value)).sum::<u32>());
         squares += u64::from(part.iter().map(|&value| u32::from(value) * u32::from(value)).sum::<u32>());
     }
     if count == 0 {
-        return true;
+        return 0.0;
     }
     let mean = sum as f64 / count as f64;
-    let variance = squares as f64 / count as f64 - mean * mean;
-    let stretch = match picture.range {
-        ColourRange::Full => 1.0,
-        ColourRange::Limited => 255.0 / 219.0,
-    };
-    variance * stretch * stretch < DEVIATION * DEVIATION
+    squares as f64 / count as f64 - mean * mean
 }
 
 #[cfg(test)]
@@ -71,6 +90,33 @@ mod tests {
         ];
         for (what, expected, luma) in cases {
             assert_eq!(flat(&of(640, 360, luma)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_hides_between_the_rows_that_are_looked_at_first_is_not_flat() {
+        let lines = |x: usize, y: usize| if y.is_multiple_of(2) { 16 } else { ((x * 7 + y * 13) % 200) as u8 };
+        assert!(!flat(&of(640, 360, lines)));
+    }
+
+    #[test]
+    fn a_picture_in_colour_alone_is_not_flat() {
+        type Chroma = fn(usize, usize) -> u8;
+        let grey: Chroma = |_, _| 128;
+        let cases: [(&str, bool, Chroma); 4] = [
+            ("of one colour", true, |_, _| 90),
+            ("with the noise of a codec", true, |x, y| 127 + ((x / 4 + y / 4) % 3) as u8),
+            ("a scene", false, |x, y| 100 + ((x / 20 + y / 15) % 40) as u8),
+            ("a scene between the rows that are looked at first", false, |x, y| {
+                if y.is_multiple_of(2) { 128 } else { (100 + x / 20) as u8 }
+            }),
+        ];
+        for (what, expected, chroma) in cases {
+            for planes in [[chroma, grey], [grey, chroma]] {
+                let planes = planes.map(|chroma| of(320, 180, chroma).luma);
+                let picture = Picture { chroma: Some(planes), ..of(640, 360, |_, _| 120) };
+                assert_eq!(flat(&picture), expected, "{what}");
+            }
         }
     }
 
