@@ -91,15 +91,15 @@ impl Models {
         self.path(name).display().to_string()
     }
 
-    fn open(&self, load: &[&str]) -> Opened {
-        model::open(&config(load)).unwrap()
-    }
-
     fn session(&self, load: &[&str]) -> Session {
-        let opened = self.open(load);
+        let opened = open(load);
         assert!(opened.broken.is_empty(), "{:?}", opened.broken);
         opened.sessions.into_iter().next().unwrap()
     }
+}
+
+fn open(load: &[&str]) -> Opened {
+    model::open(&config(load)).unwrap()
 }
 
 fn config(load: &[&str]) -> Config {
@@ -210,14 +210,14 @@ fn an_embedding_is_compared_with_those_of_labels() {
     let broken = |text: &str, parts: &[&str], kind: &str| {
         models.write("labels.json", text);
         let named = models.describe("tiny", "means", &prompts(&models.digest("labels.json")));
-        refused(&models.open(&[&named]).broken[0].error, kind, parts);
+        refused(&open(&[&named]).broken[0].error, kind, parts);
     };
     broken(r#"{"red": [2, 0], "grey": [1, 1, 1]}"#, &["labels.json", "`red` has 2 values"], "head");
     broken(r#"{"red": [0, 0, 0], "grey": [1, 1, 1]}"#, &["`red` has an embedding of no length"], "head");
     broken(r#"{"red": [1, 0, 0]}"#, &["fewer than two labels"], "head");
     models.write("labels.json", labels);
     let other = models.describe("tiny", "means", &prompts(&"0".repeat(64)));
-    refused(&models.open(&[&other]).broken[0].error, "digest", &["tiny", "labels.json"]);
+    refused(&open(&[&other]).broken[0].error, "digest", &["tiny", "labels.json"]);
 }
 
 #[test]
@@ -237,11 +237,11 @@ fn a_probe_brings_its_model_and_shares_its_inference() {
 
     // Another manifest of the same file is another model, and what is wrong with it is none of the probe's business.
     let wrong = models.describe("wrong", "both", "[output]\nname = 'logits'\nlabels = ['a']\n");
-    let opened = models.open(&[&wrong, &probe]);
+    let opened = open(&[&wrong, &probe]);
     assert_eq!((opened.sessions.len(), opened.broken.len(), &*opened.broken[0].model), (1, 1, "wrong"));
 
     for load in [[&probe, &base, &other], [&base, &probe, &other]] {
-        let opened = models.open(&load.map(String::as_str));
+        let opened = open(&load.map(String::as_str));
         assert_eq!(opened.sessions.len(), 1, "one inference serves them all");
         let scorers: Vec<_> = opened.sessions[0].scorers().map(|(name, _)| name.to_string()).collect();
         assert_eq!(scorers, ["base", "coats", "hats"]);
@@ -255,7 +255,7 @@ fn a_probe_of_another_model_is_broken_and_nothing_else_is() {
     let probe = models.describe_probe("coats", "base");
     let good = models.describe("good", "both", PROBABILITIES);
     models.describe("base", "both", &format!("{PROBABILITIES}{EMBEDDING}"));
-    let opened = models.open(&[&probe, &good]);
+    let opened = open(&[&probe, &good]);
     assert_eq!((opened.sessions.len(), &*opened.broken[0].model), (1, "coats"));
     refused(&opened.broken[0].error, "base", &["coats", "base.toml", "train it again"]);
 
@@ -271,7 +271,7 @@ fn a_probe_of_another_model_is_broken_and_nothing_else_is() {
         let manifest = fs::read_to_string(&probe).unwrap();
         let (before, after) = manifest.split_once("sha256 = ").unwrap();
         models.write("coats.toml", &format!("{before}sha256 = '{digest}'{}", &after[66..]));
-        let error = &models.open(&[&probe]).broken[0].error;
+        let error = &open(&[&probe]).broken[0].error;
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
@@ -294,12 +294,12 @@ fn what_a_model_gives_wrongly_costs_that_picture_only() {
 fn a_file_of_a_newer_onnx_is_told_from_one_that_is_none() {
     let models = Models::new();
     for (file, expected) in [("opset", "knows (ONNX Runtime only"), ("ir", "knows (Unsupported model IR version: 99")] {
-        let opened = models.open(&[&models.describe("tiny", file, EMBEDDING)]);
+        let opened = open(&[&models.describe("tiny", file, EMBEDDING)]);
         let parts = ["tiny", &format!("{file}.onnx"), "newer than this ONNX Runtime", expected, "older opset"];
         refused(&opened.broken[0].error, "opset", &parts);
     }
     models.write("none.onnx", "no model at all");
-    let opened = models.open(&[&models.describe("tiny", "none", EMBEDDING)]);
+    let opened = open(&[&models.describe("tiny", "none", EMBEDDING)]);
     refused(&opened.broken[0].error, "unloadable", &["tiny", "none.onnx"]);
 }
 
@@ -358,7 +358,7 @@ fn what_is_broken_is_said_and_the_rest_is_loaded_unless_the_configuration_would_
     models.write("six.onnx", "another");
     let load = [&*gone, &*good, &*slip, &*changed, &*misfit];
 
-    let opened = models.open(&load);
+    let opened = open(&load);
     assert_eq!(opened.sessions.len(), 1);
     assert_eq!(&*opened.sessions[0].manifest().name, "good");
     let broken: Vec<_> = opened.broken.iter().map(|broken| (&*broken.model, broken.error.kind())).collect();
