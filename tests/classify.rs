@@ -25,7 +25,7 @@ use sluicegate::picture::{ColourRange, Picture, Plane};
 use sluicegate::stream::StreamId;
 
 const SHIPPED: &str = include_str!("../models/safety.toml");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const GATE: Terms = Terms { within: 6, rescore_after: Duration::from_secs(30) };
 
 fn assets() -> PathBuf {

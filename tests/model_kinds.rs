@@ -90,16 +90,16 @@ impl Models {
         fs::write(self.path(name), text).unwrap();
         self.path(name).display().to_string()
     }
+}
 
-    fn open(&self, load: &[&str]) -> Opened {
-        model::open(&config(load)).unwrap()
-    }
+fn session(load: &[&str]) -> Session {
+    let opened = open(load);
+    assert!(opened.broken.is_empty(), "{:?}", opened.broken);
+    opened.sessions.into_iter().next().unwrap()
+}
 
-    fn session(&self, load: &[&str]) -> Session {
-        let opened = self.open(load);
-        assert!(opened.broken.is_empty(), "{:?}", opened.broken);
-        opened.sessions.into_iter().next().unwrap()
-    }
+fn open(load: &[&str]) -> Opened {
+    model::open(&config(load)).unwrap()
 }
 
 fn config(load: &[&str]) -> Config {
@@ -164,7 +164,7 @@ fn values_of_every_kind_become_scores() {
         ("roots", "name = 'probabilities'\nlabels = ['a', 'b', 'c']", vec![]),
     ] {
         let named = models.describe("tiny", file, &format!("[output]\n{output}\n"));
-        let mut session = models.session(&[&named]);
+        let mut session = session(&[&named]);
         match one(&mut session, even([1.0, 2.0, 0.0])) {
             Ok(outputs) => near(&outputs.scores[0], &expected),
             // The root of 2 is no probability.
@@ -176,7 +176,7 @@ fn values_of_every_kind_become_scores() {
 #[test]
 fn bytes_with_the_channels_last_are_taken_in() {
     let models = Models::new();
-    let mut session = models.session(&[&models.describe("tiny", "bytes", PROBABILITIES)]);
+    let mut session = session(&[&models.describe("tiny", "bytes", PROBABILITIES)]);
     let tensor = Tensor::U8(Array4::from_shape_fn((1, 2, 2, 3), |(_, _, _, channel)| [51, 0, 255][channel]));
     near(&one(&mut session, tensor).unwrap().scores[0], &[("red", 0.2), ("green", 0.0), ("blue", 1.0)]);
     refused(&one(&mut session, even([0.0; 3])).unwrap_err(), "inference", &["tiny"]);
@@ -185,7 +185,7 @@ fn bytes_with_the_channels_last_are_taken_in() {
 #[test]
 fn scores_and_embedding_come_of_one_inference() {
     let models = Models::new();
-    let mut session = models.session(&[&models.describe("tiny", "both", &format!("{PROBABILITIES}{EMBEDDING}"))]);
+    let mut session = session(&[&models.describe("tiny", "both", &format!("{PROBABILITIES}{EMBEDDING}"))]);
     let outputs = one(&mut session, even([0.5, 0.5, 0.5])).unwrap();
     near(&outputs.scores[0], &[("red", 1.0 / 3.0), ("green", 1.0 / 3.0), ("blue", 1.0 / 3.0)]);
     assert_eq!(outputs.embedding.unwrap(), [0.5, 0.5, 0.5]);
@@ -199,7 +199,7 @@ fn an_embedding_is_compared_with_those_of_labels() {
     let prompts =
         |digest: &str| format!("{EMBEDDING}[prompts]\nfile = 'labels.json'\nsha256 = {digest:?}\nscale = 10\n");
     let named = models.describe("tiny", "means", &prompts(&models.digest("labels.json")));
-    let mut session = models.session(&[&named]);
+    let mut session = session(&[&named]);
     // The cosine with grey is 1, that with red the inverse of the root of 3.
     let outputs = one(&mut session, even([7.0, 7.0, 7.0])).unwrap();
     let grey = logistic(10.0 * (1.0 - 1.0 / 3.0_f32.sqrt()));
@@ -210,14 +210,14 @@ fn an_embedding_is_compared_with_those_of_labels() {
     let broken = |text: &str, parts: &[&str], kind: &str| {
         models.write("labels.json", text);
         let named = models.describe("tiny", "means", &prompts(&models.digest("labels.json")));
-        refused(&models.open(&[&named]).broken[0].error, kind, parts);
+        refused(&open(&[&named]).broken[0].error, kind, parts);
     };
     broken(r#"{"red": [2, 0], "grey": [1, 1, 1]}"#, &["labels.json", "`red` has 2 values"], "head");
     broken(r#"{"red": [0, 0, 0], "grey": [1, 1, 1]}"#, &["`red` has an embedding of no length"], "head");
     broken(r#"{"red": [1, 0, 0]}"#, &["fewer than two labels"], "head");
     models.write("labels.json", labels);
     let other = models.describe("tiny", "means", &prompts(&"0".repeat(64)));
-    refused(&models.open(&[&other]).broken[0].error, "digest", &["tiny", "labels.json"]);
+    refused(&open(&[&other]).broken[0].error, "digest", &["tiny", "labels.json"]);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_probe_brings_its_model_and_shares_its_inference() {
     // Red less green of (3, 0, 4), scaled to length 1, is .6: a logit of 2.4, halved, and 1 more.
     let reddish = [("reddish", logistic(2.2))];
 
-    let mut alone = models.session(&[&probe]);
+    let mut alone = session(&[&probe]);
     let outputs = one(&mut alone, even([3.0, 0.0, 4.0])).unwrap();
     assert_eq!(outputs.scores.len(), 1, "the model was not asked for");
     near(&outputs.scores[0], &reddish);
@@ -237,11 +237,11 @@ fn a_probe_brings_its_model_and_shares_its_inference() {
 
     // Another manifest of the same file is another model, and what is wrong with it is none of the probe's business.
     let wrong = models.describe("wrong", "both", "[output]\nname = 'logits'\nlabels = ['a']\n");
-    let opened = models.open(&[&wrong, &probe]);
+    let opened = open(&[&wrong, &probe]);
     assert_eq!((opened.sessions.len(), opened.broken.len(), &*opened.broken[0].model), (1, 1, "wrong"));
 
     for load in [[&probe, &base, &other], [&base, &probe, &other]] {
-        let opened = models.open(&load.map(String::as_str));
+        let opened = open(&load.map(String::as_str));
         assert_eq!(opened.sessions.len(), 1, "one inference serves them all");
         let scorers: Vec<_> = opened.sessions[0].scorers().map(|(name, _)| name.to_string()).collect();
         assert_eq!(scorers, ["base", "coats", "hats"]);
@@ -255,7 +255,7 @@ fn a_probe_of_another_model_is_broken_and_nothing_else_is() {
     let probe = models.describe_probe("coats", "base");
     let good = models.describe("good", "both", PROBABILITIES);
     models.describe("base", "both", &format!("{PROBABILITIES}{EMBEDDING}"));
-    let opened = models.open(&[&probe, &good]);
+    let opened = open(&[&probe, &good]);
     assert_eq!((opened.sessions.len(), &*opened.broken[0].model), (1, "coats"));
     refused(&opened.broken[0].error, "base", &["coats", "base.toml", "train it again"]);
 
@@ -271,7 +271,7 @@ fn a_probe_of_another_model_is_broken_and_nothing_else_is() {
         let manifest = fs::read_to_string(&probe).unwrap();
         let (before, after) = manifest.split_once("sha256 = ").unwrap();
         models.write("coats.toml", &format!("{before}sha256 = '{digest}'{}", &after[66..]));
-        let error = &models.open(&[&probe]).broken[0].error;
+        let error = &open(&[&probe]).broken[0].error;
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
@@ -279,14 +279,14 @@ fn a_probe_of_another_model_is_broken_and_nothing_else_is() {
 #[test]
 fn what_a_model_gives_wrongly_costs_that_picture_only() {
     let models = Models::new();
-    let mut roots = models.session(&[&models.describe("tiny", "roots", PROBABILITIES)]);
+    let mut roots = session(&[&models.describe("tiny", "roots", PROBABILITIES)]);
     refused(&one(&mut roots, even([-1.0, 0.0, 0.0])).unwrap_err(), "output", &["tiny", "NaN", "no number"]);
     near(&one(&mut roots, even([0.25, 0.0, 1.0])).unwrap().scores[0], &[("red", 0.5), ("green", 0.0), ("blue", 1.0)]);
 
-    let mut six = models.session(&[&models.describe("tiny", "six", PROBABILITIES)]);
+    let mut six = session(&[&models.describe("tiny", "six", PROBABILITIES)]);
     refused(&one(&mut six, even([0.1; 3])).unwrap_err(), "output", &["6 values for 3 classes"]);
 
-    let mut vector = models.session(&[&models.describe("tiny", "means", EMBEDDING)]);
+    let mut vector = session(&[&models.describe("tiny", "means", EMBEDDING)]);
     refused(&one(&mut vector, even([f32::NAN; 3])).unwrap_err(), "output", &["embedding", "no number"]);
 }
 
@@ -294,12 +294,12 @@ fn what_a_model_gives_wrongly_costs_that_picture_only() {
 fn a_file_of_a_newer_onnx_is_told_from_one_that_is_none() {
     let models = Models::new();
     for (file, expected) in [("opset", "knows (ONNX Runtime only"), ("ir", "knows (Unsupported model IR version: 99")] {
-        let opened = models.open(&[&models.describe("tiny", file, EMBEDDING)]);
+        let opened = open(&[&models.describe("tiny", file, EMBEDDING)]);
         let parts = ["tiny", &format!("{file}.onnx"), "newer than this ONNX Runtime", expected, "older opset"];
         refused(&opened.broken[0].error, "opset", &parts);
     }
     models.write("none.onnx", "no model at all");
-    let opened = models.open(&[&models.describe("tiny", "none", EMBEDDING)]);
+    let opened = open(&[&models.describe("tiny", "none", EMBEDDING)]);
     refused(&opened.broken[0].error, "unloadable", &["tiny", "none.onnx"]);
 }
 
@@ -324,10 +324,10 @@ fn pictures_together_are_scored_as_each_would_be_alone_and_in_their_order() {
         let named = models.describe("tiny", file, outputs);
         let batched =
             Config { batch: NonZeroUsize::new(4), batch_wait: Duration::from_millis(50), ..config(&[&named]) };
-        let session = || model::open(&batched).unwrap().sessions.remove(0);
-        let got = owned(session(), &pictures);
-        let mut alone = models.session(&[&named]);
-        assert_eq!(session().batching().most.get(), if file == "one" { 1 } else { 4 });
+        let opened = || model::open(&batched).unwrap().sessions.remove(0);
+        let got = owned(opened(), &pictures);
+        let mut alone = session(&[&named]);
+        assert_eq!(opened().batching().most.get(), if file == "one" { 1 } else { 4 });
         assert_eq!(got.len(), pictures.len());
         for ((at, (ticket, outputs)), colour) in got.into_iter().enumerate().zip(&pictures) {
             assert_eq!((ticket, outputs.unwrap()), (at, one(&mut alone, even(*colour)).unwrap()), "{file}");
@@ -358,7 +358,7 @@ fn what_is_broken_is_said_and_the_rest_is_loaded_unless_the_configuration_would_
     models.write("six.onnx", "another");
     let load = [&*gone, &*good, &*slip, &*changed, &*misfit];
 
-    let opened = models.open(&load);
+    let opened = open(&load);
     assert_eq!(opened.sessions.len(), 1);
     assert_eq!(&*opened.sessions[0].manifest().name, "good");
     let broken: Vec<_> = opened.broken.iter().map(|broken| (&*broken.model, broken.error.kind())).collect();
@@ -435,11 +435,10 @@ fn a_calibration_makes_likelihoods_and_one_of_another_file_silences_its_model_on
 #[test]
 fn how_a_model_is_run_changes_nothing_it_says() {
     let models = Models::new();
-    let plain =
-        one(&mut models.session(&[&models.describe("tiny", "both", PROBABILITIES)]), even([0.3, 0.2, 0.9])).unwrap();
+    let plain = one(&mut session(&[&models.describe("tiny", "both", PROBABILITIES)]), even([0.3, 0.2, 0.9])).unwrap();
     for options in ["threads = 2", "optimisation = 'none'", "optimisation = 'basic'"] {
         let named = models.describe("tiny", "both", &format!("{PROBABILITIES}[runtime]\n{options}\n"));
-        let scores = one(&mut models.session(&[&named]), even([0.3, 0.2, 0.9])).unwrap().scores.remove(0);
+        let scores = one(&mut session(&[&named]), even([0.3, 0.2, 0.9])).unwrap().scores.remove(0);
         let expected: Vec<(&str, f32)> =
             plain.scores[0].scores.iter().map(|(label, score)| (&**label, *score)).collect();
         near(&scores, &expected);
@@ -449,7 +448,7 @@ fn how_a_model_is_run_changes_nothing_it_says() {
 #[test]
 fn a_model_that_keeps_failing_is_reported_until_it_no_longer_does() {
     let models = Models::new();
-    let session = models.session(&[&models.describe("tiny", "roots", PROBABILITIES)]);
+    let session = session(&[&models.describe("tiny", "roots", PROBABILITIES)]);
     let metrics = Arc::new(Metrics::new().unwrap());
     let mut health = Health::new(&session, Arc::clone(&metrics));
     let up = |expected: &str| {

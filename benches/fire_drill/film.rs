@@ -36,7 +36,7 @@ pub(crate) enum Care {
     Whole,
 }
 
-/// Chance that is the same every time: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+/// Chance that is the same every time: `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014).
 #[derive(Debug, Clone)]
 pub(crate) struct Chance(pub(crate) u64);
 

@@ -29,7 +29,7 @@ use sluicegate::stream::{AccessUnit, AttentionCell, Codec, Session, StreamId};
 
 use crate::film::{Film, Footage, RATE, units};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Every so many frames of a clip are banked.
 const BANKED_EVERY: usize = 5;
 

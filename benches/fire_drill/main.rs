@@ -8,7 +8,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    clippy::exit,
     reason = "a bench that cannot go on should say so at once"
 )]
 

@@ -154,7 +154,9 @@ impl Weights {
     pub fn head(self, name: &Arc<str>, digest: &Arc<str>) -> Result<Head, String> {
         let Self { label, mut weights, mut bias, calibration, .. } = self;
         if let Some(Platt { slope, offset }) = calibration {
-            weights.iter_mut().for_each(|weight| *weight *= slope);
+            for weight in &mut weights {
+                *weight *= slope;
+            }
             bias = slope * bias + offset;
         }
         if weights.is_empty() || !bias.is_finite() || !weights.iter().all(|weight| weight.is_finite()) {

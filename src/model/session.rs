@@ -19,6 +19,7 @@ use crate::finding::Scores;
 
 /// A loaded model. Inference needs it for itself: see [`Owner`](super::Owner).
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "both crates call it a session, and it is one")]
 pub struct Session {
     manifest: Manifest,
     session: ort::session::Session,
