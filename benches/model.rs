@@ -15,11 +15,11 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::decode::{self, Decoder};
-use sluicegate::detect::gate::{Gate, Passage, Seen, Terms};
+use sluicegate::detect::gate::{Gate, Seen, Terms};
 use sluicegate::hash::Hasher;
 use sluicegate::model::{self, Config, Outputs, Owner, Preprocessor, Runtime, Session, Tensor};
 use sluicegate::picture::{ColourRange, Picture, Plane};
-use sluicegate::stream::{AccessUnit, Codec};
+use sluicegate::stream::{AccessUnit, Attention, Codec};
 
 /// What the pictures in `frames.yuv` are.
 const SIZE: (usize, usize) = (1920, 1080);
@@ -106,7 +106,7 @@ fn memory(name: &str) {
 }
 
 /// A stream that gives a picture every two seconds: decoding, hashing and scoring, with and without the change gate. The
-/// first picture of a stream is always scored, and is not counted: streams are long.
+/// first two pictures of a stream are always scored, and are not counted: streams are long.
 fn streams(path: &Path) {
     let units = units(path);
     let gate_on = Terms { within: Config::default().unchanged_within, rescore_after: Config::default().rescore_after };
@@ -123,7 +123,7 @@ fn streams(path: &Path) {
             for (at, unit) in units.iter().skip(phase).step_by(APART).enumerate() {
                 let before = now(ClockId::ProcessCPUTime);
                 let was_scored = line.take(unit, &mut gate, &terms);
-                if at > 0 {
+                if at > 1 {
                     cpu += now(ClockId::ProcessCPUTime).saturating_sub(before);
                     pictures += 1;
                     scored += u32::from(was_scored);
@@ -149,21 +149,21 @@ struct Line {
 
 impl Line {
     /// Whether the picture was scored.
-    fn take(&mut self, unit: &AccessUnit, gate: &mut Gate<()>, terms: &Terms) -> bool {
+    fn take(&mut self, unit: &AccessUnit, gate: &mut Gate, terms: &Terms) -> bool {
         let mut pictures = Vec::new();
         let one = std::slice::from_ref(unit);
         self.decoder.decode(one, &[unit.sequence], &mut |picture| pictures.push(picture)).unwrap();
         let picture = pictures.pop().unwrap();
         let pdq = self.hasher.picture(&picture).unwrap();
-        let seen = Seen { sequence: picture.sequence, arrived: picture.arrived, pdq };
-        let Passage::Score((), mark) = gate.pass(&seen, terms, ()) else { return false };
+        let seen = Seen { sequence: picture.sequence, arrived: picture.arrived, pdq, attention: Attention::Calm };
+        if gate.pass(&seen, terms).is_some() {
+            return false;
+        }
         let input = &self.session.manifest().input;
         let preprocessor = self.preprocessor.get_or_insert_with(|| Preprocessor::new(input));
         let tensor = prepared(preprocessor, &picture);
         let outputs = self.session.run(&[tensor]).unwrap().pop().unwrap().unwrap();
-        if let Some(mark) = mark {
-            gate.scored(mark, &outputs.scores);
-        }
+        gate.scored(&seen, terms, &outputs.scores);
         true
     }
 }

@@ -316,6 +316,23 @@ fn owned(session: Session, pictures: &[[f32; 3]]) -> Vec<(usize, Result<Outputs,
 }
 
 #[test]
+fn a_receiver_of_results_that_panics_costs_what_it_was_given_and_no_more() {
+    let models = Models::new();
+    let session = models.session(&[&models.describe("tiny", "both", PROBABILITIES)]);
+    let (results, received) = crossbeam_channel::bounded(3);
+    let on_result = move |ticket: u8, _| {
+        assert!(ticket != 1, "the second result is one too many");
+        results.send_timeout(ticket, PATIENCE).unwrap();
+    };
+    let owner = Owner::start(session, NonZeroUsize::new(8).unwrap(), Clock::system(), on_result).unwrap();
+    for ticket in 0..3 {
+        owner.submit(even([0.5; 3]), ticket).unwrap();
+    }
+    drop(owner);
+    assert_eq!(received.iter().collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
 fn pictures_together_are_scored_as_each_would_be_alone_and_in_their_order() {
     let models = Models::new();
     let pictures: Vec<[f32; 3]> = (0..22_u8).map(|at| [f32::from(at) / 22.0, f32::from(at % 5) / 5.0, 0.0]).collect();

@@ -155,6 +155,10 @@ fn everything_happens(metrics: &Metrics) {
     metrics.set_queue_ready(3);
     metrics.score("safety", "scored");
     metrics.score("safety", "shed");
+    // However still the streams are, a model that cannot keep up is told of.
+    for _ in 0..20 {
+        metrics.score("safety", "unchanged");
+    }
     for stage in [Stage::Decode, Stage::Known, Stage::Classify] {
         metrics.stage(stage, Duration::from_millis(15));
     }

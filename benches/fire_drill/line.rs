@@ -25,7 +25,7 @@ use sluicegate::metrics::Metrics;
 use sluicegate::model;
 use sluicegate::picture::Picture;
 use sluicegate::sample::{self, Sampler};
-use sluicegate::stream::{AccessUnit, AttentionCell, Codec, Session, StreamId};
+use sluicegate::stream::{AccessUnit, Attention, AttentionCell, Codec, Session, StreamId};
 
 use crate::film::{Film, Footage, RATE, units};
 
@@ -44,7 +44,7 @@ pub(crate) struct Tally {
     pub(crate) matches: u64,
     /// How often each verdict was come to by each rule.
     pub(crate) verdicts: BTreeMap<(Verdict, Arc<str>), u64>,
-    /// Every picture's score, by label.
+    /// What the model really said of pictures, by label.
     pub(crate) scores: BTreeMap<Arc<str>, Vec<f32>>,
 }
 
@@ -85,7 +85,7 @@ struct Stream {
     session: Session,
     sampler: Sampler,
     attention: AttentionCell,
-    gates: Arc<Gates<u64>>,
+    gates: Arc<Gates>,
     judge: Judge,
     tally: Tally,
 }
@@ -165,7 +165,9 @@ impl Line {
                 found: now,
                 observation,
             };
-            let findings: Vec<Finding> = self.look(&picture, &stream.gates, &mut stream.tally).map(finding).collect();
+            let attention = stream.attention.level(picture.arrived);
+            let findings: Vec<Finding> =
+                self.look(&picture, attention, &stream.gates, &mut stream.tally).map(finding).collect();
             for finding in findings {
                 stream.weigh(&finding, now);
             }
@@ -176,13 +178,14 @@ impl Line {
     fn look(
         &mut self,
         picture: &Picture,
-        gates: &Arc<Gates<u64>>,
+        attention: Attention,
+        gates: &Arc<Gates>,
         tally: &mut Tally,
     ) -> impl Iterator<Item = Observation> {
         tally.pictures += 1;
         let Look { mut observations, pdq, .. } = self.known.inspect(picture).expect("a whole picture");
         tally.matches += observations.len() as u64;
-        for outcome in self.classify.inspect(picture, pdq, gates, &picture.sequence) {
+        for outcome in self.classify.inspect(picture, pdq, attention, gates, &picture.sequence) {
             match outcome {
                 Submitted::Waiting => tally.scored += 1,
                 Submitted::Unchanged => tally.unchanged += 1,
@@ -194,7 +197,8 @@ impl Line {
             }
             let (sequence, scores) = self.scored.recv_timeout(PATIENCE).expect("scores come");
             assert_eq!(sequence, picture.sequence);
-            for (label, score) in &scores.scores {
+            // What is given again is no answer of the model's.
+            for (label, score) in scores.scores.iter().filter(|_| scores.same_as.is_none()) {
                 tally.scores.entry(Arc::clone(label)).or_default().push(*score);
             }
             observations.push(Observation::Scores(scores));

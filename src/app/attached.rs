@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::inspecting::Ticket;
 use crate::clock::Timestamp;
 use crate::detect::classify::Gates;
 use crate::stream::{AttentionCell, Session, StreamState, UninspectableReason};
@@ -21,7 +20,7 @@ pub(super) struct Attached {
     pub(super) session: Session,
     pub(super) attention: AttentionCell,
     /// What models said last of its pictures.
-    pub(super) gates: Arc<Gates<Ticket>>,
+    pub(super) gates: Arc<Gates>,
     since: Timestamp,
     found: AtomicBool,
     received: AtomicU64,

@@ -136,7 +136,8 @@ impl Detecting {
         }
         // A stream may end while its pictures are being decoded: nobody wants to know any more.
         if !stream.has_ended() {
-            self.classify.inspect(picture, pdq, &stream.gates, &ticket);
+            let attention = stream.attention.level(picture.arrived);
+            self.classify.inspect(picture, pdq, attention, &stream.gates, &ticket);
         }
         true
     }

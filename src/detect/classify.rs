@@ -10,6 +10,7 @@ pub use super::scorer::{Gates, Scorer, Submitted};
 use crate::hash::Pdq;
 use crate::model::{self, Input, Preprocessor, Tensor};
 use crate::picture::Picture;
+use crate::stream::Attention;
 
 /// Gives one worker's pictures to every model. `T` is whatever the caller needs back with the scores.
 #[derive(Debug)]
@@ -42,26 +43,28 @@ impl<T: Clone + Send + 'static> Classify<T> {
     }
 
     /// Gives a picture to each model, and says what became of it there: models that take in the same follow one another.
-    /// `pdq` is what it looks like, where that is known, and `gates` are those of its stream.
+    /// `pdq` is what it looks like, where that is known; `attention` is how closely its stream is looked at, and `gates` are
+    /// those of its stream.
     ///
     /// Takes the time of making tensors, and never waits for a model.
     pub fn inspect(
         &mut self,
         picture: &Picture,
         pdq: Option<Pdq>,
-        gates: &Arc<Gates<T>>,
+        attention: Attention,
+        gates: &Arc<Gates>,
         ticket: &T,
     ) -> Vec<Submitted> {
         let scorers = self.kinds.iter().flat_map(|kind| &kind.scorers);
         if !self.kinds.is_empty() && model::flat(picture) {
             return scorers.map(|scorer| scorer.flat()).collect();
         }
-        let seen = pdq.map(|pdq| Seen { sequence: picture.sequence, arrived: picture.arrived, pdq });
+        let seen = pdq.map(|pdq| Seen { sequence: picture.sequence, arrived: picture.arrived, pdq, attention });
         let mut outcomes = Vec::with_capacity(scorers.count());
         for Kind { preprocessor, scorers, .. } in &mut self.kinds {
             let mut made: Option<Tensor> = None;
             for (scorer, left) in scorers.iter().zip((0..scorers.len()).rev()) {
-                outcomes.push(scorer.submit(seen.as_ref(), gates, ticket.clone(), || {
+                outcomes.push(scorer.submit(seen, gates, ticket.clone(), || {
                     let tensor = match made.take() {
                         Some(tensor) => tensor,
                         None => preprocessor.tensor(picture)?,

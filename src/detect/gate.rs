@@ -1,14 +1,19 @@
-//! The change gate: a picture that looks like the one scored last is not scored again.
+//! The change gate: a picture that looks like those scored last is not scored again.
 //!
 //! A static scene, a paused game, a title card: what a model said of it a moment ago it would say again. The gate of one
-//! stream and one model knows the picture that the model was last asked about, by its perceptual hash. Pictures within a
-//! few bits of it get its scores, and where those are still to come, they wait for them.
+//! stream and one model knows what the picture scored last looked like, by its perceptual hash, and what the model said of
+//! it and of the one before. Pictures within a few bits of it get its scores.
 //!
+//! - Scores are given again only once they are settled: the model was really asked about two pictures in a row that look
+//!   alike, and said nearly the same of both ([`AGREEMENT`]). One inference that goes astray therefore stays the evidence of
+//!   one picture, whether it is too high or too low, and a scene that the model is unsure of is scored picture by picture.
+//! - While a stream is looked at closely, each of its pictures is scored: a score that a rule would count raises attention, so
+//!   what a rule counts is what the model really said.
 //! - Only pictures really scored are compared with, so a slow change adds up until it counts.
-//! - What was scored long ago is scored anew, whatever it looks like: the hash sees neither colour nor small detail.
+//! - What was scored long ago is scored anew, whatever it looks like: the hash sees neither colour nor small detail. Where
+//!   the model still says the same, that settles it again.
 //! - Pictures that show too little for their hash to mean anything always pass.
-//! - Memory is bounded: the last scores, and [`MOST_WAITING`] waiting pictures for each picture that the model has yet to
-//!   answer.
+//! - Nothing waits: a picture that looks like one still being scored is scored too. Memory is the last scores.
 //!
 //! Pure: time is when pictures arrived.
 
@@ -18,9 +23,11 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::finding::Scores;
 use crate::hash::{Pdq, USEFUL_QUALITY};
+use crate::stream::Attention;
 
-/// Pictures that may wait for the scores of one other; a model that is so late sheds the rest.
-pub const MOST_WAITING: usize = 64;
+/// How far apart a label's scores of two pictures may lie for the model to have said the same of both. More than the noise of
+/// an encoder does to a picture that stands still (.03), and little beside what a rule's bound is chosen by.
+pub const AGREEMENT: f32 = 0.05;
 
 /// Which pictures count as unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,24 +52,9 @@ pub struct Seen {
     pub arrived: Timestamp,
     /// What it looks like.
     pub pdq: Pdq,
+    /// How closely its stream is looked at.
+    pub attention: Attention,
 }
-
-/// What is to be done with a picture.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Passage<T> {
-    /// Score it. Where there is a mark, say with it what came of that: [`Gate::scored`] or [`Gate::unscored`].
-    Score(T, Option<Mark>),
-    /// It looks like one whose scores these are.
-    Same(T, Again),
-    /// It looks like one that is being scored, and waits for that one's scores.
-    Waits,
-    /// It looks like one that is being scored, and too many wait for that one already.
-    Full(T),
-}
-
-/// Identifies a picture that a gate let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(u64);
 
 /// Scores to be given again.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,84 +70,63 @@ impl Again {
     }
 }
 
-/// The gate of one stream and one model. `T` stands for a picture that waits.
+/// The gate of one stream and one model.
+#[derive(Debug, Default)]
+pub struct Gate {
+    last: Option<Scored>,
+}
+
+/// The picture scored last.
 #[derive(Debug)]
-pub struct Gate<T> {
-    /// The picture scored last, and what the model said of it.
-    last: Option<(Asked, Again)>,
-    /// Pictures that the model has yet to answer, in the order in which they were let through, and who waits for each.
-    awaited: Vec<(Asked, Vec<T>)>,
-    marks: u64,
-}
-
-/// A picture that the model was asked about.
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    mark: Mark,
+struct Scored {
     seen: Seen,
+    scores: Arc<[Scores]>,
+    /// Whether the one scored before it looked the same and was given nearly the same scores.
+    settled: bool,
 }
 
-impl<T> Default for Gate<T> {
-    fn default() -> Self {
-        Self { last: None, awaited: Vec::new(), marks: 0 }
-    }
-}
-
-impl<T> Gate<T> {
-    /// Takes in a picture, `ticket`, and says what is to be done with it.
-    pub fn pass(&mut self, seen: &Seen, terms: &Terms, ticket: T) -> Passage<T> {
-        if terms.within == 0 || seen.pdq.quality < USEFUL_QUALITY {
-            return Passage::Score(ticket, None);
+impl Gate {
+    /// The scores to give a picture that need not be scored; none where it must be. Say with [`Gate::scored`] what came of
+    /// that, if anything did.
+    pub fn pass(&self, seen: &Seen, terms: &Terms) -> Option<Again> {
+        if seen.attention > Attention::Calm {
+            return None;
         }
-        let scored = self.last.as_ref().map(|(asked, _)| asked.mark);
-        match (self.awaited.last_mut().filter(|(asked, _)| Some(asked.mark) > scored), &self.last) {
-            (Some((asked, waiting)), _) if asked.looks_like(seen, terms) => {
-                if waiting.len() == MOST_WAITING {
-                    return Passage::Full(ticket);
-                }
-                waiting.push(ticket);
-                return Passage::Waits;
-            }
-            (None, Some((asked, again))) if asked.looks_like(seen, terms) => {
-                return Passage::Same(ticket, again.clone());
-            }
-            _ => {}
-        }
-        self.marks += 1;
-        let mark = Mark(self.marks);
-        self.awaited.push((Asked { mark, seen: *seen }, Vec::new()));
-        Passage::Score(ticket, Some(mark))
-    }
-
-    /// Says what the model made of the picture let through as `mark`. Gives the pictures that waited for that, and what
-    /// they are to be given; nothing where the picture was answered before.
-    pub fn scored(&mut self, mark: Mark, scores: &[Scores]) -> Option<(Vec<T>, Again)> {
-        let (asked, waiting) = self.answered(mark)?;
-        let again = Again { scores: scores.into(), same_as: asked.seen.sequence };
-        if self.last.as_ref().is_none_or(|(last, _)| last.mark < mark) {
-            self.last = Some((asked, again.clone()));
-        }
-        Some((waiting, again))
-    }
-
-    /// Says that the picture let through as `mark` was not scored after all. Gives the pictures that waited for that:
-    /// nothing is known of them either.
-    pub fn unscored(&mut self, mark: Mark) -> Vec<T> {
-        self.answered(mark).map(|(_, waiting)| waiting).unwrap_or_default()
-    }
-
-    fn answered(&mut self, mark: Mark) -> Option<(Asked, Vec<T>)> {
-        let at = self.awaited.iter().position(|(asked, _)| asked.mark == mark)?;
-        Some(self.awaited.remove(at))
-    }
-}
-
-impl Asked {
-    fn looks_like(&self, seen: &Seen, terms: &Terms) -> bool {
+        let last = self.last.as_ref().filter(|last| last.settled && last.seen.looks_like(seen, terms))?;
         // Look-back brings pictures out of order: one may have arrived before the other or after it.
-        let apart = seen.arrived.since(self.seen.arrived).max(self.seen.arrived.since(seen.arrived));
-        apart < terms.rescore_after && self.seen.pdq.hash.distance(&seen.pdq.hash) <= terms.within
+        let apart = seen.arrived.since(last.seen.arrived).max(last.seen.arrived.since(seen.arrived));
+        (apart < terms.rescore_after).then(|| Again { scores: Arc::clone(&last.scores), same_as: last.seen.sequence })
     }
+
+    /// Says what the model made of a picture.
+    pub fn scored(&mut self, seen: &Seen, terms: &Terms, scores: &[Scores]) {
+        if seen.pdq.quality < USEFUL_QUALITY {
+            return;
+        }
+        let like = |last: &Scored| last.seen.looks_like(seen, terms) && agree(&last.scores, scores);
+        let settled = self.last.as_ref().is_some_and(like);
+        self.last = Some(Scored { seen: *seen, scores: scores.into(), settled });
+    }
+}
+
+impl Seen {
+    fn looks_like(&self, other: &Self, terms: &Terms) -> bool {
+        let shows = |seen: &Self| seen.pdq.quality >= USEFUL_QUALITY;
+        terms.within > 0 && shows(self) && shows(other) && self.pdq.hash.distance(&other.pdq.hash) <= terms.within
+    }
+}
+
+/// Whether a model said nearly the same of two pictures. What is no number agrees with nothing.
+fn agree(one: &[Scores], other: &[Scores]) -> bool {
+    let same = |one: &Scores, other: &Scores| {
+        let near = |((label, score), (with, other)): (&(Arc<str>, f32), &(Arc<str>, f32))| {
+            label == with && (score - other).abs() <= AGREEMENT
+        };
+        one.model == other.model
+            && one.scores.len() == other.scores.len()
+            && one.scores.iter().zip(&other.scores).all(near)
+    };
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
 }
 
 #[cfg(test)]
@@ -174,119 +145,156 @@ mod tests {
             left => (1 << left) - 1,
         });
         let pdq = Pdq { hash: PdqHash::from_words(words), quality: 100 };
-        Seen { sequence, arrived: Timestamp::from_millis(1_000_000 + 1000 * seconds), pdq }
+        let arrived = Timestamp::from_millis(1_000_000 + 1000 * seconds);
+        Seen { sequence, arrived, pdq, attention: Attention::Calm }
     }
 
     fn scores(value: f32) -> Vec<Scores> {
-        vec![Scores { model: "safety".into(), scores: vec![("nsfl".into(), value)], ..Scores::default() }]
+        let scores = vec![("nsfl".into(), value), ("sfw".into(), 1.0 - value)];
+        vec![Scores { model: "safety".into(), scores, ..Scores::default() }]
     }
 
-    fn word(passage: &Passage<u64>) -> String {
-        match passage {
-            Passage::Score(..) => "score".to_owned(),
-            Passage::Same(_, again) => format!("as {}", again.scores().next().unwrap().same_as.unwrap()),
-            Passage::Waits => "wait".to_owned(),
-            Passage::Full(_) => "full".to_owned(),
-        }
-    }
-
-    /// Shows pictures, each given by its second and its bits, to a gate whose model answers at once.
-    fn check(what: &str, terms: Terms, pictures: &[(u64, u32, &str)]) {
+    /// Which of `pictures` are given the scores of which, by a gate whose model answers at once.
+    fn given(terms: Terms, pictures: impl IntoIterator<Item = (Seen, f32)>) -> Vec<Option<u64>> {
         let mut gate = Gate::default();
-        for (sequence, &(seconds, bits, expected)) in (0..).zip(pictures) {
-            let passage = gate.pass(&seen(sequence, seconds, bits), &terms, sequence);
-            assert_eq!(word(&passage), expected, "{what}: picture {sequence}");
-            if let Passage::Score(_, Some(mark)) = passage {
-                assert!(gate.scored(mark, &scores(0.5)).unwrap().0.is_empty());
+        let show = |(seen, score)| match gate.pass(&seen, &terms) {
+            Some(again) => again.scores().next().unwrap().same_as,
+            None => {
+                gate.scored(&seen, &terms, &scores(score));
+                None
             }
-        }
+        };
+        pictures.into_iter().map(show).collect()
+    }
+
+    /// Shows pictures, each by its second and its bits, all of one score. `-`: it is scored; else whose scores it is given.
+    fn check(what: &str, terms: Terms, pictures: &[(u64, u32, &str)]) {
+        let shown = (0..).zip(pictures).map(|(sequence, &(seconds, bits, _))| (seen(sequence, seconds, bits), 0.5));
+        let got: Vec<String> =
+            given(terms, shown).iter().map(|same| same.map_or("-".to_owned(), |same| same.to_string())).collect();
+        assert_eq!(got, pictures.iter().map(|(.., expected)| *expected).collect::<Vec<_>>(), "{what}");
     }
 
     #[test]
-    fn a_picture_is_scored_once_for_as_long_as_it_stays_nearly_the_same() {
-        check("a still picture", TERMS, &[(0, 0, "score"), (2, 0, "as 0"), (4, 3, "as 0"), (6, 0, "as 0")]);
-        check("a cut", TERMS, &[(0, 0, "score"), (2, 90, "score"), (4, 92, "as 1"), (6, 0, "score")]);
-        check("the bound is within", TERMS, &[(0, 0, "score"), (1, 6, "as 0"), (2, 7, "score")]);
-        check("slow change adds up", TERMS, &[(0, 0, "score"), (1, 4, "as 0"), (2, 8, "score"), (3, 12, "as 2")]);
-        check("old scores", TERMS, &[(0, 0, "score"), (29, 0, "as 0"), (30, 0, "score"), (59, 0, "as 2")]);
-        check("out of order", TERMS, &[(40, 0, "score"), (38, 0, "as 0"), (10, 0, "score")]);
-        check("off", Terms { within: 0, ..TERMS }, &[(0, 0, "score"), (1, 0, "score")]);
-        check("off altogether", Terms::OFF, &[(0, 0, "score"), (1, 0, "score")]);
+    fn a_picture_is_scored_twice_and_then_no_more_for_as_long_as_it_stays_nearly_the_same() {
+        check("a still picture", TERMS, &[(0, 0, "-"), (2, 0, "-"), (4, 3, "1"), (6, 0, "1")]);
+        check("a cut", TERMS, &[(0, 0, "-"), (2, 0, "-"), (4, 90, "-"), (6, 92, "-"), (8, 90, "3"), (9, 0, "-")]);
+        check("the bound is within", TERMS, &[(0, 0, "-"), (1, 6, "-"), (2, 12, "1"), (3, 13, "-")]);
+        check("slow change adds up", TERMS, &[(0, 0, "-"), (1, 4, "-"), (2, 8, "1"), (3, 12, "-"), (4, 16, "-")]);
+        check("old scores", TERMS, &[(0, 0, "-"), (2, 0, "-"), (31, 0, "1"), (32, 0, "-"), (61, 0, "3"), (62, 0, "-")]);
+        check("out of order", TERMS, &[(40, 0, "-"), (41, 0, "-"), (38, 0, "1"), (10, 0, "-")]);
+        check("to and fro", TERMS, &[(0, 0, "-"), (2, 90, "-"), (4, 0, "-"), (6, 90, "-"), (8, 0, "-")]);
+        check("off", Terms { within: 0, ..TERMS }, &[(0, 0, "-"), (1, 0, "-"), (2, 0, "-")]);
+        check("off altogether", Terms::OFF, &[(0, 0, "-"), (1, 0, "-"), (2, 0, "-")]);
+    }
+
+    /// A scene that stands still, a picture every 2 s. How many of its scores are above .8 and how many below, of all and
+    /// of those that the model really gave.
+    fn scene(scores: &[f32]) -> [[usize; 2]; 2] {
+        let shown = (0..).zip(scores).map(|(at, score)| (seen(at, 2 * at, 0), *score));
+        let given = given(TERMS, shown);
+        let all = (0..).zip(&given).map(|(at, same)| scores[same.unwrap_or(at) as usize]);
+        let real = scores.iter().zip(&given).filter(|(_, same)| same.is_none()).map(|(score, _)| *score);
+        let split = |scores: Vec<f32>| {
+            let high = scores.iter().filter(|score| **score > 0.8).count();
+            [high, scores.len() - high]
+        };
+        [split(all.collect()), split(real.collect())]
+    }
+
+    #[test]
+    fn one_inference_that_goes_astray_speaks_for_one_picture() {
+        let with = |at: usize, outlier: f32, else_: f32| {
+            let mut scores = vec![else_; 15];
+            scores[at] = outlier;
+            scene(&scores)
+        };
+        for at in [0, 1, 2] {
+            let [[high, low], [really_high, _]] = with(at, 0.95, 0.3);
+            assert!(
+                (high, really_high) == (1, 1) || (high, really_high) == (0, 0),
+                "an outlier at {at}: {high}, {low}"
+            );
+            let [[high, low], _] = with(at, 0.3, 0.95);
+            assert!(low <= 1 && high >= 14, "a scene is not hidden by its picture {at}: {high}, {low}");
+        }
+        assert_eq!(with(0, 0.95, 0.3), [[1, 14], [1, 2]]);
+        // The outlier is the one that is asked about anew after 30 s: what follows is asked about until it is settled.
+        let mut scores = vec![0.3; 30];
+        scores[16] = 0.95;
+        assert_eq!(scene(&scores), [[1, 29], [1, 4]]);
+    }
+
+    #[test]
+    fn a_scene_that_the_model_is_unsure_of_is_scored_picture_by_picture() {
+        let swings: Vec<f32> = (0..30).map(|at| if at % 2 == 0 { 0.82 } else { 0.58 }).collect();
+        assert_eq!(scene(&swings), [[15, 15], [15, 15]], "just as without a gate");
+        assert_eq!(scene(&[f32::NAN; 4])[1], [0, 4], "what is no number agrees with nothing");
+    }
+
+    #[test]
+    fn every_label_and_every_head_has_to_agree() {
+        let of = |model: &str, nsfl| Scores { model: model.into(), ..scores(nsfl).remove(0) };
+        let [one, near, far, head] = [of("safety", 0.5), of("safety", 0.54), of("safety", 0.56), of("probe", 0.5)];
+        for (what, last, now, expected) in [
+            ("the same", vec![one.clone()], vec![one.clone()], true),
+            ("nearly", vec![one.clone()], vec![near], true),
+            ("not nearly", vec![one.clone()], vec![far.clone()], false),
+            ("both", vec![one.clone(), head.clone()], vec![one.clone(), head.clone()], true),
+            ("one of two", vec![head.clone(), one.clone()], vec![head.clone(), far], false),
+            ("a head more", vec![one.clone()], vec![one.clone(), head.clone()], false),
+            ("another", vec![one], vec![head], false),
+        ] {
+            assert_eq!(agree(&last, &now), expected, "{what}");
+        }
     }
 
     #[test]
     fn a_picture_that_shows_too_little_passes_and_is_not_compared_with() {
-        let dim = |sequence, quality| {
+        let dim = |(sequence, quality): (u64, u8)| {
             let seen = seen(sequence, sequence, 0);
-            Seen { pdq: Pdq { quality, ..seen.pdq }, ..seen }
+            (Seen { pdq: Pdq { quality, ..seen.pdq }, ..seen }, 0.1)
         };
+        let shown = (0..).zip([49, 50, 49, 50, 49, 50]).map(dim);
+        assert_eq!(given(TERMS, shown), [None, None, None, None, None, Some(3)]);
+    }
+
+    #[test]
+    fn a_stream_that_is_looked_at_closely_has_every_picture_scored_and_they_are_what_is_given_later() {
+        let levels = [Attention::Calm, Attention::Calm, Attention::Calm, Attention::Suspicious, Attention::Reported];
+        let levels = levels.into_iter().chain([Attention::Imminent, Attention::Calm]);
+        let shown = (0..).zip(levels).map(|(at, attention)| (Seen { attention, ..seen(at, 2 * at, 0) }, 0.7));
+        assert_eq!(given(TERMS, shown), [None, None, Some(1), None, None, None, Some(5)]);
+    }
+
+    #[test]
+    fn scores_are_given_as_they_were_with_the_picture_that_they_are_of() {
         let mut gate = Gate::default();
-        for (sequence, quality, expected) in
-            [(0, 49, Some(false)), (1, 50, Some(true)), (2, 49, Some(false)), (3, 50, None)]
-        {
-            let marked = match gate.pass(&dim(sequence, quality), &TERMS, sequence) {
-                Passage::Score(_, mark) => Some(mark.map(|mark| gate.scored(mark, &scores(0.1))).is_some()),
-                _ => None,
-            };
-            assert_eq!(marked, expected, "picture {sequence}");
+        for (sequence, score) in [(0, 0.52), (1, 0.5)] {
+            gate.scored(&seen(sequence, sequence, 0), &TERMS, &scores(score));
         }
+        let again: Vec<Scores> = gate.pass(&seen(2, 2, 0), &TERMS).unwrap().scores().collect();
+        assert_eq!(again, [Scores { same_as: Some(1), ..scores(0.5).remove(0) }]);
     }
 
-    #[test]
-    fn what_is_the_same_as_a_picture_being_scored_waits_for_its_scores() {
-        let mut gate = Gate::default();
-        let Passage::Score(0, Some(mark)) = gate.pass(&seen(0, 0, 0), &TERMS, 0) else { panic!() };
-        for sequence in 1..=MOST_WAITING as u64 {
-            assert_eq!(gate.pass(&seen(sequence, 1, 2), &TERMS, sequence), Passage::Waits);
-        }
-        assert_eq!(gate.pass(&seen(99, 1, 2), &TERMS, 99), Passage::Full(99));
-        let (waiting, again) = gate.scored(mark, &scores(0.9)).unwrap();
-        assert_eq!(waiting, (1..=MOST_WAITING as u64).collect::<Vec<_>>(), "in their order");
-        let [given] = again.scores().collect::<Vec<_>>().try_into().unwrap();
-        assert_eq!(given, Scores { same_as: Some(0), ..scores(0.9).remove(0) });
-        assert_eq!(gate.scored(mark, &scores(0.1)), None, "a picture is answered once");
-    }
-
-    #[test]
-    fn what_comes_of_one_picture_reaches_those_who_wait_for_it_and_no_others() {
-        let mut gate = Gate::default();
-        let Passage::Score(_, Some(first)) = gate.pass(&seen(0, 0, 0), &TERMS, 0) else { panic!() };
-        assert_eq!(gate.pass(&seen(1, 0, 1), &TERMS, 1), Passage::Waits);
-        let Passage::Score(_, Some(second)) = gate.pass(&seen(2, 1, 90), &TERMS, 2) else { panic!() };
-        assert_eq!(gate.pass(&seen(3, 1, 91), &TERMS, 3), Passage::Waits);
-        // The second is answered first: it is the later picture, so it is what is compared with.
-        assert_eq!(gate.scored(second, &scores(0.2)).unwrap().0, [3]);
-        assert_eq!(gate.scored(first, &scores(0.1)).unwrap().0, [1]);
-        assert_eq!(word(&gate.pass(&seen(4, 2, 90), &TERMS, 4)), "as 2");
-    }
-
-    #[test]
-    fn what_was_not_scored_is_not_compared_with() {
-        let mut gate = Gate::default();
-        let Passage::Score(_, Some(mark)) = gate.pass(&seen(0, 0, 0), &TERMS, 0) else { panic!() };
-        gate.scored(mark, &scores(0.1)).unwrap();
-        let Passage::Score(_, Some(mark)) = gate.pass(&seen(1, 1, 90), &TERMS, 1) else { panic!() };
-        assert_eq!(gate.pass(&seen(2, 1, 90), &TERMS, 2), Passage::Waits);
-        assert_eq!(gate.unscored(mark), [2]);
-        assert_eq!(word(&gate.pass(&seen(3, 2, 0), &TERMS, 3)), "as 0", "the last that was scored stands");
-        assert_eq!(word(&gate.pass(&seen(4, 2, 90), &TERMS, 4)), "score");
-    }
-
-    /// Which pictures are scored, by the definition: one is not if the last before it that was lies near enough in looks
-    /// and time.
-    fn slow(pictures: &[Seen], terms: &Terms) -> Vec<Option<u64>> {
+    /// Which pictures are scored, by the definition: one is not if the last two before it that were look alike and were
+    /// given nearly the same scores, and the later lies near enough in looks and time.
+    fn slow(pictures: &[(Seen, f32)], terms: &Terms) -> Vec<Option<u64>> {
         let mut given: Vec<Option<u64>> = Vec::new();
-        for (at, seen) in pictures.iter().enumerate() {
-            let compared = |other: &&Seen| other.pdq.quality >= 50 && given[other.sequence as usize].is_none();
-            let last = pictures[..at].iter().rev().find(compared);
-            let same = last.filter(|last| {
+        for (at, (seen, _)) in pictures.iter().enumerate() {
+            let compared =
+                |other: &&(Seen, f32)| other.0.pdq.quality >= 50 && given[other.0.sequence as usize].is_none();
+            let mut before = pictures[..at].iter().rev().filter(compared);
+            let same = before.next().zip(before.next()).filter(|((last, score), (earlier, other))| {
                 let apart = last.arrived.as_micros().abs_diff(seen.arrived.as_micros());
                 seen.pdq.quality >= 50
                     && terms.within > 0
                     && apart < terms.rescore_after.as_micros() as u64
                     && last.pdq.hash.distance(&seen.pdq.hash) <= terms.within
+                    && last.pdq.hash.distance(&earlier.pdq.hash) <= terms.within
+                    && (score - other).abs() <= 0.05
             });
-            given.push(same.map(|last| last.sequence));
+            given.push(same.map(|((last, _), _)| last.sequence));
         }
         given
     }
@@ -294,26 +302,17 @@ mod tests {
     proptest! {
         #[test]
         fn the_gate_agrees_with_its_slow_twin(
-            facts in proptest::collection::vec((0_u64..80, 0_u32..20, 45_u8..55), 0..40),
-            within in 0_u32..8,
+            facts in proptest::collection::vec((0_u64..80, 0_u32..12, 45_u8..70, 0_u8..3), 0..40),
+            within in 0_u32..10,
             after in 0_u64..60,
         ) {
             let terms = Terms { within, rescore_after: Duration::from_secs(after) };
-            let seen = |(sequence, &(seconds, bits, quality)): (u64, &(u64, u32, u8))| {
+            let seen = |(sequence, &(seconds, bits, quality, score)): (u64, &(u64, u32, u8, u8))| {
                 let seen = seen(sequence, seconds, bits);
-                Seen { pdq: Pdq { quality, ..seen.pdq }, ..seen }
+                (Seen { pdq: Pdq { quality, ..seen.pdq }, ..seen }, f32::from(score) * 0.03)
             };
-            let pictures: Vec<Seen> = (0..).zip(&facts).map(seen).collect();
-            let mut gate = Gate::default();
-            let given: Vec<Option<u64>> = pictures.iter().map(|seen| match gate.pass(seen, &terms, seen.sequence) {
-                Passage::Score(_, mark) => {
-                    drop(mark.map(|mark| gate.scored(mark, &scores(0.5))));
-                    None
-                }
-                Passage::Same(_, again) => again.scores().next().unwrap().same_as,
-                Passage::Waits | Passage::Full(_) => panic!("every answer comes at once"),
-            }).collect();
-            prop_assert_eq!(given, slow(&pictures, &terms));
+            let pictures: Vec<(Seen, f32)> = (0..).zip(&facts).map(seen).collect();
+            prop_assert_eq!(given(terms, pictures.iter().copied()), slow(&pictures, &terms));
         }
     }
 }

@@ -222,6 +222,12 @@ pub enum ModelError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A mistake in Sluicegate or in what it is built on.
+    #[error("what prepares or scores pictures for model `{model}` panicked: report this, with what the log says of it")]
+    Panicked {
+        /// The model.
+        model: Arc<str>,
+    },
     /// What breaks several models, or is both told and returned.
     #[error(transparent)]
     Broken(Arc<ModelError>),
@@ -270,13 +276,14 @@ impl ModelError {
             Self::Inference { .. } => "inference",
             Self::Output { .. } => "output",
             Self::Picture { .. } => "picture",
+            Self::Panicked { .. } => "panicked",
             Self::Thread { .. } => "thread",
         }
     }
 
-    /// Whether the same call may go through later: only inference itself, on another picture.
+    /// Whether the same call may go through later: only what is done with a picture, on another one.
     pub const fn is_retryable(&self) -> bool {
         // What is broken is found broken while opening, which no picture changes.
-        matches!(self, Self::Inference { .. } | Self::Output { .. } | Self::Picture { .. })
+        matches!(self, Self::Inference { .. } | Self::Output { .. } | Self::Picture { .. } | Self::Panicked { .. })
     }
 }

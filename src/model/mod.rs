@@ -50,7 +50,7 @@ pub use self::manifest::{
 };
 pub use self::opening::{Broken, Opened, described, missing, open};
 pub use self::outputs::Outputs;
-pub use self::owner::{Owner, Refused};
+pub use self::owner::{Owner, Refused, unpanicked};
 pub use self::placement::Placement;
 pub use self::places::{assets_folder, find_file, find_runtime, find_weights};
 pub use self::preprocess::Preprocessor;

@@ -3,9 +3,11 @@
 //! Pictures wait in a bounded channel; what does not fit is given back at once, to be counted as shed. They go to the
 //! model by one or several, as its [`Batching`](super::Batching) says. Results leave on the thread itself, in the order
 //! in which the pictures came, one for each of them: where several fail together, each is tried again by itself, so that
-//! one bad picture costs no other.
+//! one bad picture costs no other. Nor does a panic end the thread, which every stream would miss: it is an error like any
+//! other.
 
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -38,7 +40,7 @@ struct Waiting<T> {
 pub enum Refused<T> {
     /// The queue is full: the model cannot keep up.
     Full(T),
-    /// The thread is gone, which only a panic in the receiver of results brings about.
+    /// The thread is gone.
     Gone(T),
 }
 
@@ -81,7 +83,8 @@ fn serve<T>(
     clock: Clock,
     mut on_result: impl FnMut(T, Result<Outputs, ModelError>),
 ) {
-    let batching = session.batching();
+    let (batching, model) = (session.batching(), Arc::clone(&session.manifest().name));
+    let mut run = |pictures: &[Tensor]| unpanicked(&model, || session.run(pictures));
     let (mut tensors, mut tickets) = (Vec::new(), Vec::new());
     while let Ok(oldest) = pictures.recv() {
         let since = oldest.since;
@@ -98,11 +101,24 @@ fn serve<T>(
                     Next::Wait(left) => pictures.recv_timeout(left).ok(),
                 });
         }
-        for (ticket, outputs) in tickets.drain(..).zip(each(&tensors, |pictures| session.run(pictures))) {
-            on_result(ticket, outputs);
+        for (ticket, outputs) in tickets.drain(..).zip(each(&tensors, &mut run)) {
+            if catch_unwind(AssertUnwindSafe(|| on_result(ticket, outputs))).is_err() {
+                tracing::error!(model = &*model, "the receiver of a model's results panicked; report this");
+            }
         }
         tensors.clear();
     }
+}
+
+/// What `work` for `model` comes to, a panic as an error. Whatever that cuts short is to be made anew the next time.
+///
+/// # Errors
+/// Those of `work`, and [`ModelError::Panicked`].
+pub fn unpanicked<X>(model: &Arc<str>, work: impl FnOnce() -> Result<X, ModelError>) -> Result<X, ModelError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        tracing::error!(model = &**model, "what looks at a picture panicked; report this");
+        Err(ModelError::Panicked { model: Arc::clone(model) })
+    })
 }
 
 /// What became of each of `pictures`: together if that works, else of each by itself.
@@ -129,5 +145,22 @@ impl<T> Drop for Owner<T> {
         if thread.thread().id() != thread::current().id() && thread.join().is_err() {
             tracing::error!("the thread of a model had panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_panics_is_tried_picture_by_picture_and_the_one_at_fault_has_an_error() {
+        let model = "tiny".into();
+        let answer = |pictures: &[u8]| {
+            assert!(!pictures.contains(&3), "the third picture is one too many");
+            Ok(pictures.iter().map(|_| Ok(Outputs::default())).collect())
+        };
+        let outputs = each(&[1, 2, 3, 4], |pictures| unpanicked(&model, || answer(pictures)));
+        let kinds: Vec<_> = outputs.iter().map(|outputs| outputs.as_ref().map_err(ModelError::kind).err()).collect();
+        assert_eq!(kinds, [None, None, Some("panicked"), None]);
     }
 }
