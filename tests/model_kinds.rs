@@ -19,7 +19,7 @@ use sluicegate::clock::Clock;
 use sluicegate::finding::Scores;
 use sluicegate::metrics::Metrics;
 use sluicegate::model::{
-    self, Config, Health, Manifest, ModelError, Opened, Outputs, Owner, Provider, Session, Tensor, WhenBroken,
+    self, Config, Health, Manifest, ModelError, Opened, OutputOf, Outputs, Owner, Provider, Session, Tensor, WhenBroken,
 };
 use tempfile::TempDir;
 
@@ -66,13 +66,15 @@ impl Models {
     /// Describes a probe called `name` on the model that `base`.toml describes; red less green is what it looks for.
     fn describe_probe(&self, name: &str, base: &str) -> String {
         let base = format!("{base}.toml");
-        let digest = Manifest::read(&self.path(&base)).unwrap().file.sha256;
+        let model = Manifest::read(&self.path(&base)).unwrap();
+        let (digest, meaning) = (&model.file.sha256, model.meaning(OutputOf::Embedding));
         let weights = json!({"model": digest.as_str(), "label": "reddish", "weights": [4.0, -4.0, 0.0], "bias": 0.0,
             "calibration": {"slope": 0.5, "offset": 1.0}});
         self.write(&format!("{name}.json"), &weights.to_string());
         let text = format!(
             "name = {name:?}\nkind = 'probe'\nabout = 'tiny'\n{}[licence]\nweights = 'ours'\ntraining_data = 'none'\n\
-             [probe]\nembedding = {base:?}\nembedding_sha256 = '{digest}'\nlabel = 'reddish'\n\
+             [probe]\nembedding = {base:?}\nembedding_sha256 = '{digest}'\nmeaning_sha256 = '{meaning}'\n\
+             label = 'reddish'\n\
              [training]\npositives = 40\nnegatives = 40\nfolds = 5\nprecision = 1\nrecall = 1\nauc = 1\n",
             self.file(&format!("{name}.json"))
         );
@@ -262,6 +264,17 @@ fn a_probe_of_another_model_is_broken_and_nothing_else_is() {
     assert_eq!((opened.sessions.len(), &*opened.broken[0].model), (1, "coats"));
     refused(&opened.broken[0].error, "base", &["coats", "base.toml", "train it again"]);
 
+    // The file is the same, and gets pictures otherwise.
+    models.describe("base", "means", EMBEDDING);
+    let base = fs::read_to_string(models.path("base.toml")).unwrap();
+    models.write("base.toml", &base.replace("range = [0, 255]", "range = [0, 1]"));
+    refused(&models.open(&[&probe]).broken[0].error, "base", &["coats", "[input]", "meaning_sha256", "train it again"]);
+    let other = models.write("other.toml", &base.replace("resize = 'warp'", "resize = 'crop'\nside = 2"));
+    models.write("base.toml", &base);
+    let opened = models.open(&[&other, &probe]);
+    assert_eq!(opened.sessions.len(), 1);
+    refused(&opened.broken[0].error, "base", &["coats", "another model of that name", "change the `name`"]);
+
     let text = fs::read_to_string(models.path("coats.json")).unwrap();
     models.describe("base", "means", EMBEDDING);
     for (from, to, expected) in [
@@ -404,9 +417,11 @@ fn a_calibration_makes_likelihoods_and_one_of_another_file_silences_its_model_on
     let models = Models::new();
     let tiny = models.describe("tiny", "both", &format!("{PROBABILITIES}{EMBEDDING}"));
     let probe = models.describe_probe("coats", "tiny");
+    let manifest = Manifest::read(&models.path("tiny.toml")).unwrap();
     let calibration = |model: &str, digest: &str, label: &str| {
+        let meaning = manifest.meaning(if model == "tiny" { OutputOf::Scores } else { OutputOf::Embedding });
         let text = format!(
-            "model = {model:?}\nmodel_sha256 = {digest:?}\n[[curve]]\nlabel = {label:?}\nmethod = 'platt'\n\
+            "model = {model:?}\nmodel_sha256 = {digest:?}\nmeaning_sha256 = '{meaning}'\n[[curve]]\nlabel = {label:?}\nmethod = 'platt'\n\
              made = 'by hand'\nslope = 1\noffset = 1\n"
         );
         models.write(&format!("{model}.calibration.toml"), &text)

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{
-    Calibration, Config, Described, Head, Manifest, ModelError, ProbeManifest, Runtime, Session, WhenBroken, find_file,
-    find_runtime, find_weights,
+    Calibration, Config, Described, Head, Manifest, ModelError, OutputOf, ProbeManifest, Runtime, Session, WhenBroken,
+    find_file, find_runtime, find_weights,
 };
 
 /// What of the configured models can be used, and what not.
@@ -167,8 +167,17 @@ fn plan(all: Vec<Described>, broken: &mut Vec<Broken>) -> Vec<Planned> {
         let model = Arc::clone(&probe.name);
         match base(&probe) {
             Err(error) => broken.extend(Broken::all([model], error)),
-            Ok(manifest) => match planned.iter_mut().find(|one| one.is(&manifest)) {
-                Some(planned) => planned.probes.push(probe),
+            Ok(manifest) => match planned.iter_mut().find(|one| one.manifest.name == manifest.name) {
+                Some(planned) if planned.is(&manifest) => planned.probes.push(probe),
+                // Two of one name would share what is kept of streams, metrics and findings.
+                Some(_) => {
+                    let problem =
+                        "another model of that name is loaded, which is not described in the same way: change \
+                                   the `name` in one of their manifests"
+                            .to_owned();
+                    let error = ModelError::Base { model: Arc::clone(&model), base: probe.embedding, problem };
+                    broken.extend(Broken::all([model], error));
+                }
                 None => planned.push(Planned { manifest, own: false, probes: vec![probe] }),
             },
         }
@@ -187,22 +196,28 @@ fn base(probe: &ProbeManifest) -> Result<Manifest, ModelError> {
         }
         _ => probe.embedding.clone(),
     };
-    let problem = match Manifest::named(&named) {
-        Ok(manifest) if manifest.file.sha256 == probe.embedding_sha256 => return Ok(manifest),
-        Ok(manifest) => format!(
+    let problem = match Manifest::named(&named).map(|manifest| (manifest.meaning(OutputOf::Embedding), manifest)) {
+        Ok((_, manifest)) if manifest.file.sha256 != probe.embedding_sha256 => format!(
             "it was trained on the model of digest {}, and `{}` is {} now: train it again",
             probe.embedding_sha256, manifest.name, manifest.file.sha256
         ),
+        Ok((meaning, manifest)) if meaning != probe.meaning_sha256 => format!(
+            "[input] or [embedding] in the manifest of `{}` says another thing than when it was trained (`meaning_sha256` \
+             was {} and is {meaning}): put that back, or train it again",
+            manifest.name, probe.meaning_sha256
+        ),
+        Ok((_, manifest)) => return Ok(manifest),
         Err(error) => error.to_string(),
     };
     Err(ModelError::Base { model: Arc::clone(&probe.name), base: probe.embedding.clone(), problem })
 }
 
 impl Planned {
-    /// Whether it is the model that `manifest` describes. The same file described twice is two models: one of the
-    /// manifests may be wrong.
+    /// Whether its embedding is the one that `manifest` describes. The same file described twice is two models: one of
+    /// the manifests may be wrong.
     fn is(&self, manifest: &Manifest) -> bool {
-        self.manifest.name == manifest.name && self.manifest.file.sha256 == manifest.file.sha256
+        let of = |one: &Manifest| (Arc::clone(&one.name), one.file.sha256.clone(), one.meaning(OutputOf::Embedding));
+        of(&self.manifest) == of(manifest)
     }
 
     /// Who gives no scores when the model is broken: the model itself, where it was to give some, and its probes.

@@ -14,7 +14,9 @@ use super::batch::Batching;
 use super::files::verified;
 use super::fitting::{fits, takes_many};
 use super::placement::{self, Placement};
-use super::{Calibration, Config, Head, Manifest, ModelError, Outputs, Runtime, Tensor, find_file, scoring};
+use super::{
+    Calibration, Config, Head, Manifest, ModelError, OutputOf, Outputs, Runtime, Sha256Hex, Tensor, find_file, scoring,
+};
 use crate::finding::Scores;
 
 /// A loaded model. Inference needs it for itself: see [`Owner`](super::Owner).
@@ -94,6 +96,13 @@ impl Session {
         own.into_iter().chain(self.heads.iter().map(|head| (head.name(), Arc::clone(head.digest()))))
     }
 
+    /// What the scores of `scorer`, the model's own or a head's, are made from, apart from what its digest is of: see
+    /// [`Manifest::meaning`].
+    pub fn meaning(&self, scorer: &str) -> Sha256Hex {
+        let own = *self.manifest.name == *scorer;
+        self.manifest.meaning(if own { OutputOf::Scores } else { OutputOf::Embedding })
+    }
+
     /// The labels it gives scores for, each with whose they are, in the order of [`Session::scorers`].
     pub fn labels(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
         let own = self.scored.map(|_| self.manifest.labels().map(|label| (&self.manifest.name, label)));
@@ -132,7 +141,12 @@ impl Session {
             .scorers()
             .find(|(model, _)| *model == of)
             .unwrap_or((&self.manifest.name, self.manifest.file.sha256.shared()));
-        calibration.fits(model, &digest, self.labels().filter(|(of, _)| *of == model).map(|(_, label)| label))?;
+        calibration.fits(
+            model,
+            &digest,
+            &self.meaning(model),
+            self.labels().filter(|(of, _)| *of == model).map(|(_, label)| label),
+        )?;
         self.calibrations.push(calibration);
         Ok(())
     }

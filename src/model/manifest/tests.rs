@@ -188,6 +188,27 @@ fn what_is_not_right_is_refused_with_its_key() {
     }
 }
 
+/// Probes and calibrations name these digests: no release may change what they come to.
+#[test]
+fn what_is_said_of_an_output_has_a_digest_that_stays() {
+    let digests = |text: &str| [OutputOf::Scores, OutputOf::Embedding].map(|of| manifest(text).meaning(of).to_string());
+    assert_eq!(Manifest::named("safety").unwrap().meaning(OutputOf::Scores).as_str(), "PINSAFETY");
+    let lite = Manifest::named("efficientnet_lite0").unwrap();
+    assert_eq!(lite.meaning(OutputOf::Embedding).as_str(), "PINLITE");
+    let [scores, embedding] = digests(SAFETY);
+    for (from, to, changes) in [
+        ("about = \"", "about = \"Another: ", [false, false]),
+        ("range = [0, 255]", "range = [0, 1]", [true, true]),
+        ("resize = \"warp\"", "resize = \"crop\"\nside = 256", [true, true]),
+        ("colour = \"rgb\"", "colour = \"bgr\"", [true, true]),
+        ("[\"nsfl\", \"nsfw\", \"sfw\"]", "[\"nsfl\", \"nsfw\", \"sfw\"]\nvalues = \"logits\"", [true, false]),
+        ("[\"nsfl\", \"nsfw\", \"sfw\"]", "[\"nsfw\", \"nsfl\", \"sfw\"]", [true, false]),
+    ] {
+        let [of_scores, of_embedding] = digests(&changed(from, to));
+        assert_eq!([of_scores != scores, of_embedding != embedding], changes, "{to}");
+    }
+}
+
 #[test]
 fn an_unknown_name_is_answered_with_the_known_ones() {
     let message = Manifest::named("safty").unwrap_err().to_string();
@@ -209,6 +230,7 @@ training_data = "our own pictures"
 [probe]
 embedding = "efficientnet_lite0"
 embedding_sha256 = "1111111111111111111111111111111111111111111111111111111111111111"
+meaning_sha256 = "2222222222222222222222222222222222222222222222222222222222222222"
 label = "coat"
 [training]
 positives = 120
