@@ -74,8 +74,7 @@ impl Models {
         let text = format!(
             "name = {name:?}\nkind = 'probe'\nabout = 'tiny'\n{}[licence]\nweights = 'ours'\ntraining_data = 'none'\n\
              [probe]\nembedding = {base:?}\nembedding_sha256 = '{digest}'\nmeaning_sha256 = '{meaning}'\n\
-             label = 'reddish'\n\
-             [training]\npositives = 40\nnegatives = 40\nfolds = 5\nprecision = 1\nrecall = 1\nauc = 1\n",
+             label = 'reddish'\n[training]\npositives = 40\nnegatives = 40\nfolds = 5\nprecision = 1\nrecall = 1\nauc = 1\n",
             self.file(&format!("{name}.json"))
         );
         self.write(&format!("{name}.toml"), &text)
@@ -218,8 +217,7 @@ fn an_embedding_is_compared_with_those_of_labels() {
     broken(r#"{"red": [0, 0, 0], "grey": [1, 1, 1]}"#, &["`red` has an embedding of no length"], "head");
     broken(r#"{"red": [1, 0, 0]}"#, &["fewer than two labels"], "head");
     fs::remove_file(models.path("labels.json")).unwrap();
-    let gone = model::missing(&config(&[&named])).unwrap();
-    refused(&gone[0].error, "file_unreadable", &["tiny", "labels.json"]);
+    refused(&model::missing(&config(&[&named])).unwrap()[0].error, "file_unreadable", &["tiny", "labels.json"]);
     models.write("labels.json", labels);
     let other = models.describe("tiny", "means", &prompts(&"0".repeat(64)));
     refused(&models.open(&[&other]).broken[0].error, "digest", &["tiny", "labels.json"]);
@@ -232,18 +230,31 @@ fn a_probe_brings_its_model_and_shares_its_inference() {
     let probe = models.describe_probe("coats", "base");
     let other = models.describe_probe("hats", "base");
     // Red less green of (3, 0, 4), scaled to length 1, is .6: a logit of 2.4, halved, and 1 more.
-    let reddish = [("reddish", logistic(2.2))];
 
     let mut alone = models.session(&[&probe]);
     let outputs = one(&mut alone, even([3.0, 0.0, 4.0])).unwrap();
     assert_eq!(outputs.scores.len(), 1, "the model was not asked for");
-    near(&outputs.scores[0], &reddish);
+    near(&outputs.scores[0], &[("reddish", logistic(2.2))]);
     assert_eq!((&*outputs.scores[0].model, &*outputs.scores[0].digest), ("coats", &*models.digest("coats.json")));
 
     // Another manifest of the same file is another model, and what is wrong with it is none of the probe's business.
     let wrong = models.describe("wrong", "both", "[output]\nname = 'logits'\nlabels = ['a']\n");
     let opened = models.open(&[&wrong, &probe]);
     assert_eq!((opened.sessions.len(), opened.broken.len(), &*opened.broken[0].model), (1, 1, "wrong"));
+
+    let mut both = models.session(&[&base, &probe]);
+    // What the probe can make nothing of costs the model no scores.
+    let outputs = one(&mut both, even([0.0; 3])).unwrap();
+    assert_eq!((outputs.scores.len(), &*outputs.scores[0].model, outputs.failed.len()), (1, "base", 1));
+    assert_eq!((&*outputs.failed[0].0, &*outputs.failed[0].1), ("coats", "an embedding of no length"));
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let mut health = Health::new(&both, Arc::clone(&metrics));
+    (0..10).for_each(|_| health.note(&Ok(outputs.clone())));
+    let text = metrics.render().unwrap();
+    assert!(
+        text.contains("sluicegate_model_up{model=\"coats\"} 0") && !text.contains("up{model=\"base\"} 0"),
+        "{text}"
+    );
 
     for load in [[&probe, &base, &other], [&base, &probe, &other]] {
         let opened = models.open(&load.map(String::as_str));
@@ -303,6 +314,7 @@ fn what_a_model_gives_wrongly_costs_that_picture_only() {
     refused(&one(&mut six, even([0.1; 3])).unwrap_err(), "output", &["6 values for 3 classes"]);
 
     let mut vector = models.session(&[&models.describe("tiny", "means", EMBEDDING)]);
+    assert_eq!(vector.entries(), [("tiny".into(), models.digest("means.onnx").into())], "it is told of all the same");
     refused(&one(&mut vector, even([f32::NAN; 3])).unwrap_err(), "output", &["embedding", "no number"]);
 }
 
@@ -404,8 +416,7 @@ fn a_provider_that_cannot_be_had_falls_back_unless_it_is_required() {
             (placement.provider, placement.instead_of.as_ref().map(|(asked, _)| *asked)),
             (Provider::Cpu, Some(provider))
         );
-        let alone = session.batching();
-        assert_eq!((alone.most.get(), alone.wait), (1, Duration::ZERO), "a CPU gains nothing by more");
+        assert_eq!(session.batching(), model::Batching::ONE_BY_ONE, "a CPU gains nothing by more");
         assert!(one(&mut session, even([0.5; 3])).is_ok());
         let required = Config { require_provider: true, ..wanted };
         refused(&model::open(&required).unwrap_err(), "provider", &["tiny", provider.word(), "require_provider"]);

@@ -96,6 +96,16 @@ impl Session {
         own.into_iter().chain(self.heads.iter().map(|head| (head.name(), Arc::clone(head.digest()))))
     }
 
+    /// Who is told of when it is loaded, or fails: whoever gives scores (see [`Session::scorers`]); where nobody does, the
+    /// model itself, which then only embeds.
+    pub fn entries(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut entries: Vec<_> = self.scorers().map(|(name, digest)| (Arc::clone(name), digest)).collect();
+        if entries.is_empty() {
+            entries.push((Arc::clone(&self.manifest.name), self.manifest.file.sha256.shared()));
+        }
+        entries
+    }
+
     /// What the scores of `scorer`, the model's own or a head's, are made from, apart from what its digest is of: see
     /// [`Manifest::meaning`].
     pub fn meaning(&self, scorer: &str) -> Sha256Hex {
@@ -228,9 +238,10 @@ impl Session {
         Ok(values)
     }
 
-    /// What one picture's values mean.
+    /// What one picture's values mean. Where a head can make nothing of them, the other scores stand; only where nothing
+    /// is left is that an error.
     fn outputs(&self, scored: Option<&[f32]>, embedded: Option<&[f32]>) -> Result<Outputs, String> {
-        let mut scores = Vec::with_capacity(1 + self.heads.len());
+        let (mut scores, mut failed) = (Vec::with_capacity(1 + self.heads.len()), Vec::new());
         if let (Some(output), Some(values)) = (&self.manifest.scores, scored) {
             let of_labels = scoring::scores(output, values)?;
             scores.push(Scores {
@@ -248,13 +259,21 @@ impl Session {
                 return Err("an embedding that holds what is no number,".to_owned());
             }
             for head in &self.heads {
-                scores.push(head.scores(values)?);
+                match head.scores(values) {
+                    Ok(of_head) => scores.push(of_head),
+                    Err(problem) => failed.push((Arc::clone(head.name()), problem)),
+                }
+            }
+            if scores.is_empty()
+                && let Some((_, problem)) = failed.pop()
+            {
+                return Err(problem);
             }
         }
         for scores in &mut scores {
             self.calibrations.iter().for_each(|calibration| calibration.apply(scores));
         }
-        Ok(Outputs { scores, embedding: embedded.map(<[f32]>::to_vec) })
+        Ok(Outputs { scores, embedding: embedded.map(<[f32]>::to_vec), failed })
     }
 
     fn inference(&self, source: ort::Error) -> ModelError {
