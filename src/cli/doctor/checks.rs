@@ -95,6 +95,7 @@ fn models(config: &model::Config) -> Vec<Check> {
         let model = &broken.model;
         let next = match broken.error.kind() {
             "file_missing" | "digest" if Manifest::shipped().any(|name| *name == **model) => fetch_command(model),
+            "calibration" => "mend that, or take it out of `model.calibrations`".to_owned(),
             _ => "mend that, or take it out of `model.load`".to_owned(),
         };
         Check::missing(format!("model {model}"), broken.error.to_string(), next)
