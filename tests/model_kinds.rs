@@ -19,7 +19,7 @@ use sluicegate::clock::Clock;
 use sluicegate::finding::Scores;
 use sluicegate::metrics::Metrics;
 use sluicegate::model::{
-    self, Config, Health, Manifest, ModelError, Opened, Outputs, Owner, Provider, Session, Tensor, WhenBroken,
+    self, Config, Health, Manifest, ModelError, Opened, OutputOf, Outputs, Owner, Provider, Session, Tensor, WhenBroken,
 };
 use tempfile::TempDir;
 
@@ -66,14 +66,15 @@ impl Models {
     /// Describes a probe called `name` on the model that `base`.toml describes; red less green is what it looks for.
     fn describe_probe(&self, name: &str, base: &str) -> String {
         let base = format!("{base}.toml");
-        let digest = Manifest::read(&self.path(&base)).unwrap().file.sha256;
+        let model = Manifest::read(&self.path(&base)).unwrap();
+        let (digest, meaning) = (&model.file.sha256, model.meaning(OutputOf::Embedding));
         let weights = json!({"model": digest.as_str(), "label": "reddish", "weights": [4.0, -4.0, 0.0], "bias": 0.0,
             "calibration": {"slope": 0.5, "offset": 1.0}});
         self.write(&format!("{name}.json"), &weights.to_string());
         let text = format!(
             "name = {name:?}\nkind = 'probe'\nabout = 'tiny'\n{}[licence]\nweights = 'ours'\ntraining_data = 'none'\n\
-             [probe]\nembedding = {base:?}\nembedding_sha256 = '{digest}'\nlabel = 'reddish'\n\
-             [training]\npositives = 40\nnegatives = 40\nfolds = 5\nprecision = 1\nrecall = 1\nauc = 1\n",
+             [probe]\nembedding = {base:?}\nembedding_sha256 = '{digest}'\nmeaning_sha256 = '{meaning}'\n\
+             label = 'reddish'\n[training]\npositives = 40\nnegatives = 40\nfolds = 5\nprecision = 1\nrecall = 1\nauc = 1\n",
             self.file(&format!("{name}.json"))
         );
         self.write(&format!("{name}.toml"), &text)
@@ -215,6 +216,8 @@ fn an_embedding_is_compared_with_those_of_labels() {
     broken(r#"{"red": [2, 0], "grey": [1, 1, 1]}"#, &["labels.json", "`red` has 2 values"], "head");
     broken(r#"{"red": [0, 0, 0], "grey": [1, 1, 1]}"#, &["`red` has an embedding of no length"], "head");
     broken(r#"{"red": [1, 0, 0]}"#, &["fewer than two labels"], "head");
+    fs::remove_file(models.path("labels.json")).unwrap();
+    refused(&model::missing(&config(&[&named])).unwrap()[0].error, "file_unreadable", &["tiny", "labels.json"]);
     models.write("labels.json", labels);
     let other = models.describe("tiny", "means", &prompts(&"0".repeat(64)));
     refused(&open(&[&other]).broken[0].error, "digest", &["tiny", "labels.json"]);
@@ -227,18 +230,31 @@ fn a_probe_brings_its_model_and_shares_its_inference() {
     let probe = models.describe_probe("coats", "base");
     let other = models.describe_probe("hats", "base");
     // Red less green of (3, 0, 4), scaled to length 1, is .6: a logit of 2.4, halved, and 1 more.
-    let reddish = [("reddish", logistic(2.2))];
 
     let mut alone = session(&[&probe]);
     let outputs = one(&mut alone, even([3.0, 0.0, 4.0])).unwrap();
     assert_eq!(outputs.scores.len(), 1, "the model was not asked for");
-    near(&outputs.scores[0], &reddish);
+    near(&outputs.scores[0], &[("reddish", logistic(2.2))]);
     assert_eq!((&*outputs.scores[0].model, &*outputs.scores[0].digest), ("coats", &*models.digest("coats.json")));
 
     // Another manifest of the same file is another model, and what is wrong with it is none of the probe's business.
     let wrong = models.describe("wrong", "both", "[output]\nname = 'logits'\nlabels = ['a']\n");
     let opened = open(&[&wrong, &probe]);
     assert_eq!((opened.sessions.len(), opened.broken.len(), &*opened.broken[0].model), (1, 1, "wrong"));
+
+    let mut both = session(&[&base, &probe]);
+    // What the probe can make nothing of costs the model no scores.
+    let outputs = one(&mut both, even([0.0; 3])).unwrap();
+    assert_eq!((outputs.scores.len(), &*outputs.scores[0].model, outputs.failed.len()), (1, "base", 1));
+    assert_eq!((&*outputs.failed[0].0, &*outputs.failed[0].1), ("coats", "an embedding of no length"));
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let mut health = Health::new(&both, Arc::clone(&metrics));
+    (0..10).for_each(|_| health.note(&Ok(outputs.clone())));
+    let text = metrics.render().unwrap();
+    assert!(
+        text.contains("sluicegate_model_up{model=\"coats\"} 0") && !text.contains("up{model=\"base\"} 0"),
+        "{text}"
+    );
 
     for load in [[&probe, &base, &other], [&base, &probe, &other]] {
         let opened = open(&load.map(String::as_str));
@@ -258,6 +274,17 @@ fn a_probe_of_another_model_is_broken_and_nothing_else_is() {
     let opened = open(&[&probe, &good]);
     assert_eq!((opened.sessions.len(), &*opened.broken[0].model), (1, "coats"));
     refused(&opened.broken[0].error, "base", &["coats", "base.toml", "train it again"]);
+
+    // The file is the same, and gets pictures otherwise.
+    models.describe("base", "means", EMBEDDING);
+    let base = fs::read_to_string(models.path("base.toml")).unwrap();
+    models.write("base.toml", &base.replace("range = [0, 255]", "range = [0, 1]"));
+    refused(&open(&[&probe]).broken[0].error, "base", &["coats", "[input]", "meaning_sha256", "train it again"]);
+    let other = models.write("other.toml", &base.replace("resize = 'warp'", "resize = 'crop'\nside = 2"));
+    models.write("base.toml", &base);
+    let opened = open(&[&other, &probe]);
+    assert_eq!(opened.sessions.len(), 1);
+    refused(&opened.broken[0].error, "base", &["coats", "another model of that name", "change the `name`"]);
 
     let text = fs::read_to_string(models.path("coats.json")).unwrap();
     models.describe("base", "means", EMBEDDING);
@@ -287,6 +314,7 @@ fn what_a_model_gives_wrongly_costs_that_picture_only() {
     refused(&one(&mut six, even([0.1; 3])).unwrap_err(), "output", &["6 values for 3 classes"]);
 
     let mut vector = session(&[&models.describe("tiny", "means", EMBEDDING)]);
+    assert_eq!(vector.entries(), [("tiny".into(), models.digest("means.onnx").into())], "it is told of all the same");
     refused(&one(&mut vector, even([f32::NAN; 3])).unwrap_err(), "output", &["embedding", "no number"]);
 }
 
@@ -318,7 +346,7 @@ fn owned(session: Session, pictures: &[[f32; 3]]) -> Vec<(usize, Result<Outputs,
 #[test]
 fn a_receiver_of_results_that_panics_costs_what_it_was_given_and_no_more() {
     let models = Models::new();
-    let session = models.session(&[&models.describe("tiny", "both", PROBABILITIES)]);
+    let session = session(&[&models.describe("tiny", "both", PROBABILITIES)]);
     let (results, received) = crossbeam_channel::bounded(3);
     let on_result = move |ticket: u8, _| {
         assert!(ticket != 1, "the second result is one too many");
@@ -397,14 +425,15 @@ fn a_provider_that_cannot_be_had_falls_back_unless_it_is_required() {
     let models = Models::new();
     let named = models.describe("tiny", "both", PROBABILITIES);
     for provider in [Provider::Cuda, Provider::Tensorrt, Provider::Openvino] {
-        let wanted = Config { provider, ..config(&[&named]) };
+        let (batch, batch_wait) = (NonZeroUsize::new(16), Duration::from_millis(33));
+        let wanted = Config { provider, batch, batch_wait, ..config(&[&named]) };
         let mut session = model::open(&wanted).unwrap().sessions.remove(0);
         let placement = session.placement().clone();
         assert_eq!(
             (placement.provider, placement.instead_of.as_ref().map(|(asked, _)| *asked)),
             (Provider::Cpu, Some(provider))
         );
-        assert_eq!(session.batching().most.get(), 1, "it runs on a CPU, which gains nothing by more");
+        assert_eq!(session.batching(), model::Batching::ONE_BY_ONE, "a CPU gains nothing by more");
         assert!(one(&mut session, even([0.5; 3])).is_ok());
         let required = Config { require_provider: true, ..wanted };
         refused(&model::open(&required).unwrap_err(), "provider", &["tiny", provider.word(), "require_provider"]);
@@ -416,9 +445,11 @@ fn a_calibration_makes_likelihoods_and_one_of_another_file_silences_its_model_on
     let models = Models::new();
     let tiny = models.describe("tiny", "both", &format!("{PROBABILITIES}{EMBEDDING}"));
     let probe = models.describe_probe("coats", "tiny");
+    let manifest = Manifest::read(&models.path("tiny.toml")).unwrap();
     let calibration = |model: &str, digest: &str, label: &str| {
+        let meaning = manifest.meaning(if model == "tiny" { OutputOf::Scores } else { OutputOf::Embedding });
         let text = format!(
-            "model = {model:?}\nmodel_sha256 = {digest:?}\n[[curve]]\nlabel = {label:?}\nmethod = 'platt'\n\
+            "model = {model:?}\nmodel_sha256 = {digest:?}\nmeaning_sha256 = '{meaning}'\n[[curve]]\nlabel = {label:?}\nmethod = 'platt'\n\
              made = 'by hand'\nslope = 1\noffset = 1\n"
         );
         models.write(&format!("{model}.calibration.toml"), &text)
@@ -446,6 +477,8 @@ fn a_calibration_makes_likelihoods_and_one_of_another_file_silences_its_model_on
     }
     let stranger = calibration("hats", &"0".repeat(64), "red");
     refused(&with(&[&stranger]).unwrap_err(), "calibration", &["hats", "`load` in [model] does not name"]);
+    let second = models.write("second.toml", &fs::read_to_string(&of_probe).unwrap());
+    refused(&with(&[&of_probe, &second]).unwrap_err(), "calibration", &["second.toml", "`coats`", "into one file"]);
     refused(&with(&["/nowhere.toml"]).unwrap_err(), "calibration", &["/nowhere.toml", "cannot be read"]);
 }
 

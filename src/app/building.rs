@@ -122,10 +122,10 @@ fn models(config: &model::Config, metrics: &Metrics) -> Result<Vec<model::Sessio
     }
     for session in &opened.sessions {
         let placement = session.placement();
-        for (model, digest) in session.scorers() {
-            metrics.set_model_up(model, true);
-            metrics.set_model_info(model, placement.provider.word(), &digest);
-            info!(model = &**model, %placement, "model loaded");
+        for (model, digest) in session.entries() {
+            metrics.set_model_up(&model, true);
+            metrics.set_model_info(&model, placement.provider.word(), &digest);
+            info!(model = &*model, %placement, "model loaded");
         }
         if let Some((asked, why)) = &placement.instead_of {
             let model = &*session.manifest().name;

@@ -31,15 +31,16 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     }
     .into_iter()
     .collect::<Vec<_>>();
-    let described = model::described(&config.model).map(|(described, _)| described).unwrap_or_default();
+    // What is wrong with names is told already.
+    let Ok((described, broken)) = model::described(&config.model) else { return warnings };
     warnings.extend(described.iter().filter(|described| scores_nothing(described)).map(|described| {
         format!("`{}` in `model.load` gives an embedding and no score: it costs time for nothing", described.name())
     }));
-    let loaded: Vec<&str> = described
-        .iter()
-        .map(|described| &**described.name())
-        .chain(config.model.load.iter().map(String::as_str))
-        .collect();
+    if !broken.is_empty() {
+        // What their names and labels are, nobody knows.
+        return warnings;
+    }
+    let loaded: Vec<&str> = described.iter().map(|described| &**described.name()).collect();
     for rule in &config.policy.rule {
         let name = &rule.name;
         match (&rule.label, &rule.model) {
@@ -49,6 +50,17 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             (Some(_), None) if loaded.is_empty() => {
                 warnings.push(format!("rule `{name}` needs a model and `model.load` is empty: it can never hold"));
             }
+            (Some(label), of) => {
+                let asked = described.iter().filter(|one| of.as_ref().is_none_or(|of| **one.name() == **of));
+                if !asked.clone().any(|one| may_score(one, label)) {
+                    let known: BTreeSet<&str> = asked.flat_map(labels).collect();
+                    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                    warnings.push(format!(
+                        "rule `{name}` is about the label `{label}`, which no model it asks gives a score for: it can \
+                         never hold; their labels are: {known}"
+                    ));
+                }
+            }
             _ => {}
         }
     }
@@ -57,6 +69,19 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
         format!("policy.shadow.models names the model `{model}`, which `model.load` does not: correct or remove it")
     }));
     warnings
+}
+
+fn labels(described: &Described) -> Vec<&str> {
+    match described {
+        Described::Model(manifest) => manifest.labels().map(|label| &**label).collect(),
+        Described::Probe(probe) => vec![&probe.label],
+    }
+}
+
+/// Whether it gives scores for `label`, as far as can be told: the labels of prompts are in a file of their own.
+fn may_score(described: &Described, label: &str) -> bool {
+    let has_prompts = matches!(described, Described::Model(manifest) if manifest.prompts.is_some());
+    has_prompts || labels(described).contains(&label)
 }
 
 fn scores_nothing(described: &Described) -> bool {

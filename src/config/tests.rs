@@ -316,6 +316,34 @@ fn models_that_cannot_be_used_are_told_before_anything_starts() {
     assert!(embeds.contains("`sscd` in `model.load` gives an embedding and no score"), "{embeds}");
 }
 
+#[test]
+fn a_rule_about_what_no_loaded_model_scores_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let mine = folder.path().join("file.toml");
+    let safety = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/models/safety.toml")).unwrap();
+    std::fs::write(&mine, safety.replacen("name = \"safety\"", "name = \"mine\"", 1)).unwrap();
+    let (mine, broken) = (mine.display().to_string(), folder.path().join("none.toml").display().to_string());
+    for (load, about, expected) in [
+        (vec!["safety"], "label = 'nsfl'", None),
+        (vec!["safety"], "label = 'nsfl'\nmodel = 'safety'", None),
+        (vec![&*mine], "label = 'nsfl'\nmodel = 'mine'", None),
+        (vec!["safety"], "label = 'nfsl'", Some("`nfsl`, which no model it asks gives a score for")),
+        (vec!["safety", "open_nsfw"], "label = 'nsfl'\nmodel = 'open_nsfw'", Some("their labels are: ")),
+        (vec!["safety"], "label = 'nsfl'\nmodel = 'mine'", Some("`mine`, which `model.load` does not name")),
+        (vec![&*mine], "label = 'nsfl'\nmodel = 'file.toml'", Some("which `model.load` does not name")),
+        (vec!["safety", &*broken], "label = 'whatever'", None),
+    ] {
+        let text = format!(
+            "{SERVER}[model]\nassets = {:?}\nload = {load:?}\n[[policy.rule]]\nname = 'r'\n{about}\nabove = 0.5\n\
+             pictures = 2\nwithin = '4s'\nverdict = 'hold'",
+            folder.path()
+        );
+        let warnings = Config::parse(&text, "x.toml").unwrap().warnings();
+        let about = warnings.iter().find(|warning| warning.contains("rule `r`")).map_or("", String::as_str);
+        assert!(about.contains(expected.unwrap_or_default()) && expected.is_some() != about.is_empty(), "{warnings:?}");
+    }
+}
+
 /// The warnings about a rule `r` that asks for two pictures of `demo` and cuts, where `demo` is as `change` makes it.
 fn warned_of(change: &Changes, rule: &str) -> String {
     let folder = tempfile::tempdir().unwrap();

@@ -99,6 +99,19 @@ impl Head {
         head.map(Some).map_err(|problem| ModelError::Head { model: Arc::clone(&manifest.name), path, problem })
     }
 
+    /// Whether what [`Head::prompts`] reads is there, without reading it.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(super) fn look_for(manifest: &Manifest, model: &Path) -> Result<(), ModelError> {
+        let Some(prompts) = &manifest.prompts else { return Ok(()) };
+        let path = model.with_file_name(&prompts.file);
+        match path.metadata() {
+            Ok(_) => Ok(()),
+            Err(source) => Err(ModelError::FileUnreadable { model: Arc::clone(&manifest.name), path, source }),
+        }
+    }
+
     /// The name that its scores go by: the probe's, or the model's.
     pub const fn name(&self) -> &Arc<str> {
         &self.name

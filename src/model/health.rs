@@ -1,22 +1,21 @@
 //! Whether a model that was loaded still scores pictures.
 //!
 //! One picture that fails says little; picture after picture does. A model that is broken is still asked, for the next
-//! picture may go well, and never holds up a stream.
+//! picture may go well, and never holds up a stream. Heads fail by themselves too: each has a count of its own.
 
 use std::sync::Arc;
 
 use super::{ModelError, Outputs, Session};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stage};
 
 /// Pictures that fail one after the other before a model counts as broken.
 const PATIENCE: u32 = 10;
 
-/// How a model fares, as far as the pictures it was given tell.
+/// How a model and its heads fare, as far as the pictures it was given tell.
 #[derive(Debug)]
 pub struct Health {
-    names: Vec<Arc<str>>,
+    entries: Vec<(Arc<str>, Count)>,
     metrics: Arc<Metrics>,
-    count: Count,
 }
 
 /// Failures since the last picture that went well.
@@ -37,29 +36,34 @@ enum Turn {
 impl Health {
     /// The health of `session`, which has just been loaded and so is well.
     pub fn new(session: &Session, metrics: Arc<Metrics>) -> Self {
-        Self { names: session.scorers().map(|(name, _)| Arc::clone(name)).collect(), metrics, count: Count::default() }
+        let entries = session.entries().into_iter().map(|(name, _)| (name, Count::default())).collect();
+        Self { entries, metrics }
     }
 
     /// Notes what became of a picture, and says so where that changes something.
     pub fn note(&mut self, outputs: &Result<Outputs, ModelError>) {
-        let models = self.names.join(", ");
-        match (self.count.turn(outputs.is_ok()), outputs) {
-            (Some(Turn::Failed), Err(error)) => tracing::warn!(models, %error, "a picture was not scored"),
-            (Some(Turn::Broke), Err(error)) => {
-                self.set(false);
-                tracing::error!(models, %error, "the last {PATIENCE} pictures were not scored: the model is broken");
+        for (name, count) in &mut self.entries {
+            let model = &**name;
+            let error = match outputs {
+                Err(error) => Some(error.to_string()),
+                Ok(outputs) => outputs.failed.iter().find(|(head, _)| head == name).map(|(_, problem)| problem.clone()),
+            };
+            if outputs.is_ok() && error.is_some() {
+                // Whoever gave the picture counts only what came of it as a whole.
+                self.metrics.error(Stage::Classify, "output");
             }
-            (Some(Turn::Mended), _) => {
-                self.set(true);
-                tracing::info!(models, "the model scores pictures again");
+            match (count.turn(error.is_none()), error) {
+                (Some(Turn::Failed), Some(error)) => tracing::warn!(model, error, "a picture was not scored"),
+                (Some(Turn::Broke), Some(error)) => {
+                    self.metrics.set_model_up(name, false);
+                    tracing::error!(model, error, "the last {PATIENCE} pictures were not scored: the model is broken");
+                }
+                (Some(Turn::Mended), _) => {
+                    self.metrics.set_model_up(name, true);
+                    tracing::info!(model, "the model scores pictures again");
+                }
+                _ => {}
             }
-            _ => {}
-        }
-    }
-
-    fn set(&self, up: bool) {
-        for name in &self.names {
-            self.metrics.set_model_up(name, up);
         }
     }
 }

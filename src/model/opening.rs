@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{
-    Calibration, Config, Described, Head, Manifest, ModelError, ProbeManifest, Runtime, Session, WhenBroken, find_file,
-    find_runtime, find_weights,
+    Calibration, Config, Described, Head, Manifest, ModelError, OutputOf, ProbeManifest, Runtime, Session, WhenBroken,
+    find_file, find_runtime, find_weights,
 };
 
 /// What of the configured models can be used, and what not.
@@ -110,7 +110,9 @@ pub fn missing(config: &Config) -> Result<Vec<Broken>, ModelError> {
         return Ok(broken);
     }
     for planned in planned {
-        if let Err(error) = find_file(config, &planned.manifest) {
+        if let Err(error) =
+            find_file(config, &planned.manifest).and_then(|path| Head::look_for(&planned.manifest, &path))
+        {
             broken.extend(Broken::all(planned.names(), error));
         }
         for probe in planned.probes {
@@ -125,18 +127,26 @@ pub fn missing(config: &Config) -> Result<Vec<Broken>, ModelError> {
 /// The calibrations that the configuration names.
 ///
 /// # Errors
-/// When one cannot be read, is not right, or is of a model that is not to be loaded.
+/// When one cannot be read, is not right, is of a model that is not to be loaded, or of the same one as another.
 fn calibrations(config: &Config, all: &[Described], broken: &[Broken]) -> Result<Vec<Calibration>, ModelError> {
-    let read = config.calibrations.iter().map(|path| {
+    let mut calibrations: Vec<Calibration> = Vec::with_capacity(config.calibrations.len());
+    for path in &config.calibrations {
         let calibration = Calibration::read(path)?;
+        let model = calibration.model();
         // Whose manifest cannot be read, nobody knows the name of.
-        if !broken.is_empty() || all.iter().any(|described| described.name() == calibration.model()) {
-            return Ok(calibration);
-        }
-        let problem = format!("it is of `{}`, which `load` in [model] does not name", calibration.model());
-        Err(ModelError::Calibration { calibration: path.display().to_string(), problem })
-    });
-    read.collect()
+        let is_known = !broken.is_empty() || all.iter().any(|described| described.name() == model);
+        // Scores are calibrated once: of two files, one would do nothing.
+        let problem = if calibrations.iter().any(|earlier| earlier.model() == model) {
+            format!("another one is of `{model}` too: put the curves of both into one file")
+        } else if !is_known {
+            format!("it is of `{model}`, which `load` in [model] does not name")
+        } else {
+            calibrations.push(calibration);
+            continue;
+        };
+        return Err(ModelError::Calibration { calibration: path.display().to_string(), problem });
+    }
+    Ok(calibrations)
 }
 
 /// What a model is called whose manifest cannot be read.
@@ -157,8 +167,17 @@ fn plan(all: Vec<Described>, broken: &mut Vec<Broken>) -> Vec<Planned> {
         let model = Arc::clone(&probe.name);
         match base(&probe) {
             Err(error) => broken.extend(Broken::all([model], error)),
-            Ok(manifest) => match planned.iter_mut().find(|one| one.is(&manifest)) {
-                Some(planned) => planned.probes.push(probe),
+            Ok(manifest) => match planned.iter_mut().find(|one| one.manifest.name == manifest.name) {
+                Some(planned) if planned.is(&manifest) => planned.probes.push(probe),
+                // Two of one name would share what is kept of streams, metrics and findings.
+                Some(_) => {
+                    let problem =
+                        "another model of that name is loaded, which is not described in the same way: change \
+                                   the `name` in one of their manifests"
+                            .to_owned();
+                    let error = ModelError::Base { model: Arc::clone(&model), base: probe.embedding, problem };
+                    broken.extend(Broken::all([model], error));
+                }
                 None => planned.push(Planned { manifest, own: false, probes: vec![probe] }),
             },
         }
@@ -177,22 +196,28 @@ fn base(probe: &ProbeManifest) -> Result<Manifest, ModelError> {
         }
         _ => probe.embedding.clone(),
     };
-    let problem = match Manifest::named(&named) {
-        Ok(manifest) if manifest.file.sha256 == probe.embedding_sha256 => return Ok(manifest),
-        Ok(manifest) => format!(
+    let problem = match Manifest::named(&named).map(|manifest| (manifest.meaning(OutputOf::Embedding), manifest)) {
+        Ok((_, manifest)) if manifest.file.sha256 != probe.embedding_sha256 => format!(
             "it was trained on the model of digest {}, and `{}` is {} now: train it again",
             probe.embedding_sha256, manifest.name, manifest.file.sha256
         ),
+        Ok((meaning, manifest)) if meaning != probe.meaning_sha256 => format!(
+            "[input] or [embedding] in the manifest of `{}` says another thing than when it was trained (`meaning_sha256` \
+             was {} and is {meaning}): put that back, or train it again",
+            manifest.name, probe.meaning_sha256
+        ),
+        Ok((_, manifest)) => return Ok(manifest),
         Err(error) => error.to_string(),
     };
     Err(ModelError::Base { model: Arc::clone(&probe.name), base: probe.embedding.clone(), problem })
 }
 
 impl Planned {
-    /// Whether it is the model that `manifest` describes. The same file described twice is two models: one of the
-    /// manifests may be wrong.
+    /// Whether its embedding is the one that `manifest` describes. The same file described twice is two models: one of
+    /// the manifests may be wrong.
     fn is(&self, manifest: &Manifest) -> bool {
-        self.manifest.name == manifest.name && self.manifest.file.sha256 == manifest.file.sha256
+        let of = |one: &Manifest| (Arc::clone(&one.name), one.file.sha256.clone(), one.meaning(OutputOf::Embedding));
+        of(&self.manifest) == of(manifest)
     }
 
     /// Who gives no scores when the model is broken: the model itself, where it was to give some, and its probes.

@@ -1,5 +1,7 @@
 //! What a model says of one picture.
 
+use std::sync::Arc;
+
 use crate::finding::Scores;
 
 /// What a model says of one picture.
@@ -9,4 +11,6 @@ pub struct Outputs {
     pub scores: Vec<Scores>,
     /// The embedding, as the model gave it; only where the manifest has one.
     pub embedding: Option<Vec<f32>>,
+    /// The heads that made no scores of the embedding, and what was wrong: this costs no other its scores.
+    pub failed: Vec<(Arc<str>, String)>,
 }

@@ -16,7 +16,8 @@ use super::{Config, Input, Layout, Manifest, Optimisation, Provider, Runtime, as
 pub struct Placement {
     /// What runs it.
     pub provider: Provider,
-    /// Of its operators, how many `provider` runs, and how many there are: the CPU runs the others. Not asked of a CPU.
+    /// Of its operators, how many `provider` runs, and how many there are: the CPU runs the others, or CUDA where the
+    /// provider is `TensorRT`. Not asked of a CPU.
     pub operators: Option<(usize, usize)>,
     /// What was asked for and could not be had, and why.
     pub instead_of: Option<(Provider, String)>,
@@ -80,9 +81,14 @@ fn on(
             (ep::OpenVINO::NAME, ep::OpenVINO::default().with_num_threads(threads).build())
         }
     };
+    let mut providers = vec![registered.error_on_failure()];
+    if provider == Provider::Tensorrt {
+        // What TensorRT does not know would otherwise go to the CPU and back.
+        providers.push(ep::CUDA::default().build());
+    }
     let (recorded, yes) = assignment::RECORDED;
     let session = plain(runtime, manifest)?
-        .with_execution_providers([registered.error_on_failure()])?
+        .with_execution_providers(providers)?
         .with_config_entry(recorded, yes)?
         .commit_from_memory(bytes)?;
     let operators = assignment::operators(&session)?;

@@ -14,7 +14,9 @@ use super::batch::Batching;
 use super::files::verified;
 use super::fitting::{fits, takes_many};
 use super::placement::{self, Placement};
-use super::{Calibration, Config, Head, Manifest, ModelError, Outputs, Runtime, Tensor, find_file, scoring};
+use super::{
+    Calibration, Config, Head, Manifest, ModelError, OutputOf, Outputs, Runtime, Sha256Hex, Tensor, find_file, scoring,
+};
 use crate::finding::Scores;
 
 /// A loaded model. Inference needs it for itself: see [`Owner`](super::Owner).
@@ -51,7 +53,8 @@ impl Session {
         }
         fits(&manifest, session.inputs(), session.outputs())
             .map_err(|problem| ModelError::Mismatch { model, problem })?;
-        let batching = if takes_many(&manifest, session.inputs(), session.outputs()) {
+        // A batch was configured for what was asked for: a CPU only makes the first of it wait.
+        let batching = if placement.instead_of.is_none() && takes_many(&manifest, session.inputs(), session.outputs()) {
             config.batching(placement.provider)
         } else {
             Batching::ONE_BY_ONE
@@ -94,6 +97,23 @@ impl Session {
         own.into_iter().chain(self.heads.iter().map(|head| (head.name(), Arc::clone(head.digest()))))
     }
 
+    /// Who is told of when it is loaded, or fails: whoever gives scores (see [`Session::scorers`]); where nobody does, the
+    /// model itself, which then only embeds.
+    pub fn entries(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut entries: Vec<_> = self.scorers().map(|(name, digest)| (Arc::clone(name), digest)).collect();
+        if entries.is_empty() {
+            entries.push((Arc::clone(&self.manifest.name), self.manifest.file.sha256.shared()));
+        }
+        entries
+    }
+
+    /// What the scores of `scorer`, the model's own or a head's, are made from, apart from what its digest is of: see
+    /// [`Manifest::meaning`].
+    pub fn meaning(&self, scorer: &str) -> Sha256Hex {
+        let own = *self.manifest.name == *scorer;
+        self.manifest.meaning(if own { OutputOf::Scores } else { OutputOf::Embedding })
+    }
+
     /// The labels it gives scores for, each with whose they are, in the order of [`Session::scorers`].
     pub fn labels(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
         let own = self.scored.map(|_| self.manifest.labels().map(|label| (&self.manifest.name, label)));
@@ -132,7 +152,12 @@ impl Session {
             .scorers()
             .find(|(model, _)| *model == of)
             .unwrap_or((&self.manifest.name, self.manifest.file.sha256.shared()));
-        calibration.fits(model, &digest, self.labels().filter(|(of, _)| *of == model).map(|(_, label)| label))?;
+        calibration.fits(
+            model,
+            &digest,
+            &self.meaning(model),
+            self.labels().filter(|(of, _)| *of == model).map(|(_, label)| label),
+        )?;
         self.calibrations.push(calibration);
         Ok(())
     }
@@ -214,9 +239,10 @@ impl Session {
         Ok(values)
     }
 
-    /// What one picture's values mean.
+    /// What one picture's values mean. Where a head can make nothing of them, the other scores stand; only where nothing
+    /// is left is that an error.
     fn outputs(&self, scored: Option<&[f32]>, embedded: Option<&[f32]>) -> Result<Outputs, String> {
-        let mut scores = Vec::with_capacity(1 + self.heads.len());
+        let (mut scores, mut failed) = (Vec::with_capacity(1 + self.heads.len()), Vec::new());
         if let (Some(output), Some(values)) = (&self.manifest.scores, scored) {
             let of_labels = scoring::scores(output, values)?;
             scores.push(Scores {
@@ -234,13 +260,21 @@ impl Session {
                 return Err("an embedding that holds what is no number,".to_owned());
             }
             for head in &self.heads {
-                scores.push(head.scores(values)?);
+                match head.scores(values) {
+                    Ok(of_head) => scores.push(of_head),
+                    Err(problem) => failed.push((Arc::clone(head.name()), problem)),
+                }
+            }
+            if scores.is_empty()
+                && let Some((_, problem)) = failed.pop()
+            {
+                return Err(problem);
             }
         }
         for scores in &mut scores {
             self.calibrations.iter().for_each(|calibration| calibration.apply(scores));
         }
-        Ok(Outputs { scores, embedding: embedded.map(<[f32]>::to_vec) })
+        Ok(Outputs { scores, embedding: embedded.map(<[f32]>::to_vec), failed })
     }
 
     fn inference(&self, source: ort::Error) -> ModelError {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Check;
 use crate::act::servers;
 use crate::act::webhook::{self, Webhook};
+use crate::cli::model::fetch_command;
 use crate::config::Config;
 use crate::model::{self, Manifest, ModelError, Runtime, WhenBroken};
 use crate::{decode, source};
@@ -74,16 +75,15 @@ fn models(config: &model::Config) -> Vec<Check> {
             checks.push(Check::missing("model.require_provider", error.to_string(), "see docs/models.md on providers"));
             return checks;
         }
-        Err(error) => return vec![Check::missing("model.load", error.to_string(), "correct `model.load`")],
+        Err(error) => {
+            let key = if error.kind() == "calibration" { "model.calibrations" } else { "model.load" };
+            checks.push(Check::missing(key, error.to_string(), format!("correct `{key}`")));
+            return checks;
+        }
     };
     for session in &opened.sessions {
         let placement = session.placement();
-        let manifest = session.manifest();
-        let mut scorers: Vec<_> = session.scorers().collect();
-        if scorers.is_empty() {
-            scorers.push((&manifest.name, manifest.file.sha256.shared()));
-        }
-        checks.extend(scorers.into_iter().map(|(model, digest)| {
+        checks.extend(session.entries().into_iter().map(|(model, digest)| {
             let (what, detail) = (format!("model {model}"), format!("loads on {placement}, sha256 {digest}"));
             match &placement.instead_of {
                 None => Check::well(what, detail),
@@ -94,9 +94,8 @@ fn models(config: &model::Config) -> Vec<Check> {
     checks.extend(opened.broken.iter().map(|broken| {
         let model = &broken.model;
         let next = match broken.error.kind() {
-            "file_missing" | "digest" if Manifest::shipped().any(|name| *name == **model) => {
-                format!("sluicegate model fetch {model}")
-            }
+            "file_missing" | "digest" if Manifest::shipped().any(|name| *name == **model) => fetch_command(model),
+            "calibration" => "mend that, or take it out of `model.calibrations`".to_owned(),
             _ => "mend that, or take it out of `model.load`".to_owned(),
         };
         Check::missing(format!("model {model}"), broken.error.to_string(), next)
@@ -227,6 +226,28 @@ mod tests {
             let api = crate::api::Config { listen: listen.parse().unwrap(), ..Default::default() };
             let found = hooks(&server, &Config { api, ..Config::default() });
             assert_eq!(found.map(|check| check.state), state, "{section} {listen}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_done_about_a_model_is_what_would_mend_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = tempfile::tempdir().unwrap();
+        let with = |load: &str| model::Config {
+            load: vec![load.to_owned()],
+            runtime: Some(root.join("assets/runtime/libonnxruntime.so")),
+            assets: Some(folder.path().to_owned()),
+            ..model::Config::default()
+        };
+        let calibrated = model::Config { calibrations: vec!["/nowhere.toml".into()], ..with("safety") };
+        for (config, what, next) in [
+            (with("safety"), "model safety", "sluicegate model fetch safety"),
+            (with("sscd"), "model sscd", "sluicegate model fetch sscd --accept-licence"),
+            (calibrated, "model.calibrations", "correct `model.calibrations`"),
+        ] {
+            let checks = models(&config);
+            assert_eq!((&*checks[0].what, checks[0].state), ("onnx runtime", State::Well), "{}", checks[0].detail);
+            assert_eq!((&*checks[1].what, checks[1].next.as_deref()), (what, Some(next)), "{}", checks[1].detail);
         }
     }
 

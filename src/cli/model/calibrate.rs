@@ -83,6 +83,7 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
         }
     };
     let (scorer, digest) = scorer(&eye, &args.label)?;
+    let meaning = eye.session.meaning(&scorer);
     let specimens = material::specimens(&args.positive, &args.negative, args.every, |picture| {
         let outputs = eye.look(picture)?;
         let said = outputs.scores.iter().filter(|scores| *scores.model == *scorer).flat_map(|scores| &scores.scores);
@@ -110,9 +111,9 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
          log loss {:.3} before and {:.3} now, in {FOLDS}-fold cross-validation",
         before.error, after.error, before.log_loss, after.log_loss
     );
-    let mut curves = if fs::exists(&args.out)? { others(args, &scorer, &digest)? } else { Vec::new() };
+    let mut curves = if fs::exists(&args.out)? { others(args, &scorer, &digest, &meaning)? } else { Vec::new() };
     curves.push(LabelCurve { label: args.label.as_str().into(), curve: curve.clone(), made });
-    let calibration = Calibration::new(&scorer, &digest, &curves)?;
+    let calibration = Calibration::new(&scorer, &digest, &meaning, &curves)?;
     fs::write(&args.out, calibration.to_text()).with_context(|| format!("cannot write {}", args.out.display()))?;
 
     if args.json {
@@ -151,10 +152,10 @@ fn scorer(eye: &Eye, label: &str) -> anyhow::Result<(String, Sha256Hex)> {
 }
 
 /// The curves of other labels in the file that is to be written.
-fn others(args: &Args, model: &str, digest: &Sha256Hex) -> anyhow::Result<Vec<LabelCurve>> {
+fn others(args: &Args, model: &str, digest: &Sha256Hex, meaning: &Sha256Hex) -> anyhow::Result<Vec<LabelCurve>> {
     let before = Calibration::read(&args.out)?;
     let labels: Vec<_> = before.curves().iter().map(|curve| curve.label.clone()).collect();
-    before.fits(model, digest.as_str(), &labels).with_context(|| {
+    before.fits(model, digest.as_str(), meaning, &labels).with_context(|| {
         format!("{} is there already, and not of this model: choose another --out", args.out.display())
     })?;
     Ok(before.curves().iter().filter(|curve| *curve.label != *args.label).cloned().collect())

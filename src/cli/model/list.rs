@@ -32,8 +32,7 @@ pub(super) fn run(_args: &Args, config: &Config, out: &mut dyn Write) -> anyhow:
         if let Ok(path) = model::find_file(config, &manifest) {
             writeln!(out, "  file     {}", path.display())?;
         } else {
-            let accept = if restricted.is_some() { " --accept-licence" } else { "" };
-            writeln!(out, "  file     missing: `sluicegate model fetch {name}{accept}` fetches it")?;
+            writeln!(out, "  file     missing: `{}` fetches it", super::fetch_command(name))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::model::{self, Config, ModelError, Session, WhenBroken};
+use crate::model::{self, Config, Manifest, ModelError, Session, WhenBroken};
 
 /// A dependency is missing or is not what it should be.
 const UNAVAILABLE: u8 = 69;
@@ -64,6 +64,13 @@ pub(super) fn run(args: &ModelArgs, out: &mut dyn Write) -> anyhow::Result<ExitC
         Command::Calibrate(args) => calibrate::run(args, &config, out),
         Command::TrainProbe(args) => train_probe::run(args, &config, out),
     }
+}
+
+/// What fetches the shipped model called `name`.
+pub(super) fn fetch_command(name: &str) -> String {
+    let source = Manifest::named(name).ok().and_then(|manifest| manifest.source);
+    let accept = if source.is_some_and(|source| source.restricted.is_some()) { " --accept-licence" } else { "" };
+    format!("sluicegate model fetch {name}{accept}")
 }
 
 /// Every model of `config`, loaded as `run` would, but with no patience for one that is broken.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::decode::still;
-use crate::model::{Manifest, Reference};
+use crate::model::Reference;
 
 #[derive(Parser)]
 struct Cli {

@@ -21,7 +21,7 @@ use super::UNAVAILABLE;
 use super::material::{self, Eye, FOLDS, Specimens};
 use crate::config::duration;
 use crate::eval::{self, Confusion, Judged, Linear, Trial};
-use crate::model::{Config, Described, Manifest, ModelError, Training, Weights, logistic};
+use crate::model::{Config, Described, Manifest, ModelError, OutputOf, Training, Weights, logistic};
 
 /// How stiff probes are tried, from the most pliable.
 const PENALTIES: [f64; 3] = [0.01, 0.1, 1.0];
@@ -215,7 +215,8 @@ fn manifest(args: &Args, name: &str, embedding: &Manifest, trained: &Trained, we
          about = {about}\n\n\
          [file]\nname = {file}\nsha256 = \"{sha256}\"\nbytes = {bytes}\n\n\
          [licence]\nweights = \"of whoever trained it\"\ntraining_data = {data}\n\n\
-         [probe]\nembedding = {named}\nembedding_sha256 = \"{embedding_sha256}\"\nlabel = {label}\n\n\
+         [probe]\nembedding = {named}\nembedding_sha256 = \"{embedding_sha256}\"\n\
+         meaning_sha256 = \"{meaning_sha256}\"\nlabel = {label}\n\n\
          [training]\npositives = {positives}\nnegatives = {negatives}\nfolds = {folds}\n\
          precision = {precision:.4}\nrecall = {recall:.4}\nauc = {auc:.4}\n\n\
          [[threshold]]\nlabel = {label}\nabove = {THRESHOLD}\nverdict = \"hold\"\nchosen = {chosen}\n\n\
@@ -228,6 +229,7 @@ fn manifest(args: &Args, name: &str, embedding: &Manifest, trained: &Trained, we
         data = text(&format!("{positives} positive and {negatives} negative pictures of whoever trained it")),
         named = text(&named),
         embedding_sha256 = embedding.file.sha256,
+        meaning_sha256 = embedding.meaning(OutputOf::Embedding),
         label = text(&args.label),
         chosen = text(&format!(
             "nine to one, if both sides were as frequent; in cross-validation {} of {positives} positive and {} of \

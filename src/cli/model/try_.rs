@@ -142,10 +142,11 @@ impl Models {
             let name = &session.manifest().name;
             match outputs {
                 Err(error) => rows.push(row(name, error.to_string())),
-                Ok(Outputs { scores, embedding: Some(embedding) }) if scores.is_empty() => {
+                Ok(Outputs { scores, embedding: Some(embedding), .. }) if scores.is_empty() => {
                     rows.push(row(name, format!("an embedding of {} values", embedding.len())));
                 }
-                Ok(Outputs { scores, .. }) => {
+                Ok(Outputs { scores, failed, .. }) => {
+                    rows.extend(failed.iter().map(|(head, problem)| row(head, format!("it had {problem}"))));
                     for scores in scores {
                         let each = scores.scores.iter().map(|(label, score)| format!("{label} {score:.3}"));
                         rows.push(row(&scores.model, each.collect::<Vec<_>>().join("  ")));
@@ -161,10 +162,13 @@ impl Models {
             let name: &Arc<str> = &session.manifest().name;
             match outputs {
                 Err(error) => vec![json!({ "model": name, "error": error.to_string() })],
-                Ok(Outputs { scores, embedding: Some(embedding) }) if scores.is_empty() => {
+                Ok(Outputs { scores, embedding: Some(embedding), .. }) if scores.is_empty() => {
                     vec![json!({ "model": name, "digest": session.manifest().file.sha256.as_str(), "embedding": embedding })]
                 }
-                Ok(Outputs { scores, .. }) => scores.iter().map(|scores| json!(scores)).collect(),
+                Ok(Outputs { scores, failed, .. }) => {
+                    let failed = failed.iter().map(|(head, problem)| json!({ "model": head, "error": problem }));
+                    scores.iter().map(|scores| json!(scores)).chain(failed).collect()
+                }
             }
         });
         json!({

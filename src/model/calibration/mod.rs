@@ -3,8 +3,8 @@
 //! A model's `0.8` is a number on a scale of its own. A [`Calibration`] holds a [`Curve`] for some of its labels, found from
 //! pictures of an operator's own (`sluicegate model calibrate`), which turns such a score into a *likelihood*: the share of
 //! pictures with that score that are what the label says, were such pictures as frequent as others. Labels without a curve
-//! keep their scores. The file names the digest of the model it was found with; with another one it is refused, for its
-//! scores are on another scale.
+//! keep their scores. The file names the digest of the model it was found with, and that of what the manifest makes of it;
+//! with others it is refused, for their scores are on another scale.
 //!
 //! Finding curves is not done here; see `eval`.
 
@@ -27,6 +27,7 @@ pub use curve::{Curve, logistic, logit};
 pub struct Calibration {
     model: Arc<str>,
     model_sha256: Sha256Hex,
+    meaning_sha256: Sha256Hex,
     curves: Vec<LabelCurve>,
     digest: Arc<str>,
 }
@@ -48,6 +49,7 @@ pub struct LabelCurve {
 struct Raw {
     model: String,
     model_sha256: Sha256Hex,
+    meaning_sha256: Sha256Hex,
     #[serde(rename = "curve")]
     curves: Vec<RawCurve>,
 }
@@ -73,12 +75,18 @@ enum Method {
 }
 
 impl Calibration {
-    /// A calibration of the model called `model` whose file has the digest `model_sha256`.
+    /// A calibration of the model called `model` whose file has the digest `model_sha256`, and whose manifest makes of it
+    /// what `meaning_sha256` stands for (see [`Session::meaning`](super::Session::meaning)).
     ///
     /// # Errors
     /// When there is no curve, two are of one label, or one could fall.
-    pub fn new(model: &str, model_sha256: &Sha256Hex, curves: &[LabelCurve]) -> Result<Self, ModelError> {
-        Self::parse(&written(model, model_sha256, curves), &format!("of `{model}`"))
+    pub fn new(
+        model: &str,
+        model_sha256: &Sha256Hex,
+        meaning_sha256: &Sha256Hex,
+        curves: &[LabelCurve],
+    ) -> Result<Self, ModelError> {
+        Self::parse(&written(model, model_sha256, meaning_sha256, curves), &format!("of `{model}`"))
     }
 
     /// The calibration in the file at `path`.
@@ -103,7 +111,7 @@ impl Calibration {
 
     /// As [`Calibration::read`] reads it.
     pub fn to_text(&self) -> String {
-        written(&self.model, &self.model_sha256, &self.curves)
+        written(&self.model, &self.model_sha256, &self.meaning_sha256, &self.curves)
     }
 
     /// The name of the model that it is of, which may be a probe.
@@ -121,7 +129,7 @@ impl Calibration {
         &self.curves
     }
 
-    /// Whether it is of a model of this name, digest and these labels.
+    /// Whether it is of a model of this name, digest and meaning and these labels.
     ///
     /// # Errors
     /// When it is not: what differs, and what to do.
@@ -129,6 +137,7 @@ impl Calibration {
         &self,
         model: &str,
         digest: &str,
+        meaning: &Sha256Hex,
         labels: impl IntoIterator<Item = &'a Arc<str>>,
     ) -> Result<(), ModelError> {
         let refused = |problem: String| Err(ModelError::Calibration { calibration: format!("of `{model}`"), problem });
@@ -140,6 +149,13 @@ impl Calibration {
                 "it was found with another file, of sha256 {}, whose scores are on another scale: run `sluicegate model \
                  calibrate` again",
                 self.model_sha256
+            ));
+        }
+        if self.meaning_sha256 != *meaning {
+            return refused(format!(
+                "it was found when the manifest said another thing of how pictures become scores (`meaning_sha256` was {} \
+                 and is {meaning}): put that back, or run `sluicegate model calibrate` again",
+                self.meaning_sha256
             ));
         }
         let labels: Vec<&Arc<str>> = labels.into_iter().collect();
@@ -178,7 +194,8 @@ impl Raw {
                 return Err(format!("key `curve.label`: `{}` stands there twice", curve.label));
             }
         }
-        Ok(Calibration { model: self.model.into(), model_sha256: self.model_sha256, curves, digest })
+        let Self { model_sha256, meaning_sha256, .. } = self;
+        Ok(Calibration { model: self.model.into(), model_sha256, meaning_sha256, curves, digest })
     }
 }
 
@@ -204,13 +221,14 @@ impl RawCurve {
     }
 }
 
-fn written(model: &str, model_sha256: &Sha256Hex, curves: &[LabelCurve]) -> String {
+fn written(model: &str, model_sha256: &Sha256Hex, meaning_sha256: &Sha256Hex, curves: &[LabelCurve]) -> String {
     let text = |text: &str| toml::Value::from(text).to_string();
     let mut file = format!(
         "# What the scores of a model are worth: see docs/models.md. Name this file under `calibrations` in [model].\n\n\
-         model = {}\nmodel_sha256 = {}\n",
+         model = {}\nmodel_sha256 = {}\nmeaning_sha256 = {}\n",
         text(model),
-        text(model_sha256.as_str())
+        text(model_sha256.as_str()),
+        text(meaning_sha256.as_str())
     );
     for LabelCurve { label, curve, made } in curves {
         let curve = match curve {
@@ -244,7 +262,7 @@ mod tests {
             curve("nsfw", Curve::Isotonic(vec![(0.0, 0.25), (0.5, 1.0)])),
             curve("odd", Curve::Temperature(2.0)),
         ];
-        Calibration::new("safety", &DIGEST.to_owned().try_into().unwrap(), &curves).unwrap()
+        Calibration::new("safety", &DIGEST.to_owned().try_into().unwrap(), &Sha256Hex::of("meant"), &curves).unwrap()
     }
 
     fn scores(model: &str) -> Scores {
@@ -287,13 +305,14 @@ mod tests {
     fn it_is_refused_with_another_model() {
         let labels: Vec<Arc<str>> = ["nsfl", "nsfw", "odd"].map(Arc::from).to_vec();
         let calibration = calibration();
-        assert!(calibration.fits("safety", DIGEST, &labels).is_ok());
-        for (model, digest, labels, expected) in [
-            ("open_nsfw", DIGEST, &labels[..], "it is of `safety`"),
-            ("safety", &*"0".repeat(64), &labels, "model calibrate` again"),
-            ("safety", DIGEST, &labels[..2], "`odd` is no label"),
+        assert!(calibration.fits("safety", DIGEST, &Sha256Hex::of("meant"), &labels).is_ok());
+        for (model, digest, meaning, labels, expected) in [
+            ("open_nsfw", DIGEST, "meant", &labels[..], "it is of `safety`"),
+            ("safety", &*"0".repeat(64), "meant", &labels, "found with another file"),
+            ("safety", DIGEST, "otherwise", &labels, "the manifest said another thing"),
+            ("safety", DIGEST, "meant", &labels[..2], "`odd` is no label"),
         ] {
-            let message = calibration.fits(model, digest, labels).unwrap_err().to_string();
+            let message = calibration.fits(model, digest, &Sha256Hex::of(meaning), labels).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
     }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::ModelError;
 pub use parts::{
@@ -186,6 +187,19 @@ impl Manifest {
     /// [`Manifest::prompts`] are in their file.
     pub fn labels(&self) -> impl Iterator<Item = &Arc<str>> {
         self.scores.iter().flat_map(|output| output.labels.iter().map(|label| &label.name))
+    }
+
+    /// What stands for all that the manifest says of how one of its outputs comes about, from the picture on, apart from the
+    /// model's file: SHA-256 of [input] and of what is said of that output. What was found with one such digest holds for
+    /// no other, though the file be the same.
+    pub fn meaning(&self, of: OutputOf) -> Sha256Hex {
+        let Self { input, scores, embedding, prompts, .. } = self;
+        let said = match of {
+            OutputOf::Embedding => json!([input, embedding]),
+            OutputOf::Scores if prompts.is_some() => json!([input, embedding, prompts]),
+            OutputOf::Scores => json!([input, scores]),
+        };
+        Sha256Hex::of(said.to_string())
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::decision::Verdict;
 
@@ -69,7 +70,7 @@ pub struct Licence {
 ///
 /// A channel's value is `(lowest + light * (highest - lowest) - mean) / deviation`, `light` being 0 for black and 1 for
 /// full light.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Input {
     /// The input's name in the model.
     pub name: String,
@@ -96,7 +97,7 @@ pub struct Input {
 }
 
 /// Which of rows, columns and channels come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
     /// `[batch, channel, row, column]`.
@@ -106,7 +107,7 @@ pub enum Layout {
 }
 
 /// What a value of the input is stored as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {
     /// 32-bit float.
@@ -116,7 +117,7 @@ pub enum Dtype {
 }
 
 /// The order of the channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Colour {
     /// Red, green, blue.
@@ -126,7 +127,8 @@ pub enum Colour {
 }
 
 /// How a picture of any size becomes one of the input's size. Never with bars: they alone change what models say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// The whole picture, stretched.
     Warp,
@@ -137,7 +139,7 @@ pub enum Resize {
 }
 
 /// How values between samples are found; both widen as they shrink a picture, as Pillow does it ("antialiased").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// A triangle.
@@ -148,7 +150,7 @@ pub enum Filter {
 }
 
 /// The output that becomes scores: `f32 [batch, classes]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ScoresOutput {
     /// The output's name in the model.
     pub name: String,
@@ -161,7 +163,7 @@ pub struct ScoresOutput {
 }
 
 /// A label and the classes of the model that it stands for: its score is their sum.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
     /// Its name in policies.
     pub name: Arc<str>,
@@ -170,7 +172,7 @@ pub struct Label {
 }
 
 /// What the values of an output are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Values {
     /// Probabilities, as they are.
@@ -183,7 +185,7 @@ pub enum Values {
 }
 
 /// The output that probes and prompts look at: `f32 [batch, size]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedding {
     /// The output's name in the model.
@@ -195,7 +197,7 @@ pub struct Embedding {
 /// Embeddings of labels in a file: a label's score is the softmax of `scale` times the cosine between it and the picture.
 ///
 /// The file is JSON, `{"label": [f32; size], ...}`, such as the text tower of a CLIP gives.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prompts {
     /// The file's name, beside the model's.
@@ -276,11 +278,16 @@ pub enum Optimisation {
 }
 
 /// A SHA-256 as 64 lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub struct Sha256Hex(Arc<str>);
 
 impl Sha256Hex {
+    /// That of `bytes`.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self(hex::encode(Sha256::digest(bytes)).into())
+    }
+
     /// The digits.
     pub fn as_str(&self) -> &str {
         &self.0

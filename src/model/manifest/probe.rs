@@ -24,6 +24,8 @@ pub struct ProbeManifest {
     pub embedding: String,
     /// Digest of that model's file: the embedding of another model means something else.
     pub embedding_sha256: Sha256Hex,
+    /// [`Manifest::meaning`](super::Manifest::meaning) of that embedding: of a picture prepared otherwise it is another.
+    pub meaning_sha256: Sha256Hex,
     /// The one label that it scores.
     pub label: Arc<str>,
     /// What it was trained on, and what cross-validation found.
@@ -77,6 +79,7 @@ pub(super) struct Raw {
 struct RawProbe {
     embedding: String,
     embedding_sha256: Sha256Hex,
+    meaning_sha256: Sha256Hex,
     label: String,
 }
 
@@ -95,6 +98,7 @@ impl Raw {
             licence: self.licence,
             embedding: self.probe.embedding,
             embedding_sha256: self.probe.embedding_sha256,
+            meaning_sha256: self.probe.meaning_sha256,
             label: self.probe.label.into(),
             training: self.training,
             thresholds: self.thresholds,

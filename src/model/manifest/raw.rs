@@ -92,6 +92,7 @@ impl Raw {
     pub(super) fn checked(self, folder: Option<PathBuf>) -> Result<Manifest, String> {
         word("name", &self.name)?;
         plain_file_name("file.name", &self.file.name)?;
+        self.source.as_ref().map_or(Ok(()), source_fits)?;
         let input = self.input.checked()?;
         let scores = self.output.map(RawOutput::checked).transpose()?;
         match (self.kind, &scores, &self.embedding) {
@@ -111,6 +112,13 @@ impl Raw {
         }
         if let Some(prompts) = &self.prompts {
             plain_file_name("prompts.file", &prompts.file)?;
+            if self.source.is_some() {
+                return Err(
+                    "[prompts] and [source] do not go together, for a package is fetched without labels: take \
+                            [source] away and put both files beside the manifest"
+                        .to_owned(),
+                );
+            }
             if self.kind != Kind::Embedding {
                 return Err("[prompts] belong to a model of kind `embedding`".to_owned());
             }
@@ -247,6 +255,31 @@ fn grouped(categories: BTreeMap<String, Vec<usize>>, classes: usize) -> Result<V
         labels.push(Label { name: name.into(), classes: of });
     }
     Ok(labels)
+}
+
+/// What names a package becomes a part of addresses and of paths.
+fn source_fits(source: &Source) -> Result<(), String> {
+    let Source { package, version, member, notices, .. } = source;
+    let marks = |text: &str, marks: &[u8]| text.bytes().all(|c| c.is_ascii_alphanumeric() || marks.contains(&c));
+    let ends_well = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    if !marks(package, b"-_.") || !ends_well(package) {
+        return Err(format!(
+            "key `source.package`: `{package}` is no name of a package: write letters, digits, `-`, `_` and `.`, the first \
+             and the last a letter or digit"
+        ));
+    }
+    if !marks(version, b"-_.+!") || !ends_well(version) {
+        return Err(format!("key `source.version`: `{version}` is no version: write one such as `1.2.0`"));
+    }
+    let each = notices.iter().map(|notice| ("source.notices", notice));
+    for (key, path) in each.chain([("source.member", member)]) {
+        if path.contains('\\') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(format!("key `{key}`: `{path}` is no plain path within a wheel, such as `package/file`"));
+        }
+    }
+    Ok(())
 }
 
 fn thresholds_fit(manifest: &Manifest) -> Result<(), String> {

