@@ -21,7 +21,7 @@ mod probe;
 mod ranked;
 
 pub use alarms::{Watched, alarms};
-pub use calibrate::{isotonic, platt, temperature};
+pub use calibrate::{isotonic, platt, temperature, warranted};
 pub use certainty::{at_most, between};
 pub use cross::{Trial, without_own_fold};
 pub use groups::{Groups, folds};

@@ -22,6 +22,13 @@ use crate::model::{Calibration, Config, Curve, LabelCurve, Sha256Hex, logit};
 /// From so many distinct pictures of each side on, steps are told from chance.
 const ENOUGH_FOR_STEPS: usize = 200;
 
+/// Likelihoods that thresholds are set at: which score is each is told.
+const LIKELIHOODS: [f32; 3] = [0.5, 0.8, 0.9];
+
+/// Whoever calibrates changes what every rule of the label means.
+const LOOK_AGAIN: &str = "With this file named in [model], every threshold for this label is a likelihood, in your rules and \
+                          in those of the policy that is built in: look at each again before you restart.";
+
 /// Find out what a model's scores are worth, so that one threshold means the same for each model.
 ///
 /// Pictures of what the label says are under --positive, pictures of anything else under --negative. What is written turns
@@ -122,6 +129,8 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
             "positives": positives, "negatives": negatives, "left_out": specimens.left_out,
             "before": { "calibration_error": before.error, "log_loss": before.log_loss },
             "after": { "calibration_error": after.error, "log_loss": after.log_loss },
+            "reached": LIKELIHOODS.map(|likelihood| json!({ "likelihood": likelihood, "score": curve.reaches(likelihood) })),
+            "note": LOOK_AGAIN,
         });
         writeln!(out, "{object}")?;
         return Ok(ExitCode::SUCCESS);
@@ -135,6 +144,12 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
     writeln!(out, "  log loss  {:.3} before, {:.3} now", before.log_loss, after.log_loss)?;
     let shown = [0.1f32, 0.3, 0.5, 0.7, 0.9].map(|score| format!("{score} is {:.2}", curve.likelihood(score)));
     writeln!(out, "  so that   {}", shown.join(", "))?;
+    let reached = LIKELIHOODS.map(|likelihood| match curve.reaches(likelihood) {
+        Some(score) => format!("{likelihood} from a score of {score:.3} on"),
+        None => format!("{likelihood} is never reached"),
+    });
+    writeln!(out, "  likely    {}", reached.join(", "))?;
+    writeln!(out, "{LOOK_AGAIN}")?;
     writeln!(out, "A likelihood is that of pictures like these, were both sides as frequent as each other.")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -162,9 +177,12 @@ fn others(args: &Args, model: &str, digest: &Sha256Hex) -> anyhow::Result<Vec<La
 
 fn found(method: Method, scores: &[Judged]) -> Option<Curve> {
     let logits = || -> Vec<Judged> { scores.iter().map(|one| Judged { score: logit(one.score), ..*one }).collect() };
+    let bounds = eval::warranted(scores);
     match method {
-        Method::Temperature => eval::temperature(&logits()).map(Curve::Temperature),
-        Method::Platt => eval::platt(&logits()).map(|(slope, offset)| Curve::Platt { slope, offset }),
+        Method::Temperature => {
+            eval::temperature(&logits()).map(|temperature| Curve::Temperature { temperature, bounds })
+        }
+        Method::Platt => eval::platt(&logits()).map(|(slope, offset)| Curve::Platt { slope, offset, bounds }),
         Method::Isotonic => eval::isotonic(scores).map(Curve::Isotonic),
     }
 }
@@ -206,6 +224,8 @@ fn expect_more_than_chance(Figures { log_loss, .. }: &Figures, label: &str) -> a
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A model that never says more than .6 and is right two times in three from .3 on.
@@ -228,10 +248,36 @@ mod tests {
             let after = figures(&unseen(method, &judged, &folds).unwrap());
             assert!(after.error < before.error && after.log_loss < before.log_loss, "{method:?}: {}", after.error);
         }
-        assert!(matches!(found(Method::Temperature, &judged), Some(Curve::Temperature(_))));
+        assert!(matches!(found(Method::Temperature, &judged), Some(Curve::Temperature { .. })));
         let contrary: Vec<Judged> = judged.iter().map(|one| Judged { positive: !one.positive, ..*one }).collect();
         assert!(unseen(Method::Platt, &contrary, &folds).is_none());
     }
+
+    proptest! {
+        #[test]
+        fn no_likelihood_is_surer_than_so_many_pictures_warrant_and_none_falls(
+            pictures in proptest::collection::vec((0.0f64..=1.0, any::<bool>()), 2..60),
+            apart: bool, scores in proptest::collection::vec(0.0f32..=1.0, 2..20)
+        ) {
+            // The surest of all: every positive above every negative.
+            let push = |score: f64, positive: bool| if positive { 0.5 + score / 2.0 } else { score / 2.01 };
+            let judged: Vec<Judged> = pictures
+                .iter()
+                .map(|&(score, positive)| Judged { score: if apart { push(score, positive) } else { score }, positive })
+                .collect();
+            let (positives, negatives) = eval::sides(&judged);
+            let (low, high) = (1.0 / (negatives as f32 + 2.0), (positives as f32 + 1.0) / (positives as f32 + 2.0));
+            let mut rising: Vec<f32> = scores.into_iter().chain([0.0, 1.0]).collect();
+            rising.sort_by(f32::total_cmp);
+            for method in [Method::Temperature, Method::Platt, Method::Isotonic] {
+                let Some(curve) = found(method, &judged) else { continue };
+                let likelihoods: Vec<f32> = rising.iter().map(|score| curve.likelihood(*score)).collect();
+                prop_assert!(likelihoods.iter().all(|one| *one > low - 1e-6 && *one < high + 1e-6), "{method:?} {likelihoods:?}");
+                prop_assert!(likelihoods.windows(2).all(|two| two[0] <= two[1]), "{method:?} {likelihoods:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_curve_that_knows_nothing_is_refused() {
         let (judged, folds) = shy();

@@ -119,7 +119,10 @@ fn labelled_pictures_become_a_detector_whose_figures_are_told() {
     let sides = ["--positive", text(&round), "--negative", text(&straight)];
     let find = ["calibrate", text(&probe), "--label", "discs", "--out", text(&calibration)];
     let answer = does(&[&find[..], &sides].concat());
-    assert!(answer.contains("25 positive, 25 negative"), "{answer}");
+    for part in ["25 positive, 25 negative", "0.5 from a score of ", "0.9 ", "threshold for this label is a likelihood"]
+    {
+        assert!(answer.contains(part), "`{part}` is not in: {answer}");
+    }
     assert_eq!(**Calibration::read(&calibration).unwrap().model(), *"discs");
     let again = does(&[&find[..], &sides, &["--method", "temperature"]].concat());
     assert!(again.contains("written"), "{again}");
