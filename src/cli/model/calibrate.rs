@@ -111,7 +111,8 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
     let curve = found(method, &scores).with_context(nothing)?;
     let unseen = unseen(method, &scores, &specimens.folds(args.seed)).with_context(nothing)?;
     let (before, after) = (figures(&scores), figures(&unseen));
-    expect_more_than_chance(&after, &args.label)?;
+    let why = format!("`{}` says too little about them to be calibrated", args.label);
+    material::expect_more_than_chance(&unseen, &why)?;
     let made = format!(
         "{positives} positive and {negatives} negative pictures; likelihoods were off by {:.3} before and are by {:.3} now, \
          log loss {:.3} before and {:.3} now, in {FOLDS}-fold cross-validation",
@@ -211,17 +212,6 @@ fn figures(judged: &[Judged]) -> Figures {
     Figures { error: eval::calibration_error(judged), log_loss: eval::log_loss(judged) }
 }
 
-/// Refuses a curve that knows no more than somebody who says one half of everything.
-fn expect_more_than_chance(Figures { log_loss, .. }: &Figures, label: &str) -> anyhow::Result<()> {
-    if *log_loss >= std::f64::consts::LN_2 {
-        bail!(
-            "likelihoods found from these pictures are no better than chance (log loss {log_loss:.3}): `{label}` says too \
-             little about them to be calibrated"
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -276,15 +266,5 @@ mod tests {
                 prop_assert!(likelihoods.windows(2).all(|two| two[0] <= two[1]), "{method:?} {likelihoods:?}");
             }
         }
-    }
-
-    #[test]
-    fn a_curve_that_knows_nothing_is_refused() {
-        let (judged, folds) = shy();
-        let useful = figures(&unseen(Method::Platt, &judged, &folds).unwrap());
-        assert!(expect_more_than_chance(&useful, "x").is_ok());
-        let half: Vec<Judged> = judged.iter().map(|one| Judged { score: 0.5, ..*one }).collect();
-        let message = expect_more_than_chance(&figures(&half), "x").unwrap_err().to_string();
-        assert!(message.contains("no better than chance") && message.contains("`x`"), "{message}");
     }
 }
