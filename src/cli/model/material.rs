@@ -332,7 +332,7 @@ mod tests {
     /// A specimen that is alike to no other number's: half of all bits differ.
     fn unlike(positive: bool, file: usize, number: u64, quality: u8) -> Specimen<()> {
         let mixed = |word: u64| (4 * number + word + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
-        let words = [0, 1, 2, 3].map(|word| mixed(word) ^ mixed(word).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 29);
+        let words = [0, 1, 2, 3].map(|word| mixed(word) ^ (mixed(word).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 29));
         Specimen { pdq: Pdq { hash: PdqHash::from_words(words), quality }, ..specimen(positive, file, 0, quality) }
     }
 
