@@ -30,6 +30,9 @@ const STEP: Duration = Duration::from_millis(250);
 /// Of those, how many from one picture that a stream gives to the next: two seconds.
 const APART: usize = 8;
 
+/// How often what never changes is scored anew in the streams.
+const RESCORED: f64 = 3.0;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -105,10 +108,11 @@ fn memory(name: &str) {
     say("memory_mb", resident() - before, &more);
 }
 
-/// A stream that gives a picture every two seconds: decoding, hashing and scoring, with and without the change gate. The
-/// first two pictures of a stream are always scored, and are not counted: streams are long.
+/// A stream that gives a picture every two seconds: decoding, hashing and scoring, with and without the change gate. The clip
+/// is played to its end, backwards, and so on, until what looks unchanged has been scored anew a few times because it was
+/// scored long ago. The first two pictures of a stream are always scored, and are not counted: streams are long.
 fn streams(path: &Path) {
-    let units = units(path);
+    let (units, apart) = (units(path), STEP * APART as u32);
     let gate_on = Terms { within: Config::default().unchanged_within, rescore_after: Config::default().rescore_after };
     let mut line = Line {
         decoder: Decoder::new(&decode::Config::default()).unwrap(),
@@ -120,7 +124,10 @@ fn streams(path: &Path) {
         let (mut pictures, mut scored, mut cpu) = (0_u32, 0_u32, Duration::ZERO);
         for phase in 0..APART {
             let mut gate = Gate::default();
-            for (at, unit) in units.iter().skip(phase).step_by(APART).enumerate() {
+            let once: Vec<&AccessUnit> = units.iter().skip(phase).step_by(APART).collect();
+            for (at, unit) in back_and_forth(&once, &gate_on).enumerate() {
+                let unit =
+                    &AccessUnit { sequence: at as u64, arrived: Timestamp::ZERO + apart * at as u32, ..unit.clone() };
                 let before = now(ClockId::ProcessCPUTime);
                 let was_scored = line.take(unit, &mut gate, &terms);
                 if at > 1 {
@@ -131,12 +138,21 @@ fn streams(path: &Path) {
             }
         }
         let each = cpu.as_secs_f64() / f64::from(pictures);
-        let apart = (STEP * APART as u32).as_secs_f64();
         let more = json!({
             "clip": path.file_stem().unwrap().to_string_lossy(), "pictures": pictures, "scored": scored, "cpu_ms": each * 1e3,
         });
-        say(what, apart / each, &more);
+        say(what, apart.as_secs_f64() / each, &more);
     }
+}
+
+/// The pictures of a stream that shows `once` forwards and backwards, until everything has been due to be scored anew
+/// [`RESCORED`] times, and one more.
+fn back_and_forth<'a>(once: &'a [&AccessUnit], gate: &Terms) -> impl Iterator<Item = &'a AccessUnit> {
+    let apart = STEP * APART as u32;
+    let pictures = RESCORED * gate.rescore_after.as_secs_f64() / apart.as_secs_f64();
+    // The first and the last are not shown twice running.
+    let back = once.iter().rev().skip(1).take(once.len().saturating_sub(2));
+    once.iter().chain(back).copied().cycle().take(pictures.ceil() as usize + 1)
 }
 
 /// One worker of one stream.

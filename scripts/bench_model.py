@@ -71,7 +71,7 @@ def write_frames(folder):
 
 
 def write_units(folder):
-    """The clips at 1080p as H.264 of nothing but keyframes, four a second."""
+    """The clips at 1080p as H.264 of nothing but keyframes, four a second, so that they can be played backwards too."""
     for clip in CLIPS:
         units = folder / f"{clip}.h264"
         ffmpeg(clip, f"fps=4,scale={WIDTH}:{HEIGHT}", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23",

@@ -213,6 +213,21 @@ fn an_index_of_either_form_gives_the_model_and_then_it_is_not_asked_again() {
 }
 
 #[test]
+fn where_no_digest_is_listed_every_wheel_of_the_version_may_be_the_one() {
+    const OTHER: &str = "our_models-1.0-py3-none-linux_x86_64.whl";
+    let place = Place::new();
+    let link = |file: &str| format!("<a href=\"../../files/{file}\">{file}</a>");
+    let page = format!("<!DOCTYPE html><html><body>{}{}</body></html>", link(OTHER), link(FILE));
+    let site = site(&place, "index.html", &page);
+    fs::write(site.path().join("www/files").join(OTHER), b"another").unwrap();
+    let nginx = Nginx::serve(site.path());
+    let index = format!("http://127.0.0.1:{}/simple/", nginx.port);
+    // An index that is said to be nothing is none: pip's is asked.
+    place.fetch_with("", &[], &[("PIP_INDEX_URL", &index)]).fetched();
+    place.is_whole();
+}
+
+#[test]
 fn what_an_earlier_attempt_left_is_not_downloaded_again() {
     let place = Place::new();
     let site = site(&place, "index.json", &place.page());

@@ -8,9 +8,17 @@ use super::{Judged, sides, tied, weights};
 /// Newton's method finds two numbers in far fewer steps.
 const STEPS: usize = 100;
 
+/// Between which likelihoods so few pictures leave it open what is certain: `1 / (n + 2)` with `n` negatives, and
+/// `(p + 1) / (p + 2)` with `p` positives, by Laplace's rule of succession.
+pub fn warranted(judged: &[Judged]) -> (f64, f64) {
+    let (positives, negatives) = sides(judged);
+    (1.0 / (negatives as f64 + 2.0), (positives as f64 + 1.0) / (positives as f64 + 2.0))
+}
+
 /// The temperature by which logits are divided for the least log loss, .05 to 20; takes logits and truths.
 ///
-/// None unless there are both positives and negatives. (Guo et al., 2017; a golden-section search, for the loss has one
+/// None unless there are both positives and negatives. Truths are drawn in as for [`platt`], so that logits that separate
+/// both sides are not made certainties. (Guo et al., 2017; a golden-section search, for the loss has one
 /// valley in the inverse of the temperature.)
 pub fn temperature(logits: &[Judged]) -> Option<f64> {
     const GOLDEN: f64 = 0.618_033_988_749_895;
@@ -42,15 +50,7 @@ pub fn platt(logits: &[Judged]) -> Option<(f64, f64)> {
         return None;
     }
     let (of_positive, of_negative) = weights(logits);
-    let (high, low) = ((positives as f64 + 1.0) / (positives as f64 + 2.0), 1.0 / (negatives as f64 + 2.0));
-    let aimed = |slope: f64, offset: f64| -> f64 {
-        let losses = logits.iter().map(|one| {
-            let (weight, aim) = if one.positive { (of_positive, high) } else { (of_negative, low) };
-            let logit = slope.mul_add(one.score, offset);
-            weight * (softplus(logit) - aim * logit)
-        });
-        losses.sum()
-    };
+    let (low, high) = warranted(logits);
     let (mut slope, mut offset) = (0.0f64, 0.0f64);
     for _ in 0..STEPS {
         // Gradient and Hessian, the latter kept away from being singular.
@@ -68,10 +68,10 @@ pub fn platt(logits: &[Judged]) -> Option<(f64, f64)> {
             break;
         }
         // A whole step may lead too far; halve it until it leads down.
-        let before = aimed(slope, offset);
+        let before = loss(logits, slope, offset);
         let Some(share) = (0..30)
             .map(|n| 0.5f64.powi(n))
-            .find(|share| aimed(slope - share * step.0, offset - share * step.1) < before)
+            .find(|share| loss(logits, slope - share * step.0, offset - share * step.1) < before)
         else {
             break;
         };
@@ -85,14 +85,14 @@ pub fn platt(logits: &[Judged]) -> Option<(f64, f64)> {
 /// of positives in it; takes scores and truths.
 ///
 /// None unless there are both positives and negatives and there is more than one step. No likelihood goes nearer to 0 or 1
-/// than so few pictures warrant: `1 / (n + 2)`, by Laplace's rule of succession. (Pool adjacent violators, Ayer et al.,
+/// than so few pictures warrant ([`warranted`]). (Pool adjacent violators, Ayer et al.,
 /// 1955; points at the middle of steps as in centred isotonic regression, Oron and Flournoy, 2017.)
 pub fn isotonic(scores: &[Judged]) -> Option<Vec<(f64, f64)>> {
     let (positives, negatives) = sides(scores);
     if positives == 0 || negatives == 0 {
         return None;
     }
-    let (low, high) = (1.0 / (negatives as f64 + 2.0), (positives as f64 + 1.0) / (positives as f64 + 2.0));
+    let (low, high) = warranted(scores);
     let points: Vec<(f64, f64)> =
         steps(scores).iter().map(|step| (step.score, step.share().clamp(low, high))).collect();
     (points.len() > 1).then_some(points)
@@ -141,12 +141,15 @@ fn steps(scores: &[Judged]) -> Vec<Step> {
     steps
 }
 
-/// The log loss of logits times `slope` plus `offset`, each side weighing 1.
+/// The log loss of logits times `slope` plus `offset`, each side weighing 1, against truths drawn in as far as is
+/// [`warranted`].
 fn loss(logits: &[Judged], slope: f64, offset: f64) -> f64 {
     let (of_positive, of_negative) = weights(logits);
+    let (low, high) = warranted(logits);
     let losses = logits.iter().map(|one| {
+        let (weight, aim) = if one.positive { (of_positive, high) } else { (of_negative, low) };
         let logit = slope.mul_add(one.score, offset);
-        if one.positive { of_positive * softplus(-logit) } else { of_negative * softplus(logit) }
+        weight * (softplus(logit) - aim * logit)
     });
     losses.sum()
 }
@@ -209,6 +212,9 @@ mod tests {
         let (slope, offset) = platt(&apart).unwrap();
         let highest = 1.0 / (1.0 + (-(slope * 9.5 + offset)).exp());
         assert!(highest > 0.9 && highest < 0.999, "{highest}");
+        let hottest = 1.0 / (1.0 + (-9.5 / temperature(&apart).unwrap()).exp());
+        assert!(hottest > 0.9 && hottest < 0.999, "{hottest}");
+        assert_eq!(warranted(&apart), (1.0 / 12.0, 11.0 / 12.0));
         let points = isotonic(&apart).unwrap();
         assert_eq!((points[0].1, points[points.len() - 1].1), (1.0 / 12.0, 11.0 / 12.0));
     }

@@ -3,13 +3,14 @@
 /// The standard normal's 97.5 % quantile.
 const Z: f64 = 1.959_964;
 
-/// Between which shares the true one lies, when `hits` of `all` were counted. (Wilson, "Probable Inference, the Law of
+/// Between which shares the true one lies, when `share` was found among `independent` things that say nothing of each other.
+/// Where pictures of one video, which say much of each other, were counted, the things are the videos. (Wilson, "Probable Inference, the Law of
 /// Succession, and Statistical Inference", 1927.)
-pub fn between(hits: usize, all: usize) -> (f64, f64) {
-    if all == 0 {
+pub fn between(share: f64, independent: usize) -> (f64, f64) {
+    if independent == 0 {
         return (0.0, 1.0);
     }
-    let (n, share) = (all as f64, hits as f64 / all as f64);
+    let n = independent as f64;
     let centre = share + Z * Z / (2.0 * n);
     let reach = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
@@ -51,15 +52,15 @@ mod tests {
     #[test]
     fn shares_are_as_sure_as_tables_say() {
         for (hits, all, low, high) in
-            [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)]
+            [(0u32, 10u32, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)]
         {
-            let (got_low, got_high) = between(hits, all);
+            let (got_low, got_high) = between(f64::from(hits) / f64::from(all), all as usize);
             assert!(
                 (got_low - low).abs() < 1e-4 && (got_high - high).abs() < 1e-4,
                 "{hits}/{all}: {got_low} {got_high}"
             );
         }
-        assert_eq!(between(0, 0), (0.0, 1.0), "nothing was looked at, so nothing is known");
+        assert_eq!(between(0.0, 0), (0.0, 1.0), "nothing was looked at, so nothing is known");
     }
 
     #[test]

@@ -33,10 +33,14 @@ pub fn without_own_fold(trials: &[Trial<'_>], penalties: &[f64]) -> Result<(f64,
     best.map(|(penalty, _, logits)| (penalty, logits)).ok_or(NotFitted::Vectors)
 }
 
-fn logits(trials: &[Trial<'_>], penalty: f64) -> Result<Vec<Judged>, NotFitted> {
+/// The logit of each of `trials` by a probe that has not seen its fold, in their order.
+///
+/// # Errors
+/// When a probe cannot be fitted.
+pub fn logits(trials: &[Trial<'_>], penalty: f64) -> Result<Vec<Judged>, NotFitted> {
     let mut logits: Vec<Judged> = trials.iter().map(|trial| Judged { score: 0.0, positive: trial.positive }).collect();
-    let folds = trials.iter().map(|trial| trial.fold).max().map_or(0, |last| last + 1);
-    for fold in 0..folds {
+    let folds: std::collections::BTreeSet<usize> = trials.iter().map(|trial| trial.fold).collect();
+    for fold in folds {
         let others: Vec<(&[f32], bool)> =
             trials.iter().filter(|trial| trial.fold != fold).map(|trial| (trial.vector, trial.positive)).collect();
         let probe = fit(&others, penalty)?;

@@ -21,9 +21,9 @@ mod probe;
 mod ranked;
 
 pub use alarms::{Watched, alarms};
-pub use calibrate::{isotonic, platt, temperature};
+pub use calibrate::{isotonic, platt, temperature, warranted};
 pub use certainty::{at_most, between};
-pub use cross::{Trial, without_own_fold};
+pub use cross::{Trial, logits, without_own_fold};
 pub use groups::{Groups, folds};
 pub use plot::{Axis, Chart, Line};
 pub use probe::{Linear, NotFitted, fit};

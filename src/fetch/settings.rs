@@ -1,7 +1,7 @@
 //! Which index is asked, and how it is reached: what pip would do on this machine.
 //!
 //! The index is what `--index` or `SLUICEGATE_INDEX` says, else pip's own setting (`PIP_INDEX_URL`, then `index-url` in its
-//! configuration files, the nearest first), else pypi.org. pip's `cert` and `proxy` are honoured likewise; `HTTP_PROXY`,
+//! configuration files, `[download]` of any before `[global]`, then the nearest file first), else pypi.org. pip's `cert` and `proxy` are honoured likewise; `HTTP_PROXY`,
 //! `HTTPS_PROXY`, `NO_PROXY` and `SSL_CERT_FILE` work as everywhere. An address may hold a password: it is never shown.
 
 use std::fmt;
@@ -37,7 +37,7 @@ impl Settings {
         environment: &dyn Fn(&str) -> Option<String>,
         read: &dyn Fn(&Path) -> Option<String>,
     ) -> Result<Self, FetchError> {
-        let pip: Vec<(PathBuf, String)> = pip_files(environment)
+        let pip: Vec<(PathBuf, String)> = pip_files(environment, read)
             .into_iter()
             .filter_map(|path| {
                 let text = read(&path)?;
@@ -45,9 +45,13 @@ impl Settings {
             })
             .collect();
         let set = |variable: &str, key: &str| {
-            environment(variable).map(|value| (variable.to_owned(), value)).or_else(|| {
-                pip.iter().find_map(|(path, text)| Some((format!("{key} in {}", path.display()), value(text, key)?)))
-            })
+            let written = |section: &str| {
+                pip.iter()
+                    .find_map(|(path, text)| Some((format!("{key} in {}", path.display()), value(text, section, key)?)))
+            };
+            let set = environment(variable).map(|value| (variable.to_owned(), value));
+            // As pip has it: for `pip download` in any file, else for every command.
+            set.or_else(|| written("download")).or_else(|| written("global"))
         };
         let (by, text) = index
             .map(|given| ("--index".to_owned(), given.to_owned()))
@@ -115,7 +119,7 @@ fn address(by: &str, text: &str) -> Result<Url, FetchError> {
 }
 
 /// pip's configuration files, the one that counts most first.
-fn pip_files(environment: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+fn pip_files(environment: &dyn Fn(&str) -> Option<String>, read: &dyn Fn(&Path) -> Option<String>) -> Vec<PathBuf> {
     const FILE: &str = "pip/pip.conf";
     let of = |variable: &str, file: &str| environment(variable).map(|folder| Path::new(&folder).join(file));
     let named = environment("PIP_CONFIG_FILE").map(PathBuf::from);
@@ -124,30 +128,30 @@ fn pip_files(environment: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
         return Vec::new();
     }
     let user = of("XDG_CONFIG_HOME", FILE).or_else(|| of("HOME", ".config/pip/pip.conf"));
+    // A file that is named takes the place of the user's own.
+    let instead = named.as_deref().is_some_and(|path| read(path).is_some());
+    let users = [user, of("HOME", ".pip/pip.conf")].into_iter().flatten().filter(|_| !instead);
     let everybody = [PathBuf::from("/etc/pip.conf"), PathBuf::from("/etc/xdg/pip/pip.conf")];
-    let own = [named, of("VIRTUAL_ENV", "pip.conf"), user, of("HOME", ".pip/pip.conf")];
-    own.into_iter().flatten().chain(everybody).collect()
+    let venv = of("VIRTUAL_ENV", "pip.conf");
+    named.into_iter().chain(venv).chain(users).chain(everybody).collect()
 }
 
-/// The value of `key` in pip's configuration: for `pip download`, else for every command.
-fn value(text: &str, key: &str) -> Option<String> {
-    let of = |section: &str| {
-        let mut inside = false;
-        let mut found = None;
-        for line in text.lines().map(str::trim) {
-            if let Some(name) = line.strip_prefix('[') {
-                inside = name.strip_suffix(']') == Some(section);
-            } else if inside && !line.starts_with(['#', ';']) {
-                let parts = line.split_once(['=', ':']);
-                found = parts
-                    .filter(|(name, _)| name.trim().replace('_', "-") == key)
-                    .map(|(_, value)| value.trim().to_owned())
-                    .or(found);
-            }
+/// The value of `key` in a section of a configuration file of pip.
+fn value(text: &str, section: &str, key: &str) -> Option<String> {
+    let mut inside = false;
+    let mut found = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[') {
+            inside = name.strip_suffix(']') == Some(section);
+        } else if inside && !line.starts_with(['#', ';']) {
+            let parts = line.split_once(['=', ':']);
+            found = parts
+                .filter(|(name, _)| name.trim().replace('_', "-") == key)
+                .map(|(_, value)| value.trim().to_owned())
+                .or(found);
         }
-        found.filter(|value| !value.is_empty())
-    };
-    of("download").or_else(|| of("global"))
+    }
+    found.filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -168,11 +172,16 @@ mod tests {
         let set = [home, ("PIP_INDEX_URL", "https://two.example/simple")];
         let mine = ("/home/me/.config/pip/pip.conf", "[global]\nindex-url = https://three.example/simple/\n");
         let all = ("/etc/pip.conf", "[global]\nindex_url: https://four.example/simple");
+        let downloads = ("/etc/pip.conf", "[download]\nindex-url: https://five.example/simple");
+        let named = ("/named.conf", "[global]\ntimeout = 9");
         for (said, variables, files, expected) in [
             (Some("https://one.example/simple"), &set[..], &[mine, all][..], "https://one.example/simple"),
             (None, &set, &[mine, all], "https://two.example/simple"),
             (None, &set[..1], &[mine, all], "https://three.example/simple/"),
             (None, &set[..1], &[all], "https://four.example/simple"),
+            (None, &set[..1], &[mine, downloads], "https://five.example/simple"),
+            (None, &[home, ("PIP_CONFIG_FILE", "/named.conf")], &[named, mine, all], "https://four.example/simple"),
+            (None, &[home, ("PIP_CONFIG_FILE", "/nowhere.conf")], &[mine, all], "https://three.example/simple/"),
             (None, &set[..1], &[], "https://pypi.org/simple"),
             (None, &[home, ("PIP_CONFIG_FILE", "/dev/null")], &[mine, all], "https://pypi.org/simple"),
             (None, &[home, ("XDG_CONFIG_HOME", "/elsewhere")], &[mine, all], "https://four.example/simple"),

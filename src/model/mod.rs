@@ -46,7 +46,7 @@ pub use self::health::Health;
 pub use self::manifest::{
     Colour, Conversion, Described, Dtype, Embedding, FileSpec, Filter, Input, Kind, Label, Layout, Licence, Manifest,
     Optimisation, OutputOf, ProbeManifest, Prompts, Reference, Resize, RuntimeOptions, ScoresOutput, Sha256Hex, Source,
-    Threshold, Training, Values,
+    Threshold, Training, Values, plain_word,
 };
 pub use self::opening::{Broken, Opened, described, missing, open};
 pub use self::outputs::Outputs;

@@ -22,6 +22,13 @@ use crate::model::{Calibration, Config, Curve, LabelCurve, Sha256Hex, logit};
 /// From so many distinct pictures of each side on, steps are told from chance.
 const ENOUGH_FOR_STEPS: usize = 200;
 
+/// Likelihoods that thresholds are set at: which score is each is told.
+const LIKELIHOODS: [f32; 3] = [0.5, 0.8, 0.9];
+
+/// Whoever calibrates changes what every rule of the label means.
+const LOOK_AGAIN: &str = "With this file named in [model], every threshold for this label is a likelihood, in your rules and \
+                          in those of the policy that is built in: look at each again before you restart.";
+
 /// Find out what a model's scores are worth, so that one threshold means the same for each model.
 ///
 /// Pictures of what the label says are under --positive, pictures of anything else under --negative. What is written turns
@@ -105,7 +112,8 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
     let curve = found(method, &scores).with_context(nothing)?;
     let unseen = unseen(method, &scores, &specimens.folds(args.seed)).with_context(nothing)?;
     let (before, after) = (figures(&scores), figures(&unseen));
-    expect_more_than_chance(&after, &args.label)?;
+    let why = format!("`{}` says too little about them to be calibrated", args.label);
+    material::expect_more_than_chance(&unseen, &why)?;
     let made = format!(
         "{positives} positive and {negatives} negative pictures; likelihoods were off by {:.3} before and are by {:.3} now, \
          log loss {:.3} before and {:.3} now, in {FOLDS}-fold cross-validation",
@@ -123,6 +131,8 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
             "positives": positives, "negatives": negatives, "left_out": specimens.left_out,
             "before": { "calibration_error": before.error, "log_loss": before.log_loss },
             "after": { "calibration_error": after.error, "log_loss": after.log_loss },
+            "reached": LIKELIHOODS.map(|likelihood| json!({ "likelihood": likelihood, "score": curve.reaches(likelihood) })),
+            "note": LOOK_AGAIN,
         });
         writeln!(out, "{object}")?;
         return Ok(ExitCode::SUCCESS);
@@ -136,6 +146,12 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
     writeln!(out, "  log loss  {:.3} before, {:.3} now", before.log_loss, after.log_loss)?;
     let shown = [0.1f32, 0.3, 0.5, 0.7, 0.9].map(|score| format!("{score} is {:.2}", curve.likelihood(score)));
     writeln!(out, "  so that   {}", shown.join(", "))?;
+    let reached = LIKELIHOODS.map(|likelihood| match curve.reaches(likelihood) {
+        Some(score) => format!("{likelihood} from a score of {score:.3} on"),
+        None => format!("{likelihood} is never reached"),
+    });
+    writeln!(out, "  likely    {}", reached.join(", "))?;
+    writeln!(out, "{LOOK_AGAIN}")?;
     writeln!(out, "A likelihood is that of pictures like these, were both sides as frequent as each other.")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -163,9 +179,12 @@ fn others(args: &Args, model: &str, digest: &Sha256Hex, meaning: &Sha256Hex) -> 
 
 fn found(method: Method, scores: &[Judged]) -> Option<Curve> {
     let logits = || -> Vec<Judged> { scores.iter().map(|one| Judged { score: logit(one.score), ..*one }).collect() };
+    let bounds = eval::warranted(scores);
     match method {
-        Method::Temperature => eval::temperature(&logits()).map(Curve::Temperature),
-        Method::Platt => eval::platt(&logits()).map(|(slope, offset)| Curve::Platt { slope, offset }),
+        Method::Temperature => {
+            eval::temperature(&logits()).map(|temperature| Curve::Temperature { temperature, bounds })
+        }
+        Method::Platt => eval::platt(&logits()).map(|(slope, offset)| Curve::Platt { slope, offset, bounds }),
         Method::Isotonic => eval::isotonic(scores).map(Curve::Isotonic),
     }
 }
@@ -194,19 +213,10 @@ fn figures(judged: &[Judged]) -> Figures {
     Figures { error: eval::calibration_error(judged), log_loss: eval::log_loss(judged) }
 }
 
-/// Refuses a curve that knows no more than somebody who says one half of everything.
-fn expect_more_than_chance(Figures { log_loss, .. }: &Figures, label: &str) -> anyhow::Result<()> {
-    if *log_loss >= std::f64::consts::LN_2 {
-        bail!(
-            "likelihoods found from these pictures are no better than chance (log loss {log_loss:.3}): `{label}` says too \
-             little about them to be calibrated"
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A model that never says more than .6 and is right two times in three from .3 on.
@@ -229,17 +239,33 @@ mod tests {
             let after = figures(&unseen(method, &judged, &folds).unwrap());
             assert!(after.error < before.error && after.log_loss < before.log_loss, "{method:?}: {}", after.error);
         }
-        assert!(matches!(found(Method::Temperature, &judged), Some(Curve::Temperature(_))));
+        assert!(matches!(found(Method::Temperature, &judged), Some(Curve::Temperature { .. })));
         let contrary: Vec<Judged> = judged.iter().map(|one| Judged { positive: !one.positive, ..*one }).collect();
         assert!(unseen(Method::Platt, &contrary, &folds).is_none());
     }
-    #[test]
-    fn a_curve_that_knows_nothing_is_refused() {
-        let (judged, folds) = shy();
-        let useful = figures(&unseen(Method::Platt, &judged, &folds).unwrap());
-        assert!(expect_more_than_chance(&useful, "x").is_ok());
-        let half: Vec<Judged> = judged.iter().map(|one| Judged { score: 0.5, ..*one }).collect();
-        let message = expect_more_than_chance(&figures(&half), "x").unwrap_err().to_string();
-        assert!(message.contains("no better than chance") && message.contains("`x`"), "{message}");
+
+    proptest! {
+        #[test]
+        fn no_likelihood_is_surer_than_so_many_pictures_warrant_and_none_falls(
+            pictures in proptest::collection::vec((0.0f64..=1.0, any::<bool>()), 2..60),
+            apart: bool, scores in proptest::collection::vec(0.0f32..=1.0, 2..20)
+        ) {
+            // The surest of all: every positive above every negative.
+            let push = |score: f64, positive: bool| if positive { 0.5 + score / 2.0 } else { score / 2.01 };
+            let judged: Vec<Judged> = pictures
+                .iter()
+                .map(|&(score, positive)| Judged { score: if apart { push(score, positive) } else { score }, positive })
+                .collect();
+            let (positives, negatives) = eval::sides(&judged);
+            let (low, high) = (1.0 / (negatives as f32 + 2.0), (positives as f32 + 1.0) / (positives as f32 + 2.0));
+            let mut rising: Vec<f32> = scores.into_iter().chain([0.0, 1.0]).collect();
+            rising.sort_by(f32::total_cmp);
+            for method in [Method::Temperature, Method::Platt, Method::Isotonic] {
+                let Some(curve) = found(method, &judged) else { continue };
+                let likelihoods: Vec<f32> = rising.iter().map(|score| curve.likelihood(*score)).collect();
+                prop_assert!(likelihoods.iter().all(|one| *one > low - 1e-6 && *one < high + 1e-6), "{method:?} {likelihoods:?}");
+                prop_assert!(likelihoods.windows(2).all(|two| two[0] <= two[1]), "{method:?} {likelihoods:?}");
+            }
+        }
     }
 }

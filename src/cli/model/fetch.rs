@@ -42,8 +42,9 @@ pub(super) struct Args {
 /// # Errors
 /// When no runtime can be started, the index's address cannot be used, or `out` cannot be written to.
 pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let fetcher =
-        Fetcher::new(Settings::of_machine(args.index.as_deref())?, model::assets_folder(config), args.python.clone())?;
+    // A variable that is set to nothing is as good as none.
+    let index = args.index.as_deref().filter(|index| !index.is_empty());
+    let fetcher = Fetcher::new(Settings::of_machine(index)?, model::assets_folder(config), args.python.clone())?;
     let acceptance = if args.accept_licence { Acceptance::Accepted } else { Acceptance::Unsaid };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shipped: Vec<String> = unrestricted().collect();

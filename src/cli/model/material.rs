@@ -3,6 +3,7 @@
 //! Of a video every so many seconds a picture is taken, as a stream's would be. What cannot be read is named and left out;
 //! pictures that show nothing are left out too, as they are never scored.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -14,7 +15,7 @@ use crate::cli::bank::content;
 use crate::cli::bank::progress::Progress;
 use crate::decode::file::Video;
 use crate::decode::still::{self, Still};
-use crate::eval::Groups;
+use crate::eval::{self, Groups, Judged};
 use crate::hash::{Hasher, MATCH_DISTANCE, Pdq, USEFUL_QUALITY};
 use crate::model::{self, Config, ModelError, Outputs, Preprocessor, Session};
 use crate::picture::Picture;
@@ -24,6 +25,9 @@ pub(super) const LEAST: usize = 20;
 
 /// In how many parts pictures are split, each judged by what was made of the others.
 pub(super) const FOLDS: usize = 5;
+
+/// How many of the things that were left out are told of in one line.
+const TOLD: usize = 5;
 
 /// Where a picture was found.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +187,13 @@ impl<V> Specimens<V> {
     /// The fold that each is judged in.
     pub(super) fn folds(&self, seed: u64) -> Vec<usize> {
         let things: Vec<(usize, bool)> = self.all.iter().map(|one| (one.group, one.positive)).collect();
-        crate::eval::folds(&things, FOLDS, seed)
+        eval::folds(&things, FOLDS, seed)
+    }
+
+    /// From how many videos and stills of their own those are that `counts` says yes to, by their number.
+    pub(super) fn sources(&self, counts: impl Fn(usize) -> bool) -> usize {
+        let of = self.all.iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, one)| one.group);
+        of.collect::<BTreeSet<usize>>().len()
     }
 }
 
@@ -222,10 +232,23 @@ pub(super) fn specimens<V>(
     Ok(specimens)
 }
 
-fn alike(a: &Pdq, b: &Pdq) -> bool {
-    // Where there is little to see, hashes are near by chance.
-    let within = if a.quality.min(b.quality) >= USEFUL_QUALITY { MATCH_DISTANCE } else { 0 };
-    a.hash.distance(&b.hash) <= within
+/// Refuses likelihoods that know no more than somebody who says one half of everything; `why` says what that means.
+///
+/// # Errors
+/// When they do not.
+pub(super) fn expect_more_than_chance(unseen: &[Judged], why: &str) -> anyhow::Result<()> {
+    let log_loss = eval::log_loss(unseen);
+    if log_loss >= std::f64::consts::LN_2 {
+        bail!("likelihoods found from these pictures are no better than chance (log loss {log_loss:.3}): {why}");
+    }
+    Ok(())
+}
+
+/// What was left out, as part of a sentence: the last few, for counts come last, and how many more there are.
+pub(super) fn in_a_line(left_out: &[String]) -> String {
+    let more = left_out.len().saturating_sub(TOLD);
+    let told = left_out.get(more..).unwrap_or_default().join("; ");
+    if more > 0 { format!("{more} files; {told}") } else { told }
 }
 
 /// Keeps the first of those that look alike, and puts together what comes from one video or looks alike by way of what is
@@ -235,8 +258,12 @@ fn distinct<V>(seen: Vec<Specimen<V>>, mut left_out: Vec<String>) -> Specimens<V
     let (mut copies, mut disputed) = (vec![false; seen.len()], vec![false; seen.len()]);
     for (b, second) in seen.iter().enumerate() {
         for (a, first) in seen.iter().enumerate().take(b) {
-            let alike = alike(&first.pdq, &second.pdq);
-            if alike || first.file == second.file {
+            let distance = first.pdq.hash.distance(&second.pdq.hash);
+            // Where there is little to see, hashes are near by chance: such a picture is not thrown away for it. But it may
+            // as well be a copy, so it is judged by nothing that has seen the other.
+            let useful = first.pdq.quality.min(second.pdq.quality) >= USEFUL_QUALITY;
+            let alike = distance <= if useful { MATCH_DISTANCE } else { 0 };
+            if distance <= MATCH_DISTANCE || first.file == second.file {
                 groups.join(a, b);
             }
             if alike && first.positive != second.positive {
@@ -268,15 +295,12 @@ fn count(marks: &[bool]) -> usize {
 
 fn enough<V>(specimens: &Specimens<V>) -> anyhow::Result<()> {
     for (side, positive) in [("--positive", true), ("--negative", false)] {
-        let mut groups: Vec<usize> =
-            specimens.all.iter().filter(|one| one.positive == positive).map(|one| one.group).collect();
-        let count = groups.len();
-        groups.sort_unstable();
-        groups.dedup();
+        let count = specimens.count(positive);
+        let sources = specimens.sources(|at| specimens.all.get(at).is_some_and(|one| one.positive == positive));
         let left_out = if specimens.left_out.is_empty() {
             String::new()
         } else {
-            format!(" (left out: {})", specimens.left_out.join("; "))
+            format!(" (left out: {})", in_a_line(&specimens.left_out))
         };
         if count < LEAST {
             bail!(
@@ -284,11 +308,10 @@ fn enough<V>(specimens: &Specimens<V>) -> anyhow::Result<()> {
                  hundreds, for what is learned from fewer means next to nothing"
             );
         }
-        if groups.len() < FOLDS {
+        if sources < FOLDS {
             bail!(
-                "the pictures of {side} come from {} videos or pictures{left_out}: give at least {FOLDS} of each side, so \
-                 that some can be judged by what was learned from others",
-                groups.len()
+                "the pictures of {side} come from {sources} videos or pictures that look nothing alike{left_out}: give at \
+                 least {FOLDS} of each side, so that some can be judged by what was learned from others"
             );
         }
     }
@@ -306,6 +329,13 @@ mod tests {
         Specimen { positive, value: (), group: 0, file, pdq }
     }
 
+    /// A specimen that is alike to no other number's: half of all bits differ.
+    fn unlike(positive: bool, file: usize, number: u64, quality: u8) -> Specimen<()> {
+        let mixed = |word: u64| (4 * number + word + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+        let words = [0, 1, 2, 3].map(|word| mixed(word) ^ (mixed(word).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 29));
+        Specimen { pdq: Pdq { hash: PdqHash::from_words(words), quality }, ..specimen(positive, file, 0, quality) }
+    }
+
     #[test]
     fn look_alikes_count_once_and_stay_with_what_they_look_like() {
         const FAR: u64 = u64::MAX;
@@ -315,12 +345,15 @@ mod tests {
             specimen(true, 2, FAR, 100),
             specimen(true, 3, FAR >> 24, 100), // 24 bits from the third, 40 from the first
             specimen(false, 4, 0, 20),
-            specimen(false, 5, 0xfe, 20), // little to see: only the same is alike
+            specimen(false, 5, 0xfe, 20), // little to see: only the same is a copy
+            specimen(true, 6, 0xf0f0_0000_0000, 20), // near the one before by chance, or a copy of it
         ];
         let found = distinct(seen, vec!["x".to_owned()]);
         let kept: Vec<(usize, bool)> = found.all.iter().map(|one| (one.file, one.positive)).collect();
         // The fifth has the first's hash, on the other side: neither can be believed.
-        assert_eq!(kept, [(2, true), (5, false)]);
+        assert_eq!(kept, [(2, true), (5, false), (6, true)]);
+        let groups: Vec<usize> = found.all.iter().map(|one| one.group).collect();
+        assert!(groups[1] == groups[2] && groups[0] != groups[1], "what may be a copy is not parted: {groups:?}");
         assert_eq!(found.left_out.len(), 3, "{:?}", found.left_out);
         assert!(found.left_out[1].ends_with("none can be both: 2"), "{:?}", found.left_out);
         assert!(found.left_out[2].ends_with("look like another: 2"), "{:?}", found.left_out);
@@ -328,7 +361,7 @@ mod tests {
 
     #[test]
     fn pictures_of_one_video_are_never_parted() {
-        let seen: Vec<Specimen<()>> = (0..8).map(|n| specimen(true, n / 4, 0xff_ffff_ffff << (n * 3), 20)).collect();
+        let seen: Vec<Specimen<()>> = (0..8).map(|n| unlike(true, n / 4, n as u64, 20)).collect();
         let found = distinct(seen, Vec::new());
         let groups: Vec<usize> = found.all.iter().map(|one| one.group).collect();
         assert_eq!(groups, [0, 0, 0, 0, 4, 4, 4, 4]);
@@ -340,8 +373,8 @@ mod tests {
     fn too_few_are_refused_with_what_was_left_out() {
         let of = |positives: u64, files: usize| {
             let all = (0..positives)
-                .map(|n| specimen(true, n as usize % files, n, 20))
-                .chain((0..40).map(|n| specimen(false, 100 + n as usize, 1000 + n, 20)));
+                .map(|n| unlike(true, n as usize % files, n, 20))
+                .chain((0..40).map(|n| unlike(false, 100 + n as usize, 1000 + n, 20)));
             distinct(all.collect(), vec!["a.png: is empty".to_owned()])
         };
         let message = enough(&of(19, 19)).unwrap_err().to_string();
@@ -349,5 +382,24 @@ mod tests {
         let message = enough(&of(40, 4)).unwrap_err().to_string();
         assert!(message.contains("come from 4 videos or pictures"), "{message}");
         assert!(enough(&of(20, 5)).is_ok());
+    }
+
+    #[test]
+    fn thousands_that_were_left_out_are_told_of_in_a_few_words() {
+        let left_out: Vec<String> = (0..3000)
+            .map(|n| format!("{n}.txt: is none"))
+            .chain(["pictures that show nothing: 2".to_owned()])
+            .collect();
+        let told = in_a_line(&left_out);
+        assert!(told.starts_with("2996 files; 2996.txt") && told.ends_with("show nothing: 2"), "{told}");
+    }
+
+    #[test]
+    fn a_curve_that_knows_nothing_is_refused() {
+        let says =
+            |of_positive: f64| [(of_positive, true), (0.4, false)].map(|(score, positive)| Judged { score, positive });
+        assert!(expect_more_than_chance(&says(0.6), "x").is_ok());
+        let message = expect_more_than_chance(&says(0.4), "`x` is no use").unwrap_err().to_string();
+        assert!(message.contains("no better than chance") && message.ends_with("`x` is no use"), "{message}");
     }
 }

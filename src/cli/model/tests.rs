@@ -126,7 +126,7 @@ fn a_manifest_that_has_the_pictures_prepared_wrongly_is_found_out() {
         std::os::unix::fs::symlink(&file, folder.path().join(file.file_name().unwrap())).unwrap();
         let (text, fine) = here(&["verify", path.to_str().unwrap()]).unwrap();
         assert!(
-            !fine && text.contains(expected) && text.contains("[input]") || text.contains("correct the manifest"),
+            !fine && text.contains(expected) && (text.contains("[input]") || text.contains("correct the manifest")),
             "{name}, {to}: {text}"
         );
     }

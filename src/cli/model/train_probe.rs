@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -21,7 +21,7 @@ use super::UNAVAILABLE;
 use super::material::{self, Eye, FOLDS, Specimens};
 use crate::config::duration;
 use crate::eval::{self, Confusion, Judged, Linear, Trial};
-use crate::model::{Config, Described, Manifest, ModelError, OutputOf, Training, Weights, logistic};
+use crate::model::{self, Config, Described, Manifest, ModelError, OutputOf, Training, Weights, logistic};
 
 /// How stiff probes are tried, from the most pliable.
 const PENALTIES: [f64; 3] = [0.01, 0.1, 1.0];
@@ -37,6 +37,7 @@ const THRESHOLD: f64 = 0.9;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  sluicegate model train-probe --positive boats/ --negative other/ --embedding efficientnet_lite0
   sluicegate model train-probe --positive boats/ --negative other/ --label boats --out probes/
   sluicegate model train-probe --positive a/ --negative b/ --embedding my-tower.toml --label gear --out probes/")]
 pub(super) struct Args {
@@ -49,14 +50,15 @@ pub(super) struct Args {
     /// The model whose embedding is looked at: its name, or the path of its manifest.
     #[arg(long, value_name = "MODEL", default_value = "efficientnet_lite0")]
     embedding: String,
-    /// What the score is called in policies: lower-case letters, digits, `-` and `_`.
+    /// What the score is called in policies: lower-case letters, digits, `-` and `_`; as the folder of --positive when left
+    /// out.
     #[arg(long, value_name = "NAME")]
-    label: String,
+    label: Option<String>,
     /// What the probe is called; as its label when left out.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Folder for the manifest and the weights.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
     /// How far apart the pictures of a video are taken.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
@@ -74,7 +76,10 @@ pub(super) struct Args {
 /// # Errors
 /// When there are too few pictures, they say nothing about the label, or nothing can be written.
 pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let name = args.name.as_ref().unwrap_or(&args.label);
+    // What is wrong with a name is told before anything is looked at.
+    let label = label(args)?;
+    let name = args.name.as_ref().unwrap_or(&label);
+    model::plain_word(name).map_err(|problem| anyhow!("--name: {problem}"))?;
     let (manifest_path, weights_path) =
         (args.out.join(format!("{name}.toml")), args.out.join(format!("{name}.weights.json")));
     for path in [&manifest_path, &weights_path] {
@@ -97,21 +102,36 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
 
     let weights = Weights {
         model: embedding.file.sha256.to_string(),
-        label: args.label.clone(),
+        label: label.clone(),
         weights: trained.probe.weights.iter().map(|weight| *weight as f32).collect(),
         bias: trained.probe.bias as f32,
         calibration: None,
     };
     let weights = serde_json::to_string(&weights)? + "\n";
-    let text = manifest(args, name, &embedding, &trained, &weights)?;
-    // What is wrong with a name is told before anything is written.
+    let text = manifest(args, name, &label, &embedding, &trained, &weights)?;
     Described::parse(&text, name, Some(&args.out))?;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     for (path, text) in [(&weights_path, &weights), (&manifest_path, &text)] {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    answer(args, &specimens.left_out, &trained, &manifest_path, out)?;
+    answer(args, &label, &specimens.left_out, &trained, &manifest_path, out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the probe finds, as it was said or as the folder of what it is to find is called.
+fn label(args: &Args) -> anyhow::Result<String> {
+    if let Some(label) = &args.label {
+        model::plain_word(label).map_err(|problem| anyhow!("--label: {problem}"))?;
+        return Ok(label.clone());
+    }
+    let [folder] = &args.positive[..] else {
+        bail!("--positive names several folders: say with --label what is in them")
+    };
+    let whole = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
+    let label = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    model::plain_word(&label)
+        .map_err(|problem| anyhow!("{problem}: say with --label what is in {}", folder.display()))?;
+    Ok(label)
 }
 
 fn embedder(named: &str, config: &Config) -> Result<Eye, ModelError> {
@@ -147,6 +167,8 @@ struct Trained {
     training: Training,
     /// Each picture's likelihood by probes and slopes that have not seen it.
     unseen: Vec<Judged>,
+    /// From how many videos and stills the positive pictures are, and those from .5 on.
+    sources: [usize; 2],
 }
 
 fn train(specimens: &Specimens<Vec<f32>>, seed: u64) -> anyhow::Result<Trained> {
@@ -158,8 +180,9 @@ fn train(specimens: &Specimens<Vec<f32>>, seed: u64) -> anyhow::Result<Trained> 
         .map(|(one, fold)| Trial { vector: &one.value, positive: one.positive, fold: *fold })
         .collect();
     let (penalty, logits) = eval::without_own_fold(&trials, &PENALTIES)?;
-    let unseen = likelihoods(&logits, &folds)?;
     let (slope, offset) = eval::platt(&logits).context(NOTHING)?;
+    let unseen = likelihoods(&trials, &logits, penalty)?;
+    material::expect_more_than_chance(&unseen, NOTHING)?;
 
     let all: Vec<(&[f32], bool)> = trials.iter().map(|trial| (trial.vector, trial.positive)).collect();
     let fitted = eval::fit(&all, penalty)?;
@@ -176,28 +199,38 @@ fn train(specimens: &Specimens<Vec<f32>>, seed: u64) -> anyhow::Result<Trained> 
         recall: half.recall().unwrap_or_default() as f32,
         auc: eval::area(&unseen).unwrap_or_default() as f32,
     };
-    Ok(Trained { probe, penalty, training, unseen })
+    let from_half = |at: usize| unseen.get(at).is_some_and(|one| one.score >= 0.5);
+    let positive = |at: usize| unseen.get(at).is_some_and(|one| one.positive);
+    let sources = [specimens.sources(positive), specimens.sources(from_half)];
+    Ok(Trained { probe, penalty, training, unseen, sources })
 }
 
 const NOTHING: &str = "the model sees no difference between the two sides: look at whether the pictures are sorted rightly, \
                        or try another --embedding";
 
-/// The likelihood of each picture, by the slope and offset that the other folds ask for.
-fn likelihoods(logits: &[Judged], folds: &[usize]) -> anyhow::Result<Vec<Judged>> {
+/// The likelihood of each picture, by a slope and offset found without its fold: from logits that the other folds are given
+/// by probes that have seen neither them nor it.
+fn likelihoods(trials: &[Trial<'_>], logits: &[Judged], penalty: f64) -> anyhow::Result<Vec<Judged>> {
     let mut slopes = Vec::with_capacity(FOLDS);
     for fold in 0..FOLDS {
-        let others: Vec<Judged> =
-            logits.iter().zip(folds).filter(|(_, of)| **of != fold).map(|(logit, _)| *logit).collect();
-        slopes.push(eval::platt(&others).context(NOTHING)?);
+        let others: Vec<Trial<'_>> = trials.iter().filter(|trial| trial.fold != fold).copied().collect();
+        slopes.push(eval::platt(&eval::logits(&others, penalty)?).context(NOTHING)?);
     }
-    let likelihood = |(logit, fold): (&Judged, &usize)| {
-        let (slope, offset) = slopes.get(*fold).copied().unwrap_or((1.0, 0.0));
+    let likelihood = |(logit, trial): (&Judged, &Trial<'_>)| {
+        let (slope, offset) = slopes.get(trial.fold).copied().unwrap_or((1.0, 0.0));
         Judged { score: logistic(slope.mul_add(logit.score, offset)), ..*logit }
     };
-    Ok(logits.iter().zip(folds).map(likelihood).collect())
+    Ok(logits.iter().zip(trials).map(likelihood).collect())
 }
 
-fn manifest(args: &Args, name: &str, embedding: &Manifest, trained: &Trained, weights: &str) -> anyhow::Result<String> {
+fn manifest(
+    args: &Args,
+    name: &str,
+    label: &str,
+    embedding: &Manifest,
+    trained: &Trained,
+    weights: &str,
+) -> anyhow::Result<String> {
     let named = if Manifest::shipped().any(|shipped| shipped == args.embedding) {
         args.embedding.clone()
     } else {
@@ -222,7 +255,7 @@ fn manifest(args: &Args, name: &str, embedding: &Manifest, trained: &Trained, we
          [[threshold]]\nlabel = {label}\nabove = {THRESHOLD}\nverdict = \"hold\"\nchosen = {chosen}\n\n\
          [notes]\nmeaning = {meaning}\n",
         name = text(name),
-        about = text(&format!("Finds `{}` in what {} sees", args.label, embedding.name)),
+        about = text(&format!("Finds `{label}` in what {} sees", embedding.name)),
         file = text(&format!("{name}.weights.json")),
         sha256 = hex::encode(Sha256::digest(weights)),
         bytes = weights.len(),
@@ -230,7 +263,7 @@ fn manifest(args: &Args, name: &str, embedding: &Manifest, trained: &Trained, we
         named = text(&named),
         embedding_sha256 = embedding.file.sha256,
         meaning_sha256 = embedding.meaning(OutputOf::Embedding),
-        label = text(&args.label),
+        label = text(label),
         chosen = text(&format!(
             "nine to one, if both sides were as frequent; in cross-validation {} of {positives} positive and {} of \
              {negatives} negative pictures scored that much",
@@ -245,6 +278,7 @@ fn manifest(args: &Args, name: &str, embedding: &Manifest, trained: &Trained, we
 
 fn answer(
     args: &Args,
+    label: &str,
     left_out: &[String],
     trained: &Trained,
     manifest: &Path,
@@ -252,14 +286,15 @@ fn answer(
 ) -> anyhow::Result<()> {
     let Training { positives, negatives, folds, precision, recall, auc } = trained.training;
     let half = Confusion::at(&trained.unseen, 0.5);
-    let sure = |hits: usize, all: usize| {
-        let (low, high) = eval::between(hits, all);
+    let [positive, from_half] = trained.sources;
+    let sure = |share: Option<f64>, independent: usize| {
+        let (low, high) = eval::between(share.unwrap_or_default(), independent);
         format!("{low:.2} to {high:.2}")
     };
     let error = eval::calibration_error(&trained.unseen);
     if args.json {
         let object = json!({
-            "manifest": manifest, "label": args.label, "training": trained.training, "penalty": trained.penalty,
+            "manifest": manifest, "label": label, "training": trained.training, "penalty": trained.penalty,
             "calibration_error": error, "left_out": left_out,
         });
         writeln!(out, "{object}")?;
@@ -271,9 +306,13 @@ fn answer(
         writeln!(out, "  left out     {left_out}")?;
     }
     writeln!(out, "  judged       in {folds} folds, each picture by a probe that has seen nothing like it")?;
-    let (hits, taken) = (half.hits, half.hits + half.false_alarms);
-    writeln!(out, "  precision    {precision:.2} from .5 on (95 %: {})", sure(hits, taken))?;
-    writeln!(out, "  recall       {recall:.2} from .5 on (95 %: {})", sure(hits, positives))?;
+    writeln!(out, "  precision    {precision:.2} from .5 on (95 %: {})", sure(half.precision(), from_half))?;
+    writeln!(out, "  recall       {recall:.2} from .5 on (95 %: {})", sure(half.recall(), positive))?;
+    writeln!(
+        out,
+        "  sure of it   as far as {positive} positive videos and stills, and {from_half} from .5 on, allow: what is of one \
+         video or looks alike says little more than one picture"
+    )?;
     writeln!(out, "  area         {auc:.3} under the curve")?;
     writeln!(out, "  calibration  likelihoods are off by {error:.3} on average")?;
     writeln!(
@@ -285,7 +324,7 @@ fn answer(
         out,
         "To use it, add {:?} to `load` in [model], and a rule with label = {:?}.",
         manifest.display().to_string(),
-        args.label
+        label
     )?;
     Ok(())
 }

@@ -10,7 +10,12 @@ const EDGE: f64 = 1e-6;
 pub enum Curve {
     /// The logit of the score divided by this, above 0: more than 1 for a model that is too sure of itself. (Guo et al., "On
     /// Calibration of Modern Neural Networks", 2017.)
-    Temperature(f64),
+    Temperature {
+        /// Above 0.
+        temperature: f64,
+        /// No likelihood is below the first or above the second.
+        bounds: (f64, f64),
+    },
     /// `slope` times the logit of the score, plus `offset`. (Platt, "Probabilistic Outputs for Support Vector Machines",
     /// 1999.)
     Platt {
@@ -18,6 +23,8 @@ pub enum Curve {
         slope: f64,
         /// Any finite number.
         offset: f64,
+        /// No likelihood is below the first or above the second.
+        bounds: (f64, f64),
     },
     /// Straight between these points, score and likelihood, and flat before the first and after the last. (Zadrozny and
     /// Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability Estimates", 2002.)
@@ -25,22 +32,46 @@ pub enum Curve {
 }
 
 impl Curve {
+    /// Bounds that are none.
+    pub const UNBOUNDED: (f64, f64) = (0.0, 1.0);
+
     /// The likelihood that a score stands for.
     pub fn likelihood(&self, score: f32) -> f32 {
         let score = f64::from(score);
         let likelihood = match self {
-            Self::Temperature(temperature) => logistic(logit(score) / temperature),
-            Self::Platt { slope, offset } => logistic(slope.mul_add(logit(score), *offset)),
+            Self::Temperature { temperature, bounds } => kept(logistic(logit(score) / temperature), *bounds),
+            Self::Platt { slope, offset, bounds } => kept(logistic(slope.mul_add(logit(score), *offset)), *bounds),
             Self::Isotonic(points) => between(points, score),
         };
         likelihood.clamp(0.0, 1.0) as f32
+    }
+
+    /// The lowest score that stands for `likelihood` or more; none where no score does.
+    pub fn reaches(&self, likelihood: f32) -> Option<f32> {
+        if self.likelihood(1.0) < likelihood {
+            return None;
+        }
+        let (mut below, mut reached) = (0.0, 1.0);
+        if self.likelihood(below) >= likelihood {
+            return Some(below);
+        }
+        // Enough halvings to part an `f32` from the next.
+        for _ in 0..32 {
+            let middle = f32::midpoint(below, reached);
+            if self.likelihood(middle) >= likelihood {
+                reached = middle;
+            } else {
+                below = middle;
+            }
+        }
+        Some(reached)
     }
 
     /// What is wrong with it, as the key and what would be right.
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         let within = |value: &f64| (0.0..=1.0).contains(value);
         match self {
-            Self::Temperature(temperature) if !(temperature.is_finite() && *temperature > 0.0) => {
+            Self::Temperature { temperature, .. } if !(temperature.is_finite() && *temperature > 0.0) => {
                 Some(format!("key `curve.temperature`: {temperature} is not above 0").into())
             }
             Self::Platt { slope, .. } if !(slope.is_finite() && *slope > 0.0) => {
@@ -48,6 +79,14 @@ impl Curve {
             }
             Self::Platt { offset, .. } if !offset.is_finite() => {
                 Some(format!("key `curve.offset`: {offset} is no number").into())
+            }
+            Self::Temperature { bounds: (low, high), .. } | Self::Platt { bounds: (low, high), .. }
+                if !(within(low) && within(high) && low < high) =>
+            {
+                Some(
+                    "key `curve.bounds`: write [lowest, highest] likelihood, each 0 to 1, the second above the first"
+                        .into(),
+                )
             }
             Self::Isotonic(points) if points.is_empty() => {
                 Some("key `curve.points`: write at least one [score, likelihood]".into())
@@ -59,7 +98,7 @@ impl Curve {
                     "key `curve.points`: write [score, likelihood], each 0 to 1, scores rising, likelihoods never falling".into()
                 })
             }
-            Self::Temperature(_) | Self::Platt { .. } => None,
+            Self::Temperature { .. } | Self::Platt { .. } => None,
         }
     }
 }
@@ -73,6 +112,11 @@ pub fn logit(score: f64) -> f64 {
 /// The score whose logit this is.
 pub fn logistic(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
+}
+
+/// `likelihood` no further out than `bounds`, which are not the wrong way round.
+const fn kept(likelihood: f64, (low, high): (f64, f64)) -> f64 {
+    likelihood.max(low).min(high)
 }
 
 /// The line through `points` at `score`; 0 where there are no points.
@@ -91,6 +135,14 @@ mod tests {
 
     use super::*;
 
+    const fn heated(temperature: f64) -> Curve {
+        Curve::Temperature { temperature, bounds: Curve::UNBOUNDED }
+    }
+
+    const fn platt(slope: f64, offset: f64) -> Curve {
+        Curve::Platt { slope, offset, bounds: Curve::UNBOUNDED }
+    }
+
     fn near(curve: &Curve, cases: &[(f32, f32)]) {
         for (score, expected) in cases {
             let got = curve.likelihood(*score);
@@ -100,11 +152,12 @@ mod tests {
 
     #[test]
     fn each_curve_gives_what_its_formula_says() {
-        near(&Curve::Temperature(1.0), &[(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)]);
+        near(&heated(1.0), &[(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)]);
         // Odds of 9 to 1 become odds of 3 to 1.
-        near(&Curve::Temperature(2.0), &[(0.1, 0.25), (0.5, 0.5), (0.9, 0.75)]);
+        near(&heated(2.0), &[(0.1, 0.25), (0.5, 0.5), (0.9, 0.75)]);
+        near(&Curve::Temperature { temperature: 2.0, bounds: (0.3, 0.7) }, &[(0.1, 0.3), (0.5, 0.5), (0.9, 0.7)]);
         // Ten times the odds.
-        near(&Curve::Platt { slope: 1.0, offset: std::f64::consts::LN_10 }, &[(0.5, 10.0 / 11.0), (0.1, 10.0 / 19.0)]);
+        near(&platt(1.0, std::f64::consts::LN_10), &[(0.5, 10.0 / 11.0), (0.1, 10.0 / 19.0)]);
         let steps = Curve::Isotonic(vec![(0.2, 0.1), (0.4, 0.5), (0.6, 0.5)]);
         near(&steps, &[(0.0, 0.1), (0.2, 0.1), (0.3, 0.3), (0.5, 0.5), (0.6, 0.5), (1.0, 0.5)]);
     }
@@ -113,10 +166,13 @@ mod tests {
     fn a_curve_that_could_fall_is_refused() {
         let point = |points: &[(f64, f64)]| Curve::Isotonic(points.to_vec());
         for (curve, expected) in [
-            (Curve::Temperature(0.0), "temperature"),
-            (Curve::Temperature(f64::NAN), "temperature"),
-            (Curve::Platt { slope: -1.0, offset: 0.0 }, "a higher score would mean less"),
-            (Curve::Platt { slope: 1.0, offset: f64::INFINITY }, "offset"),
+            (heated(0.0), "temperature"),
+            (heated(f64::NAN), "temperature"),
+            (platt(-1.0, 0.0), "a higher score would mean less"),
+            (platt(1.0, f64::INFINITY), "offset"),
+            (Curve::Temperature { temperature: 1.0, bounds: (0.6, 0.4) }, "bounds"),
+            (Curve::Platt { slope: 1.0, offset: 0.0, bounds: (0.1, 1.1) }, "bounds"),
+            (Curve::Platt { slope: 1.0, offset: 0.0, bounds: (f64::NAN, 1.0) }, "bounds"),
             (point(&[]), "at least one"),
             (point(&[(0.1, 0.5), (0.2, 0.4)]), "never falling"),
             (point(&[(0.2, 0.4), (0.2, 0.5)]), "rising"),
@@ -125,6 +181,10 @@ mod tests {
             let problem = curve.problem().unwrap_or_default();
             assert!(problem.contains(expected), "{curve:?}: {problem}");
         }
+    }
+
+    fn bounds() -> impl Strategy<Value = (f64, f64)> {
+        (0.0..0.5, 0.5001..=1.0)
     }
 
     fn curves() -> impl Strategy<Value = Curve> {
@@ -136,8 +196,12 @@ mod tests {
             Curve::Isotonic(scores.into_iter().zip(likelihoods).collect())
         });
         prop_oneof![
-            (0.05..20.0).prop_map(Curve::Temperature),
-            (0.05..20.0, -10.0..10.0).prop_map(|(slope, offset)| Curve::Platt { slope, offset }),
+            (0.05..20.0, bounds()).prop_map(|(temperature, bounds)| Curve::Temperature { temperature, bounds }),
+            (0.05..20.0, -10.0..10.0, bounds()).prop_map(|(slope, offset, bounds)| Curve::Platt {
+                slope,
+                offset,
+                bounds
+            }),
             points,
         ]
     }
@@ -148,6 +212,18 @@ mod tests {
             prop_assert_eq!(curve.problem(), None);
             let (low, high) = (curve.likelihood(a.min(b)), curve.likelihood(a.max(b)));
             prop_assert!((0.0..=1.0).contains(&low) && low <= high && high <= 1.0, "{low} {high}");
+        }
+
+        #[test]
+        fn the_score_that_reaches_a_likelihood_is_the_lowest_that_does(curve in curves(), wanted in 0.0f32..=1.0) {
+            match curve.reaches(wanted) {
+                None => prop_assert!(curve.likelihood(1.0) < wanted),
+                Some(score) => {
+                    prop_assert!(curve.likelihood(score) >= wanted, "{score}");
+                    let lower = score - 1e-6;
+                    prop_assert!(lower < 0.0 || curve.likelihood(lower) < wanted, "{score}");
+                }
+            }
         }
     }
 }

@@ -63,6 +63,8 @@ struct RawCurve {
     temperature: Option<f64>,
     slope: Option<f64>,
     offset: Option<f64>,
+    /// Left out by whoever writes a file by hand and wants none.
+    bounds: Option<(f64, f64)>,
     points: Option<Vec<(f64, f64)>>,
 }
 
@@ -202,14 +204,15 @@ impl Raw {
 impl RawCurve {
     fn checked(self) -> Result<LabelCurve, String> {
         word("curve.label", &self.label)?;
+        let bounds = self.bounds.unwrap_or(Curve::UNBOUNDED);
         let curve = match (self.method, self.temperature, self.slope, self.offset, self.points) {
-            (Method::Temperature, Some(temperature), None, None, None) => Curve::Temperature(temperature),
-            (Method::Platt, None, Some(slope), Some(offset), None) => Curve::Platt { slope, offset },
-            (Method::Isotonic, None, None, None, Some(points)) => Curve::Isotonic(points),
+            (Method::Temperature, Some(temperature), None, None, None) => Curve::Temperature { temperature, bounds },
+            (Method::Platt, None, Some(slope), Some(offset), None) => Curve::Platt { slope, offset, bounds },
+            (Method::Isotonic, None, None, None, Some(points)) if self.bounds.is_none() => Curve::Isotonic(points),
             _ => {
                 return Err(format!(
-                    "the curve of `{}`: `temperature` takes a temperature, `platt` slope and offset, `isotonic` points, \
-                     and nothing else",
+                    "the curve of `{}`: `temperature` takes a temperature, `platt` slope and offset, both of them bounds, \
+                     `isotonic` points, and nothing else",
                     self.label
                 ));
             }
@@ -232,8 +235,12 @@ fn written(model: &str, model_sha256: &Sha256Hex, meaning_sha256: &Sha256Hex, cu
     );
     for LabelCurve { label, curve, made } in curves {
         let curve = match curve {
-            Curve::Temperature(temperature) => format!("method = \"temperature\"\ntemperature = {temperature:?}"),
-            Curve::Platt { slope, offset } => format!("method = \"platt\"\nslope = {slope:?}\noffset = {offset:?}"),
+            Curve::Temperature { temperature, bounds: (low, high) } => {
+                format!("method = \"temperature\"\ntemperature = {temperature:?}\nbounds = [{low:?}, {high:?}]")
+            }
+            Curve::Platt { slope, offset, bounds: (low, high) } => {
+                format!("method = \"platt\"\nslope = {slope:?}\noffset = {offset:?}\nbounds = [{low:?}, {high:?}]")
+            }
             Curve::Isotonic(points) => {
                 let points: Vec<String> =
                     points.iter().map(|(score, likelihood)| format!("    [{score:?}, {likelihood:?}],\n")).collect();
@@ -258,9 +265,9 @@ mod tests {
 
     fn calibration() -> Calibration {
         let curves = [
-            curve("nsfl", Curve::Platt { slope: 1.5, offset: 1e-7 }),
+            curve("nsfl", Curve::Platt { slope: 1.5, offset: 1e-7, bounds: (0.05, 0.95) }),
             curve("nsfw", Curve::Isotonic(vec![(0.0, 0.25), (0.5, 1.0)])),
-            curve("odd", Curve::Temperature(2.0)),
+            curve("odd", Curve::Temperature { temperature: 2.0, bounds: Curve::UNBOUNDED }),
         ];
         Calibration::new("safety", &DIGEST.to_owned().try_into().unwrap(), &Sha256Hex::of("meant"), &curves).unwrap()
     }
@@ -328,6 +335,8 @@ mod tests {
             ("slope = 1.5", "slope = -1.5", "curve of `nsfl`: key `curve.slope`"),
             ("slope = 1.5", "points = []", "`platt` slope and offset"),
             ("slope = 1.5", "slop = 1.5", "unknown field `slop`"),
+            ("bounds = [0.05, 0.95]", "bounds = [0.95, 0.05]", "curve of `nsfl`: key `curve.bounds`"),
+            ("method = \"isotonic\"", "method = \"isotonic\"\nbounds = [0, 1]", "both of them bounds"),
             ("method = \"platt\"", "method = \"plat\"", "expected one of `temperature`"),
         ] {
             let wrong = text.replacen(from, to, 1);

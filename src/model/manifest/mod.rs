@@ -203,14 +203,22 @@ impl Manifest {
     }
 }
 
-/// Names and labels become metric labels, words of policies and names of folders.
-pub(super) fn word(key: &str, text: &str) -> Result<(), String> {
+/// Whether `text` may be a name or a label: these become metric labels, words of policies and names of folders.
+///
+/// # Errors
+/// When it may not: what would be right.
+pub fn plain_word(text: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
         Ok(())
     } else {
-        Err(format!("key `{key}`: `{text}` is not 1 to 64 lower-case letters, digits, `-` and `_`"))
+        Err(format!("`{text}` is not 1 to 64 lower-case letters, digits, `-` and `_`"))
     }
+}
+
+/// [`plain_word`], of a key of a manifest.
+pub(super) fn word(key: &str, text: &str) -> Result<(), String> {
+    plain_word(text).map_err(|problem| format!("key `{key}`: {problem}"))
 }
 
 fn plain_file_name(key: &str, name: &str) -> Result<(), String> {

@@ -6,10 +6,10 @@
 mod page;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::material::{self, Eye};
 use crate::cli::bank::content;
 use crate::config::duration;
 use crate::finding::Scores;
-use crate::model::{Config, Described};
+use crate::model::{Config, Described, ModelError, Outputs};
 use crate::picture::Picture;
 use report::{Benign, Report};
 
@@ -87,10 +87,11 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
     {
         bail!("`{label}` is no label of these models: `sluicegate model list` shows them");
     }
-    let mut tables: Tables = BTreeMap::new();
+    let (mut tables, mut failed) = (Tables::new(), BTreeSet::new());
     let files = content::files(&args.corpus)?;
     let looked = material::look_at(&files, args.every, |place, picture| {
-        for (key, score) in said(&mut eyes, picture, args.label.as_deref())? {
+        let path = files.get(place.file).map_or(Path::new(""), PathBuf::as_path);
+        for (key, score) in said(&mut eyes, picture, path, args.label.as_deref(), &mut failed)? {
             tables.entry(key).or_default().benign.push((place, score));
         }
         Ok(())
@@ -99,15 +100,17 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
     let mut flat = looked.flat;
     if !args.positive.is_empty() {
         let files = content::files(&args.positive)?;
-        let positive = material::look_at(&files, args.every, |_, picture| {
-            for (key, score) in said(&mut eyes, picture, args.label.as_deref())? {
-                tables.entry(key).or_default().positive.push(score);
+        let positive = material::look_at(&files, args.every, |place, picture| {
+            let path = files.get(place.file).map_or(Path::new(""), PathBuf::as_path);
+            for (key, score) in said(&mut eyes, picture, path, args.label.as_deref(), &mut failed)? {
+                tables.entry(key).or_default().positive.push((place, score));
             }
             Ok(())
         })?;
         left_out.extend(positive.unreadable);
         flat += positive.flat;
     }
+    left_out.extend(failed);
     if flat > 0 {
         left_out.push(format!("pictures that show nothing: {flat}"));
     }
@@ -119,7 +122,10 @@ pub(super) fn run(args: &Args, config: &Config, out: &mut dyn Write) -> anyhow::
         })
         .collect();
     if reports.is_empty() {
-        bail!("no picture was scored ({}): give pictures or videos that show something", left_out.join("; "));
+        bail!(
+            "no picture was scored ({}): give pictures or videos that show something",
+            material::in_a_line(&left_out)
+        );
     }
     let unmeasured = if args.positive.is_empty() { UNMEASURED } else { UNMEASURED_BUT };
     if let Some(path) = &args.html {
@@ -149,7 +155,7 @@ type Tables = BTreeMap<Key, Table>;
 #[derive(Default)]
 struct Table {
     benign: Vec<(material::Place, f64)>,
-    positive: Vec<f64>,
+    positive: Vec<(material::Place, f64)>,
 }
 
 /// Every model, with the calibrations that are of it.
@@ -173,14 +179,57 @@ fn eyes(args: &Args, config: &Config) -> anyhow::Result<Vec<Eye>> {
     Ok(eyes)
 }
 
-/// What every model says of a picture: of `only` where that is given, otherwise of every label.
-fn said(eyes: &mut [Eye], picture: &Picture, only: Option<&str>) -> anyhow::Result<Vec<(Key, f64)>> {
+/// What every model says of a picture in the file at `path`: of `only` where that is given, otherwise of every label. What one
+/// can make nothing of is told in `failed`, and the others are asked all the same.
+fn said(
+    eyes: &mut [Eye],
+    picture: &Picture,
+    path: &Path,
+    only: Option<&str>,
+    failed: &mut BTreeSet<String>,
+) -> anyhow::Result<Vec<(Key, f64)>> {
     let mut said = Vec::new();
     for eye in eyes {
-        for Scores { model, scores, .. } in eye.look(picture)?.scores {
+        let looked = eye.look(picture);
+        for Scores { model, scores, .. } in alone(looked, &eye.session.manifest().name, path, failed)?.scores {
             let wanted = scores.into_iter().filter(|(label, _)| only.is_none_or(|only| **label == *only));
             said.extend(wanted.map(|(label, score)| ((Arc::clone(&model), label), f64::from(score))));
         }
     }
     Ok(said)
+}
+
+/// What one model said. What it could not say of this picture is nobody else's fault; a model that is broken is all of theirs.
+fn alone(
+    looked: Result<Outputs, ModelError>,
+    model: &str,
+    path: &Path,
+    failed: &mut BTreeSet<String>,
+) -> Result<Outputs, ModelError> {
+    match looked {
+        Err(error) if error.is_retryable() => {
+            failed.insert(format!("{}, for {model}: {error}", path.display()));
+            Ok(Outputs::default())
+        }
+        looked => looked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_model_can_make_nothing_of_is_told_and_costs_no_other() {
+        let mut failed = BTreeSet::new();
+        let of_picture = || ModelError::Picture { problem: "it has no pixels" };
+        for _ in 0..3 {
+            let looked = alone(Err(of_picture()), "safety", Path::new("a.mp4"), &mut failed).unwrap();
+            assert!(looked.scores.is_empty());
+        }
+        assert_eq!(failed.len(), 1, "a video is told of once: {failed:?}");
+        assert!(failed.iter().all(|line| line.starts_with("a.mp4, for safety: ") && line.contains("no pixels")));
+        let broken = ModelError::Manifest { manifest: "x".to_owned(), problem: "y".to_owned() };
+        assert!(alone(Err(broken), "safety", Path::new("a.mp4"), &mut failed).is_err());
+    }
 }

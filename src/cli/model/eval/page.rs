@@ -121,7 +121,7 @@ mod tests {
         let place = |second: u64| Place { file: 0, at: Some(Duration::from_secs(second)) };
         let scored = (0..5).map(|n| (place(2 * n), 0.1)).collect();
         let benign = Benign::new(scored, &[(0, Duration::from_secs(10))]);
-        let with = Report::new("safety", "nsfl", &benign, &[0.9]);
+        let with = Report::new("safety", "nsfl", &benign, &[(place(0), 0.9)]);
         let without = Report::new("other", "x", &Benign::new(vec![(Place { file: 0, at: None }, 0.2)], &[]), &[]);
         let html = page(&[with, without], &["<b>.png: is empty".to_owned()], "Recall is unmeasured.");
         assert_eq!(html.matches("<svg").count(), 3 + 1);

@@ -1,6 +1,6 @@
 //! What is told of one label of one model: a histogram, what each threshold does, and how sure that is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,6 +22,7 @@ const BARS: usize = 20;
 pub(super) struct Benign {
     scores: Vec<f64>,
     stills: usize,
+    sources: usize,
     videos: Vec<Watched>,
 }
 
@@ -33,6 +34,8 @@ pub(super) struct Report {
     /// Benign pictures that were scored.
     pub(super) pictures: usize,
     pub(super) stills: usize,
+    /// Videos and stills that they are from.
+    pub(super) sources: usize,
     pub(super) video_hours: f64,
     /// How many benign pictures scored within each twentieth of 0 to 1.
     pub(super) histogram: Vec<usize>,
@@ -49,7 +52,7 @@ pub(super) struct Threshold {
     pub(super) from: f64,
     /// Benign pictures at or above it.
     pub(super) above: usize,
-    /// The most that their share may be, at a confidence of 95 %.
+    /// The most that their share may be, at a confidence of 95 %, where each video and each still is one thing that was tried.
     pub(super) share_at_most: f64,
     /// False alarms in the videos.
     pub(super) alarms: usize,
@@ -59,7 +62,7 @@ pub(super) struct Threshold {
     pub(super) alarms_per_hour_at_most: Option<f64>,
     /// Of the positive pictures, the share at or above it.
     pub(super) recall: Option<f64>,
-    /// Between which shares the true one lies, at a confidence of 95 %.
+    /// Between which shares the true one lies, likewise.
     pub(super) recall_between: Option<(f64, f64)>,
     /// Of what is at or above it, the share that is positive, in the mixture that was given.
     pub(super) precision: Option<f64>,
@@ -69,6 +72,8 @@ pub(super) struct Threshold {
 #[derive(Debug, Serialize)]
 pub(super) struct Positive {
     pub(super) pictures: usize,
+    /// Videos and stills that they are from.
+    pub(super) sources: usize,
     pub(super) area_under_curve: Option<f64>,
     pub(super) average_precision: Option<f64>,
     /// Recall and precision at each threshold that makes a difference.
@@ -89,8 +94,8 @@ impl Benign {
                 _ => stills += 1,
             }
         }
-        let videos = watched.into_values().collect();
-        Self { scores: scored.into_iter().map(|(_, score)| score).collect(), stills, videos }
+        let (videos, sources) = (watched.into_values().collect(), sources(&scored));
+        Self { scores: scored.into_iter().map(|(_, score)| score).collect(), stills, sources, videos }
     }
 
     fn hours(&self) -> f64 {
@@ -102,8 +107,13 @@ impl Benign {
     }
 }
 
+/// How many files the pictures are from. Pictures of one video say little more than one of them does.
+fn sources(scored: &[(Place, f64)]) -> usize {
+    scored.iter().map(|(place, _)| place.file).collect::<BTreeSet<usize>>().len()
+}
+
 impl Report {
-    pub(super) fn new(model: &str, label: &str, benign: &Benign, positive: &[f64]) -> Self {
+    pub(super) fn new(model: &str, label: &str, benign: &Benign, positive: &[(Place, f64)]) -> Self {
         let mut histogram = vec![0; BARS];
         for score in &benign.scores {
             if let Some(bar) = histogram.get_mut(((score * BARS as f64) as usize).min(BARS - 1)) {
@@ -114,11 +124,12 @@ impl Report {
             .scores
             .iter()
             .map(|score| Judged { score: *score, positive: false })
-            .chain(positive.iter().map(|score| Judged { score: *score, positive: true }))
+            .chain(positive.iter().map(|(_, score)| Judged { score: *score, positive: true }))
             .collect();
         let hours = benign.hours();
         let of_positive = (!positive.is_empty()).then(|| Positive {
             pictures: positive.len(),
+            sources: sources(positive),
             area_under_curve: eval::area(&judged),
             average_precision: eval::average_precision(&judged),
             curve: eval::curve(&judged).iter().map(|point| (point.recall, point.precision)).collect(),
@@ -126,15 +137,17 @@ impl Report {
         let threshold = |threshold: f64| {
             let found = Confusion::at(&judged, threshold);
             let alarms = benign.alarms(threshold);
+            let share = found.false_alarms as f64 / benign.scores.len().max(1) as f64;
+            let recall = found.recall();
             Threshold {
                 from: threshold,
                 above: found.false_alarms,
-                share_at_most: eval::between(found.false_alarms, benign.scores.len()).1,
+                share_at_most: eval::between(share, benign.sources).1,
                 alarms,
                 alarms_per_hour: (hours > 0.0).then(|| alarms as f64 / hours),
                 alarms_per_hour_at_most: (hours > 0.0).then(|| eval::at_most(alarms) / hours),
-                recall: found.recall(),
-                recall_between: of_positive.as_ref().map(|of| eval::between(found.hits, of.pictures)),
+                recall,
+                recall_between: of_positive.as_ref().zip(recall).map(|(of, recall)| eval::between(recall, of.sources)),
                 precision: of_positive.as_ref().and_then(|_| found.precision()),
             }
         };
@@ -143,6 +156,7 @@ impl Report {
             label: label.to_owned(),
             pictures: benign.scores.len(),
             stills: benign.stills,
+            sources: benign.sources,
             video_hours: hours,
             histogram,
             highest: benign.scores.iter().copied().fold(0.0, f64::max),
@@ -171,6 +185,12 @@ impl Report {
         lines.extend(self.bars());
         lines.push(String::new());
         lines.push(self.table());
+        let positive = self.positive.as_ref().map_or(String::new(), |of| format!(", and {} for recall", of.sources));
+        lines.push(format!(
+            "what a share may really be is reckoned from {} videos and stills{positive}: pictures of one video say little \
+             more than one of them does",
+            self.sources
+        ));
         if let Some(Positive { area_under_curve, average_precision, .. }) = &self.positive {
             let shown = |value: &Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
             lines.push(String::new());
@@ -238,7 +258,7 @@ mod tests {
         (Place { file, at: Some(Duration::from_secs(second)) }, score)
     }
 
-    fn report(positive: &[f64]) -> Report {
+    fn report(positive: &[(Place, f64)]) -> Report {
         let mut scored = vec![(Place { file: 9, at: None }, 0.62)];
         // An hour of one video in which half a minute looks bad, and one that is fine.
         scored.extend((0..1800).map(|n| video(0, 2 * n, if (100..115).contains(&n) { 0.91 } else { 0.03 })));
@@ -263,11 +283,16 @@ mod tests {
         let high = at(&report, 0.95);
         assert_eq!((high.above, high.alarms, high.alarms_per_hour), (0, 0, Some(0.0)));
         assert!((high.alarms_per_hour_at_most.unwrap() - 2.0).abs() < 0.01, "none in 1.5 hours may be two an hour");
+        assert!(
+            (high.share_at_most - 0.5615).abs() < 1e-3,
+            "two videos and a still say little: {}",
+            high.share_at_most
+        );
         let text = report.text();
         for part in ["safety · nsfl", "0.00-0.05  ####", "0.0 (at most 2.0)", "1 stills and 2700 of 1.500 hours"] {
             assert!(text.contains(part), "`{part}` is not in: {text}");
         }
-        assert!(!text.contains("RECALL"));
+        assert!(text.contains("from 3 videos and stills:") && !text.contains("RECALL"), "{text}");
         let firsts = text.lines().filter_map(|line| Some(line.split_once("  ")?.0));
         let from: Vec<&str> = firsts.filter(|first| first.parse::<f64>().is_ok()).collect();
         assert_eq!(from, ["0.05", "0.70", "0.95"], "a threshold that changes nothing is not told: {text}");
@@ -275,12 +300,26 @@ mod tests {
 
     #[test]
     fn positive_pictures_give_recall_with_how_sure_it_is() {
-        let report = report(&[0.99, 0.97, 0.5, 0.02]);
+        let stills: Vec<(Place, f64)> = [0.99, 0.97, 0.5, 0.02]
+            .iter()
+            .enumerate()
+            .map(|(file, score)| (Place { file, at: None }, *score))
+            .collect();
+        let report = report(&stills);
         let high = at(&report, 0.95);
         assert_eq!((high.recall, high.precision), (Some(0.5), Some(1.0)));
         let (low, up) = high.recall_between.unwrap();
         assert!(low < 0.2 && up > 0.8, "four pictures say little: {low} {up}");
         let text = report.text();
         assert!(text.contains("0.50 (0.15 to 0.85)") && text.contains("average precision"), "{text}");
+    }
+
+    #[test]
+    fn a_thousand_pictures_of_four_videos_say_no_more_than_four() {
+        let videos: Vec<(Place, f64)> =
+            (0..1000).map(|n| video(n % 4, n as u64, if n % 4 < 2 { 0.99 } else { 0.02 })).collect();
+        let report = report(&videos);
+        let text = report.text();
+        assert!(text.contains("0.50 (0.15 to 0.85)") && text.contains("and 4 for recall"), "{text}");
     }
 }

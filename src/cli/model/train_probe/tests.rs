@@ -9,7 +9,9 @@ use image::{Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::likelihoods;
 use crate::cli::model::{ModelArgs, run};
+use crate::eval::{self, Trial};
 use crate::model::{Calibration, Described};
 
 const EACH: u32 = 25;
@@ -119,7 +121,10 @@ fn labelled_pictures_become_a_detector_whose_figures_are_told() {
     let sides = ["--positive", text(&round), "--negative", text(&straight)];
     let find = ["calibrate", text(&probe), "--label", "discs", "--out", text(&calibration)];
     let answer = does(&[&find[..], &sides].concat());
-    assert!(answer.contains("25 positive, 25 negative"), "{answer}");
+    for part in ["25 positive, 25 negative", "0.5 from a score of ", "0.9 ", "threshold for this label is a likelihood"]
+    {
+        assert!(answer.contains(part), "`{part}` is not in: {answer}");
+    }
     assert_eq!(**Calibration::read(&calibration).unwrap().model(), *"discs");
     let again = does(&[&find[..], &sides, &["--method", "temperature"]].concat());
     assert!(again.contains("written"), "{again}");
@@ -138,4 +143,51 @@ fn too_few_pictures_are_no_detector() {
     let error = answer(&[&["train-probe", "--label", "discs", "--out", text(&out)][..], &sides].concat()).unwrap_err();
     assert!(error.contains("--negative has 19 distinct pictures") && error.contains("at least 20"), "{error}");
     assert!(!out.exists(), "nothing is written");
+}
+
+#[test]
+fn names_are_checked_before_any_picture_is_looked_at() {
+    let folder = TempDir::new().unwrap();
+    let named = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir(&path).unwrap();
+        text(&path).to_owned()
+    };
+    let (boats, odd) = (named("boats"), named("My Boats"));
+    fs::write(folder.path().join("boats.toml"), "").unwrap();
+    for (words, expected) in [
+        // Nothing says what is looked for but the folder; what is there of that name is kept.
+        (&["--positive", &boats, "--out", text(folder.path())][..], "boats.toml is there already"),
+        (&["--positive", &odd], "`My Boats` is not 1 to 64 lower-case letters"),
+        (&["--positive", &boats, "--positive", &odd], "say with --label"),
+        (&["--positive", &odd, "--label", "Boats"], "--label: `Boats` is not"),
+        (&["--positive", &odd, "--label", "boats", "--name", "../boats"], "--name: `../boats` is not"),
+    ] {
+        let all = [&["train-probe", "--negative", &boats, "--embedding", "efficientnet_lite0"][..], words].concat();
+        let error = answer(&all).unwrap_err();
+        assert!(error.contains(expected), "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn what_a_picture_is_has_no_say_in_its_own_likelihood() {
+    let vectors: Vec<[f32; 3]> = (0..60u8)
+        .map(|n| [f32::from(n % 2) - f32::from(n % 7) / 9.0, f32::from(n % 5) / 5.0, f32::from(n % 11) / 11.0])
+        .collect();
+    // As it is, and with some truths of the first fold turned round.
+    let [told, turned] = [false, true].map(|turned| {
+        let trials: Vec<Trial<'_>> = vectors
+            .iter()
+            .enumerate()
+            .map(|(n, vector)| {
+                let fold = n / 12;
+                Trial { vector, positive: (n % 2 == 1) != (turned && n < 4), fold }
+            })
+            .collect();
+        likelihoods(&trials, &eval::logits(&trials, 0.1).unwrap(), 0.1).unwrap()
+    });
+    for (n, (told, turned)) in told.iter().zip(&turned).enumerate() {
+        let same = (told.score - turned.score).abs() < 1e-9;
+        assert_eq!(same, n < 12, "{n}: {} {}", told.score, turned.score);
+    }
 }
