@@ -11,13 +11,10 @@ mod tiny;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ndarray::Array4;
-use serde_json::json;
-use sha2::{Digest, Sha256};
 use sluicegate::clock::Clock;
 use sluicegate::finding::Scores;
 use sluicegate::metrics::Metrics;

@@ -119,12 +119,10 @@ impl Seen {
 /// Whether a model said nearly the same of two pictures. What is no number agrees with nothing.
 fn agree(one: &[Scores], other: &[Scores]) -> bool {
     let same = |one: &Scores, other: &Scores| {
-        let near = |((label, score), (with, other)): (&(Arc<str>, f32), &(Arc<str>, f32))| {
-            label == with && (score - other).abs() <= AGREEMENT
-        };
+        let mut pairs = one.scores.iter().zip(&other.scores);
         one.model == other.model
             && one.scores.len() == other.scores.len()
-            && one.scores.iter().zip(&other.scores).all(near)
+            && pairs.all(|((label, one), (with, other))| label == with && (one - other).abs() <= AGREEMENT)
     };
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
 }
@@ -157,12 +155,12 @@ mod tests {
     /// Which of `pictures` are given the scores of which, by a gate whose model answers at once.
     fn given(terms: Terms, pictures: impl IntoIterator<Item = (Seen, f32)>) -> Vec<Option<u64>> {
         let mut gate = Gate::default();
-        let show = |(seen, score)| match gate.pass(&seen, &terms) {
-            Some(again) => again.scores().next().unwrap().same_as,
-            None => {
-                gate.scored(&seen, &terms, &scores(score));
-                None
+        let show = |(seen, score)| {
+            if let Some(again) = gate.pass(&seen, &terms) {
+                return again.scores().next().unwrap().same_as;
             }
+            gate.scored(&seen, &terms, &scores(score));
+            None
         };
         pictures.into_iter().map(show).collect()
     }

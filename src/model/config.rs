@@ -37,7 +37,7 @@ pub struct Config {
     pub when_broken: WhenBroken,
     /// Files of calibrations, from `sluicegate model calibrate`.
     pub calibrations: Vec<PathBuf>,
-    /// A picture within so many bits (PDQ) of the last one scored of the same stream is not scored again; 0: each is.
+    /// Once two such pictures in a row scored the same, a picture within so many bits (PDQ) of the last one scored of the same stream is not scored again; 0: each is.
     pub unchanged_within: u32,
     /// A picture that has not changed is scored again after this long all the same.
     #[serde(with = "crate::config::duration")]
