@@ -212,17 +212,18 @@ fn what_looks_like_a_picture_that_was_not_scored_is_tried_by_itself() {
 #[test]
 fn another_stream_and_another_model_have_gates_of_their_own() {
     let mut work = Work::new(vec![shipped(), session("name = \"safety\"", "name = \"second\"")], 8, GATE);
-    let scene = still(2);
+    let scene = still(3);
     let both = work.one_by_one(&scene);
     let of = |model: &str| both.iter().filter(|(_, scores)| &*scores.model == model).collect::<Vec<_>>();
-    assert_eq!((of("safety").len(), of("second").len()), (2, 2));
+    assert_eq!((of("safety").len(), of("second").len()), (3, 3));
     for ((_, safety), (_, second)) in of("safety").iter().zip(of("second")) {
         assert_eq!((&safety.scores, safety.same_as), (&second.scores, second.same_as), "they share one tensor");
     }
+    assert_eq!(of("second")[2].1.same_as, Some(1), "by now it is settled");
     work.gates = Arc::default();
     assert_eq!(work.give(&scene[1]), [Submitted::Waiting; 2], "nobody asked about this stream yet");
     let (_, metrics) = work.end();
-    assert_eq!((counted(&metrics, "safety", "scored"), counted(&metrics, "second", "scored")), (2, 2));
+    assert_eq!((counted(&metrics, "safety", "scored"), counted(&metrics, "second", "scored")), (3, 3));
 }
 
 #[test]

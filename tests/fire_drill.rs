@@ -35,7 +35,7 @@ fn benign_films_are_never_cut_and_films_of_what_is_banked_are() {
     }
     assert!(drill.seconds >= 2.0 * SECONDS && drill.pictures >= SECONDS as u64, "{drill:?}");
     assert_eq!(drill.scored + drill.unchanged + drill.flat, drill.pictures);
-    assert!(drill.scored > 0 && drill.unchanged > 0, "{drill:?}");
+    assert!(drill.scored > 0, "{drill:?}");
     assert_eq!(drill.at_least(Verdict::Cut), 0, "{:?}", drill.verdicts);
 
     // A line that recognises nothing would pass as well.
