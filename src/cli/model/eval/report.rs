@@ -99,7 +99,8 @@ impl Benign {
     }
 
     fn hours(&self) -> f64 {
-        self.videos.iter().map(|watched| watched.length.as_secs_f64()).sum::<f64>() / 3600.0
+        // An empty sum of floats is -0.
+        self.videos.iter().fold(0.0, |sum, watched| sum + watched.length.as_secs_f64()) / 3600.0
     }
 
     fn alarms(&self, threshold: f64) -> usize {
