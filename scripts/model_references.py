@@ -17,7 +17,9 @@ import onnxruntime
 from PIL import Image
 
 # Ours starts from video, whose colours are halved and rounded to 8 bits: so far apart may the two be.
-WITHIN_SCORES, WITHIN_EMBEDDING = 0.04, 0.02
+WITHIN_SCORES = 0.04
+# Values of a vector of length 1 are the larger the fewer they are.
+WITHIN_LONG_EMBEDDING, WITHIN_EMBEDDING, LONG = 0.02, 0.04, 1000
 # The first values of an embedding, scaled to length 1: enough to tell a right one.
 VALUES = 32
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -82,10 +84,14 @@ def entries(pictures, manifest, model):
             if of == "scores":
                 said, within = scores(values[0], output), WITHIN_SCORES
             else:
-                said, within = (values[0] / np.linalg.norm(values[0]))[:VALUES], WITHIN_EMBEDDING
+                said, within = (values[0] / np.linalg.norm(values[0]))[:VALUES], within_embedding(values[0])
             lines = ["[[reference]]", f'picture = "{path.stem}"'] + ([f'of = "{of}"'] if of == "embedding" else [])
             text.append("\n".join(lines + [f"values = {listed(said)}", f"within = {within}"]) + "\n")
     return "\n".join(text)
+
+
+def within_embedding(values):
+    return WITHIN_LONG_EMBEDDING if len(values) >= LONG else WITHIN_EMBEDDING
 
 
 def listed(values):
