@@ -335,7 +335,7 @@ fn a_rule_about_what_no_loaded_model_scores_is_a_warning() {
     ] {
         let text = format!(
             "{SERVER}[model]\nassets = {:?}\nload = {load:?}\n[[policy.rule]]\nname = 'r'\n{about}\nabove = 0.5\n\
-             within = '4s'\nverdict = 'hold'",
+             share = 0.5\nat_least = 3\nwithin = '4s'\nverdict = 'hold'",
             folder.path()
         );
         let warnings = Config::parse(&text, "x.toml").unwrap().warnings();
