@@ -190,7 +190,7 @@ impl Manifest {
     }
 
     /// What stands for all that the manifest says of how one of its outputs comes about, from the picture on, apart from the
-    /// model's file: SHA-256 of [input] and of what is said of that output. What was found with one such digest holds for
+    /// model's file: SHA-256 of `[input]` and of what is said of that output. What was found with one such digest holds for
     /// no other, though the file be the same.
     pub fn meaning(&self, of: OutputOf) -> Sha256Hex {
         let Self { input, scores, embedding, prompts, .. } = self;
