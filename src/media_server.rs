@@ -101,13 +101,48 @@ impl Reply {
     }
 }
 
+/// How a stream is pulled: which of the launch descriptions in `pipelines/` it is built from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// From an RTMP server.
+    Rtmp,
+    /// FLV over HTTP, without an end.
+    HttpFlv,
+    /// HTTP Live Streaming: playlists of segments.
+    Hls,
+    /// From an RTSP server, over TCP.
+    Rtsp,
+    /// MPEG-TS over SRT.
+    Srt,
+    /// A local file, at the pace at which it was recorded.
+    File,
+}
+
+impl Protocol {
+    /// Every protocol there is.
+    pub const ALL: [Self; 6] = [Self::Rtmp, Self::HttpFlv, Self::Hls, Self::Rtsp, Self::Srt, Self::File];
+
+    /// A bounded word: for metrics, and the name of the launch description without its ending.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::HttpFlv => "http-flv",
+            Self::Hls => "hls",
+            Self::Rtsp => "rtsp",
+            Self::Srt => "srt",
+            Self::File => "file",
+        }
+    }
+}
+
 /// Where to pull a stream from, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {
     /// The stream.
     pub stream: StreamId,
-    /// The launch description in `pipelines/` without its ending: `rtmp`, `http-flv`.
-    pub protocol: &'static str,
+    /// How.
+    pub protocol: Protocol,
     /// The address to pull from. Contains the stream's name: never logged whole.
     pub url: String,
 }

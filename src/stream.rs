@@ -148,6 +148,27 @@ impl fmt::Debug for Publisher {
 pub enum Codec {
     /// H.264 / AVC, as an Annex B byte stream, one access unit at a time, parameter sets in front of keyframes.
     H264,
+    /// H.265 / HEVC, in the same form.
+    H265,
+    /// VP9, one frame or superframe at a time.
+    Vp9,
+    /// AV1, one temporal unit at a time, as a low-overhead bitstream (`obu-stream`).
+    Av1,
+}
+
+impl Codec {
+    /// Every codec there is.
+    pub const ALL: [Self; 4] = [Self::H264, Self::H265, Self::Vp9, Self::Av1];
+
+    /// A bounded word for metrics and people: `h264`, `h265`, `vp9` or `av1`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::H265 => "h265",
+            Self::Vp9 => "vp9",
+            Self::Av1 => "av1",
+        }
+    }
 }
 
 /// One encoded frame, as the demuxer and parser give it. Cloning copies a reference, not the frame.
@@ -206,11 +227,18 @@ pub enum UninspectableReason {
     UnsupportedCodec,
     /// Video arrives, and nothing of it decodes.
     Undecodable,
+    /// Its pictures are larger than the configuration allows.
+    TooLarge,
+    /// It brought an inspector down twice, and is not looked at again.
+    Crashed,
+    /// As many streams are under inspection as the configuration allows.
+    NoPlace,
 }
 
 impl UninspectableReason {
     /// Every reason there is.
-    pub const ALL: [Self; 3] = [Self::NoVideo, Self::UnsupportedCodec, Self::Undecodable];
+    pub const ALL: [Self; 6] =
+        [Self::NoVideo, Self::UnsupportedCodec, Self::Undecodable, Self::TooLarge, Self::Crashed, Self::NoPlace];
 
     /// A bounded word for metrics.
     pub const fn word(self) -> &'static str {
@@ -218,6 +246,9 @@ impl UninspectableReason {
             Self::NoVideo => "no_video",
             Self::UnsupportedCodec => "unsupported_codec",
             Self::Undecodable => "undecodable",
+            Self::TooLarge => "too_large",
+            Self::Crashed => "crashed",
+            Self::NoPlace => "no_place",
         }
     }
 }

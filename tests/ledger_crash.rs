@@ -24,7 +24,7 @@ use sluicegate::act::{self, ActError};
 use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::decision::{Action, Decision, Deny, Job, Lane, Outbox, OutboxError, Outcome, Target, Verdict};
 use sluicegate::ledger::{Config, Entry, Ledger};
-use sluicegate::media_server::{Hook, HookRequest, Listed, Pull};
+use sluicegate::media_server::{Hook, HookRequest, Listed, Protocol, Pull};
 use sluicegate::metrics::Metrics;
 use sluicegate::stream::{Session, StreamId};
 use tempfile::TempDir;
@@ -177,7 +177,7 @@ impl MediaServer for Fake {
     }
 
     fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
-        Ok(Pull { stream: stream.clone(), protocol: "rtmp", url: String::new() })
+        Ok(Pull { stream: stream.clone(), protocol: Protocol::Rtmp, url: String::new() })
     }
 }
 

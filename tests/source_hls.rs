@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use rig::process::{Output, Process};
 use sluicegate::clock::Clock;
-use sluicegate::media_server::Pull;
+use sluicegate::media_server::{Protocol, Pull};
 use sluicegate::source::{Config, SourceEvent, Sources};
 use sluicegate::stream::StreamId;
 
@@ -41,7 +41,7 @@ fn pictures_arrive_for_longer_than_a_playlist_lasts_and_their_end_is_noticed() {
     let sources = Sources::new(Config::default(), Clock::system()).unwrap();
     let (sender, events) = bounded(100_000);
     let url = format!("http://127.0.0.1:{port}/cam.m3u8");
-    let pull = Pull { stream: StreamId::new("test", "live", "cam"), protocol: "hls", url };
+    let pull = Pull { stream: StreamId::new("test", "live", "cam"), protocol: Protocol::Hls, url };
     let _source = sources.add(pull, Box::new(move |event| drop(sender.try_send(event)))).unwrap();
     let (mut keyframes, mut units) = (0, 0);
     // Sixteen seconds of video: twice what the playlist holds.

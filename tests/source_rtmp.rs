@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use sluicegate::clock::Clock;
-use sluicegate::media_server::Pull;
+use sluicegate::media_server::{Protocol, Pull};
 use sluicegate::source::{Config, Reason, SourceEvent, SourceHandle, Sources};
 use sluicegate::stream::{AccessUnit, StreamId};
 use support::ffmpeg;
@@ -118,7 +118,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Watched {
     fn add(sources: &Sources, url: &str) -> Self {
         let (sender, events) = bounded(100_000);
-        let pull = Pull { stream: StreamId::new("test", "live", "secret-key"), protocol: "rtmp", url: url.to_owned() };
+        let pull =
+            Pull { stream: StreamId::new("test", "live", "secret-key"), protocol: Protocol::Rtmp, url: url.to_owned() };
         let handle = sources.add(pull, Box::new(move |event| drop(sender.try_send(event)))).unwrap();
         Self { _handle: handle, events }
     }
@@ -399,7 +400,7 @@ fn keyframes_of_an_open_group_of_pictures_stand_alone_too() {
 #[test]
 fn a_protocol_without_a_description_is_refused() {
     let sources = sources(Config::default());
-    let pull = Pull { stream: StreamId::new("test", "live", "s"), protocol: "gopher", url: String::new() };
+    let pull = Pull { stream: StreamId::new("test", "live", "s"), protocol: Protocol::Srt, url: String::new() };
     let error = sources.add(pull, Box::new(|_event| ())).unwrap_err();
     assert!(error.to_string().contains("`gopher`") && error.to_string().contains("rtmp"), "{error}");
 }

@@ -132,6 +132,9 @@ fn code(reason: UninspectableReason) -> u8 {
         UninspectableReason::NoVideo => 1,
         UninspectableReason::UnsupportedCodec => 2,
         UninspectableReason::Undecodable => 3,
+        UninspectableReason::TooLarge => 4,
+        UninspectableReason::Crashed => 5,
+        UninspectableReason::NoPlace => 6,
     }
 }
 
@@ -140,6 +143,9 @@ fn reason(code: u8) -> Option<UninspectableReason> {
         1 => Some(UninspectableReason::NoVideo),
         2 => Some(UninspectableReason::UnsupportedCodec),
         3 => Some(UninspectableReason::Undecodable),
+        4 => Some(UninspectableReason::TooLarge),
+        5 => Some(UninspectableReason::Crashed),
+        6 => Some(UninspectableReason::NoPlace),
         _ => None,
     }
 }

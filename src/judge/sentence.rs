@@ -97,6 +97,9 @@ fn of_state(test: &StateTest) -> String {
         Some(UninspectableReason::NoVideo) => " for want of video",
         Some(UninspectableReason::UnsupportedCodec) => " because of its codec",
         Some(UninspectableReason::Undecodable) => " because nothing of it decodes",
+        Some(UninspectableReason::TooLarge) => " because its pictures are too large",
+        Some(UninspectableReason::Crashed) => " because it crashed inspectors",
+        Some(UninspectableReason::NoPlace) => " for want of a place",
     };
     format!("{state}{why} for {}", spelt(*lasting))
 }

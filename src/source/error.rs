@@ -139,7 +139,7 @@ mod tests {
 
     fn pull() -> Pull {
         let stream = StreamId::new("main", "live", "sk_9f8e7d");
-        Pull { stream, protocol: "rtmp", url: "rtmp://10.0.0.1/live/sk_9f8e7d".to_owned() }
+        Pull { stream, protocol: crate::media_server::Protocol::Rtmp, url: "rtmp://10.0.0.1/live/sk_9f8e7d".to_owned() }
     }
 
     #[test]

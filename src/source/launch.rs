@@ -9,11 +9,12 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::{Config, SourceError};
+use crate::media_server::Protocol;
 
-const BUILT_IN: [(&str, &str); 3] = [
-    ("rtmp", include_str!("../../pipelines/rtmp.launch")),
-    ("http-flv", include_str!("../../pipelines/http-flv.launch")),
-    ("hls", include_str!("../../pipelines/hls.launch")),
+const BUILT_IN: [(Protocol, &str); 3] = [
+    (Protocol::Rtmp, include_str!("../../pipelines/rtmp.launch")),
+    (Protocol::HttpFlv, include_str!("../../pipelines/http-flv.launch")),
+    (Protocol::Hls, include_str!("../../pipelines/hls.launch")),
 ];
 
 /// The elements that sources need, with the Debian package that holds each.
@@ -74,7 +75,7 @@ pub(super) fn start_gstreamer() -> Result<(), SourceError> {
 /// One description that was built once without complaint.
 #[derive(Debug)]
 pub(super) struct Launch {
-    protocol: &'static str,
+    protocol: Protocol,
     origin: String,
     text: String,
 }
@@ -111,10 +112,11 @@ fn read(pipelines: Option<&Path>) -> Result<Vec<Launch>, SourceError> {
 }
 
 impl Launch {
-    fn read(protocol: &'static str, built_in: &str, pipelines: Option<&Path>) -> Result<Self, SourceError> {
-        let path = pipelines.map(|folder| folder.join(format!("{protocol}.launch"))).filter(|path| path.exists());
+    fn read(protocol: Protocol, built_in: &str, pipelines: Option<&Path>) -> Result<Self, SourceError> {
+        let path =
+            pipelines.map(|folder| folder.join(format!("{}.launch", protocol.word()))).filter(|path| path.exists());
         let Some(path) = path else {
-            let origin = format!("`{protocol}` (built in)");
+            let origin = format!("`{}` (built in)", protocol.word());
             return Ok(Self { protocol, origin, text: without_comments(built_in) });
         };
         let origin = format!("`{}`", path.display());
@@ -124,7 +126,7 @@ impl Launch {
         }
     }
 
-    pub(super) const fn protocol(&self) -> &'static str {
+    pub(super) const fn protocol(&self) -> Protocol {
         self.protocol
     }
 
@@ -184,7 +186,10 @@ mod tests {
     #[test]
     fn the_built_in_descriptions_build() {
         let launches = load(None).unwrap();
-        assert_eq!(launches.iter().map(Launch::protocol).collect::<Vec<_>>(), ["rtmp", "http-flv", "hls"]);
+        assert_eq!(
+            launches.iter().map(Launch::protocol).collect::<Vec<_>>(),
+            [Protocol::Rtmp, Protocol::HttpFlv, Protocol::Hls]
+        );
         assert_eq!(check(&Config::default()).unwrap(), Vec::new());
     }
 

@@ -17,7 +17,7 @@ use super::outlet::Outlet;
 use super::watch::{Call, judge, was_healthy};
 use super::{Config, Reason, SourceError, SourceEvent, backoff};
 use crate::clock::{Clock, Timestamp};
-use crate::media_server::Pull;
+use crate::media_server::{Protocol, Pull};
 
 /// How often all sources are looked at when none asks for it.
 const TICK: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Sources {
     commands: Sender<Command>,
-    protocols: Vec<&'static str>,
+    protocols: Vec<Protocol>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -75,8 +75,9 @@ impl Sources {
     /// When there is no launch description for the protocol.
     pub fn add(&self, pull: Pull, on_event: Box<dyn FnMut(SourceEvent) + Send>) -> Result<SourceHandle, SourceError> {
         if !self.protocols.contains(&pull.protocol) {
-            let reason = format!("there is none; there are: {}", self.protocols.join(", "));
-            return Err(SourceError::Description { origin: format!("`{}`", pull.protocol), reason });
+            let known: Vec<&str> = self.protocols.iter().map(|protocol| protocol.word()).collect();
+            let reason = format!("there is none; there are: {}", known.join(", "));
+            return Err(SourceError::Description { origin: format!("`{}`", pull.protocol.word()), reason });
         }
         let outlet = Arc::new(Outlet::new(on_event));
         let source = Source { pull, outlet: Arc::clone(&outlet), phase: Phase::Due(Timestamp::ZERO), failures: 0 };

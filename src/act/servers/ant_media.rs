@@ -23,7 +23,7 @@ use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, encoded, is
 use super::{Config, Kicked, MediaServer, jwt, query};
 use crate::act::{self, ActError};
 use crate::clock::Clock;
-use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
+use crate::media_server::{Admission, Hook, HookRequest, Listed, Protocol, Pull, Reply};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const LIST: &str = "/{app}/rest/v2/broadcasts/list/{offset}/{size}";
@@ -215,7 +215,7 @@ impl MediaServer for AntMedia {
         }
         let base = self.config.pull.as_str().trim_end_matches('/');
         let url = format!("{base}/{}/streams/{}.m3u8", encoded(&stream.app), encoded(&stream.name));
-        Ok(Pull { stream: stream.clone(), protocol: "hls", url })
+        Ok(Pull { stream: stream.clone(), protocol: Protocol::Hls, url })
     }
 }
 

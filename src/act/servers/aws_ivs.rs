@@ -27,7 +27,7 @@ use super::link::{self, Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, is_
 use super::{COUNTED, Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
 use crate::clock::Clock;
-use crate::media_server::{Hook, HookRequest, Listed, Pull};
+use crate::media_server::{Hook, HookRequest, Listed, Protocol, Pull};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
 use signature::{Credentials, signed};
 
@@ -281,7 +281,7 @@ impl MediaServer for AwsIvs {
             server: stream.server.clone(),
             reason: "it is not known where it is played",
         })?;
-        Ok(Pull { stream: stream.clone(), protocol: "hls", url: url.to_string() })
+        Ok(Pull { stream: stream.clone(), protocol: Protocol::Hls, url: url.to_string() })
     }
 }
 

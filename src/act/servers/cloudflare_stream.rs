@@ -23,7 +23,7 @@ use super::last_seen::LastSeen;
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, is_plain};
 use super::{COUNTED, Config, Kicked, MediaServer};
 use crate::act::{self, ActError};
-use crate::media_server::{Hook, HookRequest, Listed, Pull};
+use crate::media_server::{Hook, HookRequest, Listed, Protocol, Pull};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const LIST: &str = "/stream/live_inputs";
@@ -195,7 +195,7 @@ impl MediaServer for CloudflareStream {
             return Err(ActError::Unpullable { server: stream.server.clone(), reason: "it is no live input" });
         }
         let url = self.beside(&stream.name, "manifest/video.m3u8").into();
-        Ok(Pull { stream: stream.clone(), protocol: "hls", url })
+        Ok(Pull { stream: stream.clone(), protocol: Protocol::Hls, url })
     }
 }
 

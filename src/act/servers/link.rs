@@ -16,7 +16,7 @@ use url::Url;
 use super::Config;
 use crate::act::http::{self, BodyError};
 use crate::act::{self, ActError};
-use crate::media_server::Pull;
+use crate::media_server::{Protocol, Pull};
 use crate::stream::StreamId;
 
 /// Some ten thousand publishers.
@@ -223,7 +223,7 @@ pub(super) fn pull(base: &Url, stream: &StreamId) -> Result<Pull, ActError> {
         if app.is_empty() {
             return Err(unpullable("over RTMP a path has two parts, such as live/cam1"));
         }
-        return Ok(Pull { stream: stream.clone(), protocol: "rtmp", url: format!("{text}/{app}/{name}") });
+        return Ok(Pull { stream: stream.clone(), protocol: Protocol::Rtmp, url: format!("{text}/{app}/{name}") });
     }
     // A stream may have no application; any other step must be there.
     let steps = app.split('/').filter(|_| !app.is_empty()).chain(name.split('/'));
@@ -233,7 +233,7 @@ pub(super) fn pull(base: &Url, stream: &StreamId) -> Result<Pull, ActError> {
     let slash = if app.is_empty() { "" } else { "/" };
     let app = app.split('/').map(encoded).collect::<Vec<_>>().join("/");
     let url = format!("{text}/{app}{slash}{}.flv", encoded(name));
-    Ok(Pull { stream: stream.clone(), protocol: "http-flv", url })
+    Ok(Pull { stream: stream.clone(), protocol: Protocol::HttpFlv, url })
 }
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
     fn a_stream_is_pulled_under_its_own_name() {
         let pulled = |base: &str, app: &str, name: &str| {
             let pull = pull(&base.parse().unwrap(), &StreamId::new("main", app, name)).unwrap();
-            (pull.protocol, pull.url)
+            (pull.protocol.word(), pull.url)
         };
         assert_eq!(pulled("rtmp://u:p@h:1935/", "live", "a%20b&c"), ("rtmp", "rtmp://h:1935/live/a%20b&c".to_owned()));
         assert_eq!(pulled("http://h", "", "cam"), ("http-flv", "http://h/cam.flv".to_owned()));

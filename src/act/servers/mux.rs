@@ -23,7 +23,7 @@ use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, is_plain};
 use super::{COUNTED, Config, Kicked, MediaServer, jwt};
 use crate::act::{self, ActError};
 use crate::clock::Clock;
-use crate::media_server::{Hook, HookRequest, Listed, Pull};
+use crate::media_server::{Hook, HookRequest, Listed, Protocol, Pull};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const LIST: &str = "/video/v1/live-streams";
@@ -241,7 +241,7 @@ impl MediaServer for Mux {
         })?;
         let base = link::without_user(&self.config.pull);
         let url = format!("{}/{playback}.m3u8", base.as_str().trim_end_matches('/'));
-        Ok(Pull { stream: stream.clone(), protocol: "hls", url })
+        Ok(Pull { stream: stream.clone(), protocol: Protocol::Hls, url })
     }
 }
 

@@ -26,7 +26,7 @@ use super::last_seen::LastSeen;
 use super::link::{Answer, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, encoded, is_no_step, without_user};
 use super::{Config, Kicked, MediaServer, query};
 use crate::act::{self, ActError};
-use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
+use crate::media_server::{Admission, Hook, HookRequest, Listed, Protocol, Pull, Reply};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const APPS: &str = "/v1/vhosts/{vhost}/apps";
@@ -291,7 +291,7 @@ impl MediaServer for OvenMediaEngine {
         }
         let base = self.config.pull.as_str().trim_end_matches('/');
         let url = format!("{base}/{}/{}/ts:playlist.m3u8", encoded(&stream.app), encoded(&stream.name));
-        Ok(Pull { stream: stream.clone(), protocol: "hls", url })
+        Ok(Pull { stream: stream.clone(), protocol: Protocol::Hls, url })
     }
 }
 

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, decoded, encoded, is_no_step, is_plain};
 use super::{Config, Kicked, MediaServer, query};
 use crate::act::{self, ActError};
-use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
+use crate::media_server::{Admission, Hook, HookRequest, Listed, Protocol, Pull, Reply};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
 
 const LIST: &str = "/index/api/getMediaList";
@@ -217,7 +217,7 @@ impl MediaServer for ZlMediaKit {
             return Err(ActError::Unpullable { server: stream.server.clone(), reason });
         }
         let mut pull = link::pull(&self.config.pull, stream)?;
-        if let Some(plain) = pull.url.strip_suffix(".flv").filter(|_| pull.protocol == "http-flv") {
+        if let Some(plain) = pull.url.strip_suffix(".flv").filter(|_| pull.protocol == Protocol::HttpFlv) {
             pull.url = format!("{plain}.live.flv");
         }
         if let Some(vhost) = &self.config.vhost {

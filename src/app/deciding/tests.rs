@@ -312,7 +312,11 @@ fn a_person_cuts_who_is_live_and_refuses_who_is_not() {
     let (mut deciding, _folder) = deciding();
     let live = session("7");
     let publisher = Publisher { account: Some("mallory".into()), ..Publisher::default() };
-    let pull = Pull { stream: live.stream.clone(), protocol: "rtmp", url: "rtmp://127.0.0.1:1/live/cam".to_owned() };
+    let pull = Pull {
+        stream: live.stream.clone(),
+        protocol: crate::media_server::Protocol::Rtmp,
+        url: "rtmp://127.0.0.1:1/live/cam".to_owned(),
+    };
     deciding.streams.attach(&live, &publisher, Ok(pull));
 
     let [cut] = deciding.order(&live.stream, Verdict::Cut, vec![DenyBy::Account, DenyBy::Key]).try_into().unwrap();

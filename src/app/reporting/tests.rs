@@ -10,7 +10,7 @@ use super::*;
 use crate::app::classes::Classes;
 use crate::app::publishers::Publishers;
 use crate::app::streams::{Config as StreamsConfig, Queue};
-use crate::media_server::Pull;
+use crate::media_server::{Protocol, Pull};
 use crate::metrics::Metrics;
 use crate::report::Category;
 use crate::source::Sources;
@@ -65,7 +65,7 @@ impl House {
         let session = Session { stream: StreamId::new("main", "live", name), id: "7".into() };
         let pull = Pull {
             stream: session.stream.clone(),
-            protocol: "rtmp",
+            protocol: Protocol::Rtmp,
             url: "rtmp://127.0.0.1:1/live/nothing".to_owned(),
         };
         self.streams.attach(&session, &Publisher::default(), Ok(pull));

@@ -174,5 +174,5 @@ fn only_a_200_lets_anybody_in() {
     let said = |answer| bare("").reply(&Hook::Other, answer).status;
     assert_eq!((said(Admission::Allow), said(Admission::Refuse)), (200, 403));
     let pull = bare("").pull(&StreamId::new("main", "live", "n#h")).unwrap();
-    assert_eq!((pull.protocol, &*pull.url), ("hls", "http://127.0.0.1:5080/live/streams/n%23h.m3u8"));
+    assert_eq!((pull.protocol.word(), &*pull.url), ("hls", "http://127.0.0.1:5080/live/streams/n%23h.m3u8"));
 }

@@ -57,7 +57,7 @@ async fn lists_every_page_and_learns_once_where_each_is_played() {
     let listed = server.list().await.unwrap();
     assert_eq!(shown(&listed), [format!("main/{APP}/abc {ID}"), format!("main/{APP}/second st-2")]);
     let pull = server.pull(&listed[0].session.stream).unwrap();
-    assert_eq!((pull.protocol, &*pull.url), ("hls", PLAYED));
+    assert_eq!((pull.protocol.word(), &*pull.url), ("hls", PLAYED));
     let stray = server.pull(&listed[1].session.stream).unwrap_err();
     assert_eq!(stray.kind(), "unpullable", "an address elsewhere is not gone to");
     fake.lines();

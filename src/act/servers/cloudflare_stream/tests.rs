@@ -48,7 +48,7 @@ async fn lists_the_inputs_that_are_on_the_air() {
         assert_eq!(asked.header("authorization"), token, "{}", asked.line);
     }
     let pull = server.pull(&listed[0].session.stream).unwrap();
-    assert_eq!((pull.protocol, pull.url), ("hls", format!("{}/{ID}/manifest/video.m3u8", fake.url)));
+    assert_eq!((pull.protocol.word(), pull.url), ("hls", format!("{}/{ID}/manifest/video.m3u8", fake.url)));
 }
 
 #[tokio::test]

@@ -170,5 +170,5 @@ async fn only_webhooks_that_it_signed_are_believed() {
 async fn what_can_be_pulled_is_for_the_operator_to_say() {
     let fake = Fake::always(200, "").await;
     let pull = livekit(&fake, "pull = 'http://egress:8080/flv'").pull(&StreamId::new("main", "party", "n#h")).unwrap();
-    assert_eq!((pull.protocol, &*pull.url), ("http-flv", "http://egress:8080/flv/party/n%23h.flv"));
+    assert_eq!((pull.protocol.word(), &*pull.url), ("http-flv", "http://egress:8080/flv/party/n%23h.flv"));
 }

@@ -47,7 +47,7 @@ async fn lists_every_page_of_who_is_on_the_air() {
     assert_eq!(listed[100].publisher.key.as_deref(), Some("54676b58-6b19"));
     assert_eq!(fake.asked()[0].header("authorization"), Some("Basic dG9rZW4taWQ6czMvY3JldA=="));
     let pull = server.pull(&StreamId::new("main", "", ID)).unwrap();
-    assert_eq!((pull.protocol, &*pull.url), ("hls", "https://stream.mux.com/pub1.m3u8"));
+    assert_eq!((pull.protocol.word(), &*pull.url), ("hls", "https://stream.mux.com/pub1.m3u8"));
     assert_eq!(server.pull(&StreamId::new("main", "", "unknown")).unwrap_err().kind(), "unpullable");
 }
 

@@ -169,7 +169,7 @@ async fn a_session_that_is_no_number_is_never_asked_for() {
 #[test]
 fn streams_are_pulled_under_their_own_name() {
     let pull = server(&[]).pull(&StreamId::new("main", "live", "a%20b&c")).unwrap();
-    assert_eq!((pull.url.as_str(), pull.protocol), ("rtmp://127.0.0.1:1935/live/a%20b&c", "rtmp"));
+    assert_eq!((pull.url.as_str(), pull.protocol.word()), ("rtmp://127.0.0.1:1935/live/a%20b&c", "rtmp"));
 }
 
 #[tokio::test]

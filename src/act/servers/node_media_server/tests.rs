@@ -169,5 +169,5 @@ fn hooks_say_who_asks_who_began_and_who_is_gone() {
 fn streams_are_pulled_over_http() {
     let server = NodeMediaServer::new(&fake::config(Kind::NodeMediaServer, ""), &fake::limits()).unwrap();
     let pull = server.pull(&StreamId::new("main", "live", "cam1")).unwrap();
-    assert_eq!((pull.protocol, pull.url.as_str()), ("http-flv", "http://127.0.0.1:8000/live/cam1.flv"));
+    assert_eq!((pull.protocol.word(), pull.url.as_str()), ("http-flv", "http://127.0.0.1:8000/live/cam1.flv"));
 }

@@ -214,5 +214,5 @@ async fn only_allowed_true_lets_anybody_in() {
     assert_eq!(said(Admission::Allow), (200, true.into()));
     assert_eq!(said(Admission::Refuse), (200, false.into()));
     let pull = ome(&fake, "").pull(&StreamId::new("main", "live", "n#h")).unwrap();
-    assert_eq!((pull.protocol, &*pull.url), ("hls", "http://127.0.0.1:3333/live/n%23h/ts:playlist.m3u8"));
+    assert_eq!((pull.protocol.word(), &*pull.url), ("hls", "http://127.0.0.1:3333/live/n%23h/ts:playlist.m3u8"));
 }

@@ -177,7 +177,7 @@ fn only_the_code_0_lets_anybody_in() {
 fn streams_are_pulled_from_their_virtual_host() {
     let pulled = |more: &str| {
         let pull = srs(more).pull(&StreamId::new("main", "live", "n#h")).unwrap();
-        (pull.protocol, pull.url)
+        (pull.protocol.word(), pull.url)
     };
     assert_eq!(pulled(""), ("http-flv", "http://127.0.0.1:8080/live/n%23h.flv".to_owned()));
     assert_eq!(pulled("vhost = 'a.b'").1, "http://127.0.0.1:8080/live/n%23h.flv?vhost=a.b");

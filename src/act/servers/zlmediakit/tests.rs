@@ -185,6 +185,6 @@ fn a_stream_is_pulled_under_its_own_name() {
         ("pull = 'http://h'\nvhost = 'a&b'", "http-flv", "http://h/live/n%23h.live.flv?vhost=a%26b"),
     ] {
         let pull = bare(more).pull(&stream).unwrap();
-        assert_eq!((pull.protocol, pull.url.as_str()), (protocol, url));
+        assert_eq!((pull.protocol.word(), pull.url.as_str()), (protocol, url));
     }
 }
