@@ -137,6 +137,7 @@ impl Streams {
                     info!(session = %watched.session, %error, ?after, "the source failed and is attached again");
                 }
             }
+            SourceEvent::Finished => info!(session = %watched.session, "the file has come to its end"),
             SourceEvent::NoVideo => watched.hinder(UninspectableReason::NoVideo),
             SourceEvent::UnsupportedCodec(codec) => {
                 warn!(session = %watched.session, codec, "the codec cannot be inspected");
