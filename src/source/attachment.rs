@@ -56,12 +56,20 @@ pub(super) fn attach(
     }
     watch_errors(&pipeline, pull, &progress);
     let attachment = Attachment { pipeline, progress };
+    if paced {
+        // A sink that is added on the way from standstill to playing would not know since when, and not wait.
+        start(&attachment, gst::State::Paused, pull);
+    }
+    start(&attachment, gst::State::Playing, pull);
+    Ok(attachment)
+}
+
+fn start(attachment: &Attachment, state: gst::State, pull: &Pull) {
     // A failure to start is told on the bus as well, with its reason.
-    if attachment.pipeline.set_state(gst::State::Playing).is_err() {
+    if attachment.pipeline.set_state(state).is_err() {
         let (stream, reason) = (pull.stream.to_string(), "the pipeline does not start".to_owned());
         attachment.progress.end(Reason::Error, Some(SourceError::Failed { stream, reason }));
     }
-    Ok(attachment)
 }
 
 impl Attachment {
