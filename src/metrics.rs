@@ -5,6 +5,7 @@
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
 mod models;
+mod sampling;
 mod words;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub struct Metrics {
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
     queue_ready: IntGauge,
+    sampling: sampling::Sampling,
     scores: IntCounterVec,
     model_up: IntGaugeVec,
     model_info: IntGaugeVec,
@@ -115,6 +117,7 @@ impl Metrics {
                 &["outcome"],
             )?,
             queue_ready: gauge(r, "sluicegate_queue_ready", "Streams with work waiting for a decoder.")?,
+            sampling: sampling::Sampling::new(r)?,
             scores: counters(
                 r,
                 "sluicegate_scores_total",
@@ -280,7 +283,8 @@ impl Metrics {
             self.quarantine_refused.desc(),
             self.vetoes.desc(),
         ];
-        let mut names: Vec<String> = described.iter().flatten().map(|desc| desc.fq_name.clone()).collect();
+        let mut names: Vec<String> =
+            described.iter().chain(&self.sampling.desc()).flatten().map(|desc| desc.fq_name.clone()).collect();
         names.push("sluicegate_build_info".to_owned());
         names.sort();
         names

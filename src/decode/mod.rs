@@ -2,11 +2,13 @@
 //!
 //! A [`Decoder`] serves every stream in turn, one run at a time. It promises that a run costs bounded time and bounded
 //! memory, that nothing of one run shows in the next, that every picture is attributed to the access unit that it came
-//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::Video`] reads a
+//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. A [`Continuous`] decoder
+//! serves one stream, and keeps what it needs to go on from one piece of it to the next. [`file::Video`] reads a
 //! local video for banks and models, [`still()`] a local picture. No GStreamer type leaves this room.
 
 mod codec;
 mod container;
+mod continuous;
 mod decoder;
 pub mod file;
 mod planes;
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stream::UninspectableReason;
 
+pub use continuous::Continuous;
 pub use decoder::Decoder;
 pub use still::still;
 

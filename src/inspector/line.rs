@@ -19,7 +19,7 @@ use crate::detect::known::Known;
 use crate::media_server::Pull;
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::sample::queue::Priority;
-use crate::sample::{self, Sampler, Work};
+use crate::sample::{self, Pool, Sampler, Work};
 use crate::source::{SourceEvent, SourceHandle, Sources};
 use crate::stream::{Attention, Session, UninspectableReason};
 
@@ -35,6 +35,7 @@ pub struct Line {
     /// None once it was stopped.
     sources: Mutex<Option<Sources>>,
     queue: Arc<Queue>,
+    pool: Arc<Pool>,
     entries: Arc<Entries>,
     threads: Mutex<Threads>,
     report: Report,
@@ -91,10 +92,12 @@ impl Line {
         };
         let workers = decoders.into_iter().map(start_worker).collect::<Result<_, _>>()?;
         let entries = Arc::new(Entries::default());
+        let pool = Arc::new(Pool::new(setup.sample.promoted_at_once()));
         let (stop, stopped) = bounded(0);
         let telling = Telling {
             entries: Arc::clone(&entries),
             queue: Arc::clone(&queue),
+            pool: Arc::clone(&pool),
             report: Arc::clone(&report),
             metrics: Arc::clone(metrics),
         };
@@ -105,6 +108,7 @@ impl Line {
             sampling: setup.sample.clone(),
             sources: Mutex::new(Some(sources)),
             queue,
+            pool,
             entries,
             threads: Mutex::new(Threads { workers, scorers, others, stop: Some(stop) }),
             report,
@@ -116,8 +120,7 @@ impl Line {
     fn pull(&self, session: &Session, pull: Pull) -> Option<Result<Entry, crate::source::SourceError>> {
         let stream = Arc::new(Pulled::new(session.clone()));
         let mailbox = self.queue.open(Arc::clone(&stream)).ok()?;
-        let phase = self.sampling.min_interval.mul_f64(rand::random::<f64>());
-        let mut sampler = Sampler::new(&self.sampling, phase);
+        let mut sampler = Sampler::new(&self.sampling, rand::random::<f64>, &self.pool);
         let (pulled, metrics) = (Arc::clone(&stream), Arc::clone(&self.metrics));
         let on_event = move |event: SourceEvent| match event {
             SourceEvent::Unit(unit) => {
@@ -212,6 +215,7 @@ impl Inspection for Line {
 struct Telling {
     entries: Arc<Entries>,
     queue: Arc<Queue>,
+    pool: Arc<Pool>,
     report: Report,
     metrics: Arc<Metrics>,
 }
@@ -221,6 +225,9 @@ impl Telling {
     fn run(self, stop: &Receiver<()>) {
         while stop.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
             self.metrics.set_queue_ready(self.queue.ready());
+            self.metrics.set_promoted(self.pool.promoted());
+            self.metrics.set_ring_bytes(self.pool.held());
+            self.metrics.sampled(self.pool.take_refused(), self.pool.take_skipped());
             let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
             let news: Vec<_> =
                 entries.values_mut().filter_map(|entry| entry.stream.progress(&mut entry.told)).collect();

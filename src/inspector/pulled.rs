@@ -3,11 +3,12 @@
 //! Nearly everything here is an atomic word, so neither the streaming thread nor a worker ever waits for the other. What
 //! models said last is shared between workers and the models' threads only.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::Progress;
 use crate::clock::Timestamp;
+use crate::decode::Continuous;
 use crate::detect::classify::Gates;
 use crate::stream::{AttentionCell, Session, UninspectableReason};
 
@@ -21,6 +22,8 @@ pub(super) struct Pulled {
     pub(super) attention: AttentionCell,
     /// What models said last of its pictures.
     pub(super) gates: Arc<Gates>,
+    /// Its own decoder, while it is decoded continuously. One worker at a time has work for it, so nobody ever waits.
+    pub(super) continuous: Mutex<Option<Continuous>>,
     received: AtomicU64,
     inspected: AtomicU64,
     last_inspected: AtomicU64,
@@ -43,6 +46,7 @@ impl Pulled {
             session,
             attention: AttentionCell::default(),
             gates: Arc::default(),
+            continuous: Mutex::default(),
             received: AtomicU64::new(0),
             inspected: AtomicU64::new(0),
             last_inspected: AtomicU64::new(0),
