@@ -74,12 +74,13 @@ impl Attached {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Notes pictures inspected: whatever hindered inspection is over.
-    pub(super) fn inspected(&self, pictures: u64, now: Timestamp) {
+    /// Notes pictures inspected, and gives the time since the last: whatever hindered inspection is over.
+    pub(super) fn inspected(&self, pictures: u64, now: Timestamp) -> Option<Duration> {
         self.inspected.fetch_add(pictures, Ordering::Relaxed);
-        self.last_inspected.store(now.as_micros(), Ordering::Release);
+        let last = self.last_inspected.swap(now.as_micros(), Ordering::AcqRel);
         self.failures.store(0, Ordering::Relaxed);
         self.hindrance.store(0, Ordering::Release);
+        (last > 0).then(|| now.since(Timestamp::from_micros(last)))
     }
 
     /// Notes that chosen units gave no picture.
@@ -170,7 +171,7 @@ mod tests {
         let stream = attached();
         assert_eq!(stream.state(at(5), BLIND_AFTER), StreamState::Connecting);
         assert_eq!(stream.state(at(6), BLIND_AFTER), StreamState::Blind);
-        stream.inspected(1, at(7));
+        assert_eq!(stream.inspected(1, at(7)), None);
         assert_eq!(stream.state(at(12), BLIND_AFTER), StreamState::Inspected);
         assert_eq!(stream.state(at(13), BLIND_AFTER), StreamState::Blind);
         assert_eq!(stream.pictures_inspected(), 1);
@@ -190,13 +191,13 @@ mod tests {
         let stream = attached();
         stream.undecoded();
         stream.undecoded();
-        stream.inspected(1, at(1));
+        assert_eq!(stream.inspected(1, at(1)), None);
         stream.undecoded();
         stream.undecoded();
         assert_eq!(stream.state(at(2), BLIND_AFTER), StreamState::Inspected);
         stream.undecoded();
         assert_eq!(stream.state(at(2), BLIND_AFTER), StreamState::Uninspectable(UninspectableReason::Undecodable));
-        stream.inspected(1, at(3));
+        assert_eq!(stream.inspected(1, at(3)), Some(Duration::from_secs(2)), "since the last");
         assert_eq!(stream.state(at(3), BLIND_AFTER), StreamState::Inspected);
     }
 }

@@ -234,6 +234,7 @@ impl House {
                 },
                 metrics: Arc::clone(metrics),
                 clock,
+                max_age: config.sample.max_age,
             };
             let queue = Arc::clone(&queue);
             start("inspect", move || worker.run(&queue))

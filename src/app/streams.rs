@@ -311,8 +311,8 @@ impl Streams {
 /// How soon a stream that is looked at so closely is to be served.
 fn priority(attention: Attention) -> Priority {
     match attention {
-        Attention::Calm | Attention::Suspicious => Priority::Ordinary,
-        Attention::Reported => Priority::Reported,
+        Attention::Calm => Priority::Ordinary,
+        Attention::Suspicious | Attention::Reported => Priority::Pressing,
         Attention::Imminent => Priority::Imminent,
     }
 }

@@ -3,7 +3,8 @@
 //! Decoding is dear and shared by all streams; telling a keyframe from the rest is nearly free. So everything is decided
 //! here, on encoded frames: the [`Sampler`] of a stream chooses which pictures are wanted and says which access units it
 //! takes to decode them, and the [`queue`] holds the newest such [`Work`] of each stream until a decoder is free.
-//! Overload therefore sheds before decoding, and always the oldest work of the same stream.
+//! Overload therefore sheds before decoding, always the oldest work of the same stream, and of all streams alike; and what
+//! is still decoded then is of now.
 //!
 //! Pure: no clock, no I/O, no logging, no thread. The time is the arrival of the access unit at hand.
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-pub use self::sampler::{Sampler, Work};
+pub use self::sampler::{Sampler, Work, Worth};
 use crate::config::duration;
 
 /// The `[sample]` section of the configuration.
@@ -33,6 +34,10 @@ pub struct Config {
     pub burst_fps: Rate,
     /// Memory, in bytes, for the encoded frames of one stream's current and previous group of pictures.
     pub lookback_bytes: usize,
+    /// Work that waited for a decoder longer than this is left, and newer work of its stream takes its turn. What is looked
+    /// at because of a suspicion is never left.
+    #[serde(serialize_with = "duration::serialize", deserialize_with = "longer_than_zero")]
+    pub max_age: Duration,
     /// How many streams may be under inspection at once.
     pub max_streams: NonZeroUsize,
 }
@@ -44,6 +49,7 @@ impl Default for Config {
             max_gap: Duration::from_secs(2),
             burst_fps: Rate(5.0),
             lookback_bytes: 8 * 1024 * 1024,
+            max_age: Duration::from_millis(750),
             max_streams: NonZeroUsize::MIN.saturating_add(1023),
         }
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::sample::Work;
+use crate::sample::{Work, Worth};
 use crate::stream::AccessUnit;
 
 /// See the module.
@@ -94,7 +94,7 @@ impl Ring {
             return None;
         }
         newest.chosen = true;
-        Some(self.work(self.current, vec![sequence]))
+        Some(self.work(self.current, vec![sequence], Worth::WhileFresh))
     }
 
     /// Chooses, of all that is kept, pictures `interval` apart, and gives a run that decodes those that were not chosen
@@ -115,7 +115,7 @@ impl Ring {
                 *anchor = Some(moment);
             }
         }
-        Some(self.work(start?, inspect))
+        Some(self.work(start?, inspect, Worth::Always))
     }
 
     /// Chooses the newest unit's picture as well: `work` then runs up to it.
@@ -129,10 +129,10 @@ impl Ring {
     }
 
     /// The units from `start` to the last that is to be inspected.
-    fn work(&self, start: usize, inspect: Vec<u64>) -> Work {
+    fn work(&self, start: usize, inspect: Vec<u64>, worth: Worth) -> Work {
         let last = inspect.last().copied().unwrap_or_default();
         let run = self.kept.iter().skip(start).map(|kept| &kept.unit);
-        Work { units: run.take_while(|unit| unit.sequence <= last).cloned().collect(), inspect }
+        Work { units: run.take_while(|unit| unit.sequence <= last).cloned().collect(), inspect, worth }
     }
 
     fn drop_previous(&mut self) {

@@ -28,6 +28,28 @@ pub struct Work {
     pub units: Vec<AccessUnit>,
     /// The sequence numbers of the units whose pictures are to be inspected.
     pub inspect: Vec<u64>,
+    /// What it is worth once it is old.
+    pub worth: Worth,
+}
+
+/// What becomes of work that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// A look at how the stream is now: when it is old, a newer one serves better.
+    WhileFresh,
+    /// Pictures from before and after a suspicion. They are evidence, and nothing that comes later stands in for them.
+    Always,
+}
+
+impl Work {
+    /// Whether it is still to be done at `now`: what is worth something only while fresh is not, when the newest of its
+    /// pictures came longer than `max_age` ago.
+    pub fn is_fresh(&self, now: Timestamp, max_age: Duration) -> bool {
+        match self.worth {
+            Worth::WhileFresh => self.units.last().is_some_and(|newest| now.since(newest.arrived) <= max_age),
+            Worth::Always => true,
+        }
+    }
 }
 
 /// The sampler of one stream. It holds at most `lookback_bytes` of encoded frames.
@@ -119,7 +141,7 @@ impl Sampler {
         }
         // Not by way of the ring: a keyframe too large for it must not go unseen.
         self.ring.choose(keyframe.sequence);
-        let work = Work { inspect: vec![keyframe.sequence], units: vec![keyframe] };
+        let work = Work { inspect: vec![keyframe.sequence], units: vec![keyframe], worth: Worth::WhileFresh };
         self.note_last(&work);
         Some(work)
     }
@@ -238,6 +260,25 @@ mod tests {
         ] {
             let mut sampler = Sampler::new(&config, Duration::ZERO);
             assert_eq!(play(&mut sampler, timeline), chosen, "{story}: {timeline}");
+        }
+    }
+
+    #[test]
+    fn looks_become_stale_and_evidence_does_not() {
+        let config = Config { max_gap: Duration::from_secs(1), ..Config::default() };
+        let mut sampler = Sampler::new(&config, Duration::ZERO);
+        let max_age = Duration::from_millis(750);
+        for (sequence, attention, fresh, story) in [
+            (0, Attention::Calm, false, "a keyframe"),
+            (10, Attention::Calm, false, "a picture that fills a gap"),
+            (12, Attention::Suspicious, true, "a look back"),
+        ] {
+            let offer = |sequence| sampler.offer(unit(sequence, sequence == 0, sequence * 100, 100), attention);
+            let first = [0, 1, 11][[0, 10, 12].iter().position(|last| *last == sequence).unwrap()];
+            let work = (first..=sequence).filter_map(offer).last().unwrap();
+            let came = work.units.last().unwrap().arrived;
+            assert!(work.is_fresh(came + max_age, max_age), "{story}");
+            assert_eq!(work.is_fresh(came + max_age + Duration::from_millis(1), max_age), fresh, "{story}");
         }
     }
 
