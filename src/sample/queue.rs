@@ -164,7 +164,11 @@ impl<K: Clone, T> Queue<K, T> {
         Self {
             announce,
             announced,
-            waiting: Mutex::new(Each { ordinary: BTreeMap::new(), pressing: BTreeMap::new(), imminent: BTreeMap::new() }),
+            waiting: Mutex::new(Each {
+                ordinary: BTreeMap::new(),
+                pressing: BTreeMap::new(),
+                imminent: BTreeMap::new(),
+            }),
             nudge,
             nudged,
             open,
@@ -282,8 +286,7 @@ impl<K, T> Mailbox<K, T> {
     pub fn offer(&self, work: T, priority: Priority) -> Option<T> {
         let displaced = self.place.work.force_push(work);
         let in_line = self.place.in_line.of(priority);
-        if !in_line.swap(true, Ordering::AcqRel)
-            && self.announce.try_send((priority, Arc::clone(&self.place))).is_err()
+        if !in_line.swap(true, Ordering::AcqRel) && self.announce.try_send((priority, Arc::clone(&self.place))).is_err()
         {
             // There is room for every place there is, so the queue itself is gone.
             in_line.store(false, Ordering::Release);

@@ -37,8 +37,9 @@ pub fn make_room(max_streams: NonZeroUsize) -> Room {
     let (now, needed) = (getrlimit(Resource::Nofile), needed(max_streams));
     if now.current.is_some_and(|current| current < needed) {
         let raised = now.maximum.map_or(needed, |maximum| maximum.min(needed));
-        // Fails only above the maximum; what is in force then is looked up.
-        drop(setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: now.maximum }));
+        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: now.maximum }) {
+            tracing::debug!(%error, "the limit of open files stays");
+        }
     }
     compare(getrlimit(Resource::Nofile).current, needed)
 }

@@ -398,7 +398,10 @@ fn under_overload_the_time_between_looks_grows_evenly() {
     let counts: Vec<usize> = looks.iter().map(Vec::len).collect();
     let (fewest, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
     assert!(most - fewest <= 2, "{counts:?}");
-    assert!(counts.iter().sum::<usize>() as u64 >= HORIZON / SERVICE * 99 / 100, "the worker is never idle: {counts:?}");
+    assert!(
+        counts.iter().sum::<usize>() as u64 >= HORIZON / SERVICE * 99 / 100,
+        "the worker is never idle: {counts:?}"
+    );
 }
 
 /// Two producers, two consumers, 100,000 pieces each, and each producer waits for its last piece to be taken.
@@ -412,7 +415,9 @@ fn no_wake_up_is_lost_between_threads() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !queue.is_closed() {
-                    let Some(Taken::Fresh(key, serial)) = queue.take(Duration::from_mins(1), |_work| true) else { continue };
+                    let Some(Taken::Fresh(key, serial)) = queue.take(Duration::from_mins(1), |_work| true) else {
+                        continue;
+                    };
                     taken.fetch_add(1, Ordering::Relaxed);
                     if serial == EACH {
                         told[key].send(()).unwrap();
