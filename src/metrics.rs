@@ -30,6 +30,7 @@ pub struct Metrics {
     access_units: IntCounterVec,
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
+    inspection_interval: Histogram,
     queue_ready: IntGauge,
     sampling: sampling::Sampling,
     scores: IntCounterVec,
@@ -59,6 +60,7 @@ pub struct Metrics {
 }
 
 const FAST: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+const INTERVAL: &[f64] = &[0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0];
 const CUTOFF: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0];
 
 impl Metrics {
@@ -115,6 +117,12 @@ impl Metrics {
                 "sluicegate_pictures_total",
                 "Pictures the sampler chose, by what became of them.",
                 &["outcome"],
+            )?,
+            inspection_interval: histogram(
+                r,
+                "sluicegate_inspection_interval_seconds",
+                "From one look at a stream to the next look at it.",
+                INTERVAL,
             )?,
             queue_ready: gauge(r, "sluicegate_queue_ready", "Streams with work waiting for a decoder.")?,
             sampling: sampling::Sampling::new(r)?,
@@ -224,7 +232,7 @@ impl Metrics {
         let bounded: [(&IntCounterVec, &[&str]); 4] = [
             (&self.access_units, &["keyframe", "delta"]),
             (&self.reconnects, &["ended", "error", "stalled", "no_video"]),
-            (&self.pictures, &["offered", "inspected", "superseded", "failed"]),
+            (&self.pictures, &["offered", "inspected", "superseded", "stale", "failed"]),
             (&self.findings, &["known", "classify", "state", "report"]),
         ];
         for (counter, words) in bounded {
@@ -257,6 +265,7 @@ impl Metrics {
             self.access_units.desc(),
             self.reconnects.desc(),
             self.pictures.desc(),
+            self.inspection_interval.desc(),
             self.queue_ready.desc(),
             self.scores.desc(),
             self.model_up.desc(),
@@ -334,7 +343,12 @@ impl Metrics {
         self.pictures.with_label_values(&[outcome.word()]).inc_by(count);
     }
 
-    /// Sets the length of the ready ring.
+    /// Records the time from one look at a stream to the next.
+    pub fn inspection_interval(&self, interval: Duration) {
+        self.inspection_interval.observe(interval.as_secs_f64());
+    }
+
+    /// Sets how many streams wait for a decoder.
     pub fn set_queue_ready(&self, streams: usize) {
         self.queue_ready.set(streams as i64);
     }

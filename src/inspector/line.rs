@@ -20,7 +20,7 @@ use crate::media_server::Pull;
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::sample::queue::Priority;
 use crate::sample::{self, Pool, Sampler, Work};
-use crate::source::{SourceEvent, SourceHandle, Sources};
+use crate::source::{Room, SourceEvent, SourceHandle, Sources, make_room};
 use crate::stream::{Attention, Session, UninspectableReason};
 
 /// How often it is told how streams are doing.
@@ -66,6 +66,12 @@ impl Line {
     /// # Errors
     /// When one of them cannot work on this machine.
     pub fn start(setup: &Setup, clock: Clock, metrics: &Arc<Metrics>, report: Report) -> Result<Self, InspectorError> {
+        if let Room::Short { limit, needed } = make_room(setup.sample.max_streams) {
+            warn!(
+                limit,
+                needed, "not every stream can be pulled: raise the limit of open files (`LimitNOFILE` of the unit)"
+            );
+        }
         let banks = Banks::open(&setup.banks)?;
         let models = building::models(&setup.model, metrics)?;
         let decoders = building::decoders(setup)?;
@@ -86,7 +92,8 @@ impl Line {
                 metrics: Arc::clone(metrics),
                 clock,
             };
-            let worker = Worker { decoder, detecting, metrics: Arc::clone(metrics), clock };
+            let max_age = setup.sample.max_age;
+            let worker = Worker { decoder, detecting, metrics: Arc::clone(metrics), clock, max_age };
             let queue = Arc::clone(&queue);
             start("inspect", move || worker.run(&queue))
         };
@@ -242,8 +249,8 @@ impl Telling {
 /// How soon a stream that is looked at so closely is to be served.
 fn priority(attention: Attention) -> Priority {
     match attention {
-        Attention::Calm | Attention::Suspicious => Priority::Ordinary,
-        Attention::Reported => Priority::Reported,
+        Attention::Calm => Priority::Ordinary,
+        Attention::Suspicious | Attention::Reported => Priority::Pressing,
         Attention::Imminent => Priority::Imminent,
     }
 }

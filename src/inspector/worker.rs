@@ -18,6 +18,7 @@ use crate::detect::{Detector, Look};
 use crate::finding::{Finding, Observation};
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
+use crate::sample::queue::Taken;
 use crate::sample::{Course, Work};
 
 /// How long a worker waits for work before it looks whether the queue is closed.
@@ -52,6 +53,8 @@ pub(super) struct Worker {
     pub(super) detecting: Detecting,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    /// How long work may have waited.
+    pub(super) max_age: Duration,
 }
 
 /// What looks at a worker's pictures.
@@ -67,7 +70,15 @@ impl Worker {
     /// Works until the queue is closed.
     pub(super) fn run(mut self, queue: &Queue) {
         while !queue.is_closed() {
-            let Some((stream, work)) = queue.take(PATIENCE) else { continue };
+            let fresh = |work: &Work| work.is_fresh(self.clock.now(), self.max_age);
+            let (stream, work) = match queue.take(PATIENCE, fresh) {
+                None => continue,
+                Some(Taken::Fresh(stream, work)) => (stream, work),
+                Some(Taken::Stale(_, work)) => {
+                    self.metrics.pictures(PictureOutcome::Stale, work.inspect.len() as u64);
+                    continue;
+                }
+            };
             // Strangers' media goes through here. Should it ever bring down what looks at it, one piece of work is lost:
             // a worker that ended would be missed by every stream. Whatever was cut short is made anew or overwritten.
             if catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work))).is_err() {
@@ -99,7 +110,9 @@ impl Worker {
         self.metrics.stage(Stage::Decode, self.clock.now().since(began).saturating_sub(looking));
         let failed = (wanted + owed.0).saturating_sub(inspected + owed.1);
         if inspected > 0 {
-            stream.inspected(inspected, self.clock.now());
+            if let Some(interval) = stream.inspected(inspected, self.clock.now()) {
+                self.metrics.inspection_interval(interval);
+            }
         } else if failed > 0 {
             stream.undecoded();
         }

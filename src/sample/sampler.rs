@@ -40,7 +40,30 @@ pub struct Work {
     pub inspect: Vec<u64>,
     /// What came before.
     pub course: Course,
+    /// What it is worth once it is old.
+    pub worth: Worth,
     _under_way: Arc<()>,
+}
+
+/// What becomes of work that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// A look at how the stream is now: when it is old, a newer one serves better.
+    WhileFresh,
+    /// Pictures from before and after a suspicion: they are evidence, and nothing that comes later stands in for them. And what
+    /// a decoder of the stream's own needs to go on.
+    Always,
+}
+
+impl Work {
+    /// Whether it is still to be done at `now`: what is worth something only while fresh is not, when the newest of its
+    /// pictures came longer than `max_age` ago.
+    pub fn is_fresh(&self, now: Timestamp, max_age: Duration) -> bool {
+        match self.worth {
+            Worth::WhileFresh => self.units.last().is_some_and(|newest| now.since(newest.arrived) <= max_age),
+            Worth::Always => true,
+        }
+    }
 }
 
 /// What a piece of [`Work`] has to do with the one before it.
@@ -354,7 +377,9 @@ impl Sampler {
     fn work(&mut self, units: Vec<AccessUnit>, inspect: Vec<u64>, course: Course) -> Work {
         let under_way = Arc::new(());
         self.under_way = Arc::downgrade(&under_way);
-        Work { units, inspect, course, _under_way: under_way }
+        let is_look = course == Course::Alone && self.attention == Attention::Calm;
+        let worth = if is_look { Worth::WhileFresh } else { Worth::Always };
+        Work { units, inspect, course, worth, _under_way: under_way }
     }
 
     /// Whether the work given last was done, or will not be.
