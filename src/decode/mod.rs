@@ -3,11 +3,12 @@
 //! A [`Decoder`] serves every stream in turn, one run at a time. It promises that a run costs bounded time and bounded
 //! memory, that nothing of one run shows in the next, that every picture is attributed to the access unit that it came
 //! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::Video`] reads a
-//! local video for banks and models, [`still()`] a local picture. No GStreamer type leaves this room.
+//! local video for banks and models, [`groups::Groups`] one to be inspected, [`still()`] a local picture. No GStreamer type leaves this room.
 
 mod container;
 mod decoder;
 pub mod file;
+pub mod groups;
 mod planes;
 pub mod still;
 
@@ -154,10 +155,11 @@ impl DecodeError {
 }
 
 /// Every element that decoding needs, with the Debian package that holds it.
-const ELEMENTS: [(&str, &str); 7] = [
+const ELEMENTS: [(&str, &str); 8] = [
     ("appsrc", "gstreamer1.0-plugins-base"),
     ("appsink", "gstreamer1.0-plugins-base"),
     ("decodebin", "gstreamer1.0-plugins-base"),
+    ("parsebin", "gstreamer1.0-plugins-base"),
     ("videoconvert", "gstreamer1.0-plugins-base"),
     ("h264parse", "gstreamer1.0-plugins-bad"),
     ("avdec_h264", "gstreamer1.0-libav"),
