@@ -15,6 +15,7 @@ mod backoff;
 mod branch;
 mod error;
 mod framing;
+mod hls;
 mod launch;
 mod outlet;
 mod progress;
@@ -51,6 +52,8 @@ pub struct Config {
     /// The longest wait before attaching again.
     #[serde(with = "crate::config::duration")]
     pub reconnect_max: Duration,
+    /// Where an HLS stream comes in several renditions, the cheapest that has so many lines is looked at.
+    pub min_height: u32,
 }
 
 impl Default for Config {
@@ -61,6 +64,7 @@ impl Default for Config {
             no_video_after: Duration::from_secs(6),
             reconnect_min: Duration::from_millis(200),
             reconnect_max: Duration::from_secs(10),
+            min_height: 360,
         }
     }
 }
@@ -69,7 +73,8 @@ impl Default for Config {
 #[derive(Debug)]
 pub enum SourceEvent {
     /// Video flows: the next event is the attachment's first access unit. Its timestamps have nothing to do with those
-    /// of the attachment before; its sequence numbers go on from there.
+    /// of the attachment before; its sequence numbers go on from there. Said again where a stream goes on with
+    /// timestamps or in an encoding of another kind, as HLS does at a discontinuity.
     Attached,
     /// One encoded frame.
     Unit(AccessUnit),

@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::attachment::{Attachment, attach};
+use super::attachment::{Attachment, attach, follow};
+use super::hls;
 use super::launch::{Launch, load};
 use super::outlet::Outlet;
 use super::progress::Ending;
@@ -58,10 +59,11 @@ impl Sources {
     /// # Errors
     /// When GStreamer cannot start, a launch description is wrong, or an element that one names is missing.
     pub fn new(config: Config, clock: Clock) -> Result<Self, SourceError> {
-        let launches = load(config.pipelines.as_deref())?;
+        let launches: Arc<[Launch]> = load(config.pipelines.as_deref())?.into();
         let protocols = launches.iter().map(Launch::protocol).collect();
         let (commands, inbox) = bounded(COMMANDS);
-        let supervisor = Supervisor { config, launches, clock, sources: Vec::new(), commands: commands.clone() };
+        let hls = hls::Engine::new(Arc::clone(&launches), config.min_height, clock);
+        let supervisor = Supervisor { config, launches, hls, clock, sources: Vec::new(), commands: commands.clone() };
         let thread = Builder::new().name("sources".to_owned()).spawn(move || supervisor.run(&inbox));
         let thread = thread.map_err(|_error| SourceError::Stopped)?;
         Ok(Self { commands, protocols, thread: Some(thread) })
@@ -81,7 +83,13 @@ impl Sources {
             return Err(SourceError::Description { origin: format!("`{}`", pull.protocol.word()), reason });
         }
         let outlet = Arc::new(Outlet::new(on_event));
-        let source = Source { pull, outlet: Arc::clone(&outlet), phase: Phase::Due(Timestamp::ZERO), failures: 0 };
+        let source = Source {
+            pull,
+            outlet: Arc::clone(&outlet),
+            phase: Phase::Due(Timestamp::ZERO),
+            failures: 0,
+            memory: hls::Memory::default(),
+        };
         self.commands.send(Command::Add(source)).map_err(|_error| SourceError::Stopped)?;
         Ok(SourceHandle { outlet, commands: self.commands.clone() })
     }
@@ -118,6 +126,7 @@ struct Source {
     phase: Phase,
     /// Failures since video last flowed for a while.
     failures: u32,
+    memory: hls::Memory,
 }
 
 #[derive(Debug)]
@@ -138,7 +147,8 @@ enum Video {
 
 struct Supervisor {
     config: Config,
-    launches: Vec<Launch>,
+    launches: Arc<[Launch]>,
+    hls: hls::Engine,
     clock: Clock,
     sources: Vec<Source>,
     commands: Sender<Command>,
@@ -229,7 +239,11 @@ impl Supervisor {
         let launch = launch.ok_or(SourceError::Stopped)?;
         let commands = self.commands.clone();
         let outlet = (Arc::clone(&source.outlet), source.outlet.supersede());
-        attach(pull, launch, self.clock, outlet, move || nudge(&commands))
+        let wake = move || nudge(&commands);
+        match pull.protocol {
+            Protocol::Hls => follow(pull, (&self.hls, &source.memory), self.clock, outlet, wake),
+            _ => attach(pull, launch, self.clock, outlet, wake),
+        }
     }
 
     /// What the watchdog says, or how the attachment ended.
@@ -278,7 +292,8 @@ impl Reaper {
     }
 
     fn stop(&mut self, attachment: Attachment) {
-        let (pipeline, token) = (attachment.into_pipeline(), self.token.clone());
+        let Some(pipeline) = attachment.into_pipeline() else { return };
+        let token = self.token.clone();
         let stop = move || {
             if let Err(error) = pipeline.set_state(gst::State::Null) {
                 tracing::warn!(%error, "a source did not stop cleanly");
