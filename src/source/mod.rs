@@ -17,6 +17,7 @@ mod branch;
 mod descriptors;
 mod error;
 mod framing;
+mod hls;
 mod launch;
 mod outlet;
 mod progress;
@@ -58,6 +59,8 @@ pub struct Config {
     pub reconnect_max: Duration,
     /// Attach to no more streams of one media server in a second, but for the first few.
     pub attach_per_second: NonZeroU32,
+    /// Where an HLS stream comes in several renditions, the cheapest that has so many lines is looked at.
+    pub min_height: u32,
 }
 
 impl Default for Config {
@@ -69,6 +72,7 @@ impl Default for Config {
             reconnect_min: Duration::from_millis(200),
             reconnect_max: Duration::from_secs(10),
             attach_per_second: NonZeroU32::MIN.saturating_add(49),
+            min_height: 360,
         }
     }
 }
@@ -77,7 +81,8 @@ impl Default for Config {
 #[derive(Debug)]
 pub enum SourceEvent {
     /// Video flows: the next event is the attachment's first access unit. Its timestamps have nothing to do with those
-    /// of the attachment before; its sequence numbers go on from there.
+    /// of the attachment before; its sequence numbers go on from there. Said again where a stream goes on with
+    /// timestamps or in an encoding of another kind, as HLS does at a discontinuity.
     Attached,
     /// One encoded frame.
     Unit(AccessUnit),

@@ -12,7 +12,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::attachment::{Attachment, attach};
+use super::attachment::{Attachment, attach, follow};
+use super::hls;
 use super::launch::{Launch, load};
 use super::outlet::Outlet;
 use super::pace::Pace;
@@ -60,12 +61,14 @@ impl Sources {
     /// # Errors
     /// When GStreamer cannot start, a launch description is wrong, or an element that one names is missing.
     pub fn new(config: Config, clock: Clock) -> Result<Self, SourceError> {
-        let launches = load(config.pipelines.as_deref())?;
+        let launches: Arc<[Launch]> = load(config.pipelines.as_deref())?.into();
         let protocols = launches.iter().map(Launch::protocol).collect();
         let (commands, inbox) = bounded(COMMANDS);
+        let hls = hls::Engine::new(Arc::clone(&launches), config.min_height, clock);
         let supervisor = Supervisor {
             config,
             launches,
+            hls,
             clock,
             sources: Vec::new(),
             paces: HashMap::new(),
@@ -90,7 +93,13 @@ impl Sources {
             return Err(SourceError::Description { origin: format!("`{}`", pull.protocol.word()), reason });
         }
         let outlet = Arc::new(Outlet::new(on_event));
-        let source = Source { pull, outlet: Arc::clone(&outlet), phase: Phase::Due(Timestamp::ZERO), failures: 0 };
+        let source = Source {
+            pull,
+            outlet: Arc::clone(&outlet),
+            phase: Phase::Due(Timestamp::ZERO),
+            failures: 0,
+            memory: hls::Memory::default(),
+        };
         self.commands.send(Command::Add(source)).map_err(|_error| SourceError::Stopped)?;
         Ok(SourceHandle { outlet, commands: self.commands.clone() })
     }
@@ -127,6 +136,7 @@ struct Source {
     phase: Phase,
     /// Failures since video last flowed for a while.
     failures: u32,
+    memory: hls::Memory,
 }
 
 impl Source {
@@ -154,7 +164,8 @@ enum Video {
 
 struct Supervisor {
     config: Config,
-    launches: Vec<Launch>,
+    launches: Arc<[Launch]>,
+    hls: hls::Engine,
     clock: Clock,
     sources: Vec<Source>,
     /// How fast each media server is attached to.
@@ -258,7 +269,11 @@ impl Supervisor {
         let launch = launch.ok_or(SourceError::Stopped)?;
         let commands = self.commands.clone();
         let outlet = (Arc::clone(&source.outlet), source.outlet.supersede());
-        attach(pull, launch, self.clock, outlet, move || nudge(&commands))
+        let wake = move || nudge(&commands);
+        match pull.protocol {
+            Protocol::Hls => follow(pull, (&self.hls, &source.memory), self.clock, outlet, wake),
+            _ => attach(pull, launch, self.clock, outlet, wake),
+        }
     }
 
     /// What the watchdog says, or how the attachment ended.
@@ -307,7 +322,8 @@ impl Reaper {
     }
 
     fn stop(&mut self, attachment: Attachment) {
-        let (pipeline, token) = (attachment.into_pipeline(), self.token.clone());
+        let Some(pipeline) = attachment.into_pipeline() else { return };
+        let token = self.token.clone();
         let stop = move || {
             if let Err(error) = pipeline.set_state(gst::State::Null) {
                 tracing::warn!(%error, "a source did not stop cleanly");

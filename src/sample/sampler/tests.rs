@@ -73,6 +73,24 @@ fn play(sampler: &mut Sampler, timeline: &str) -> String {
 }
 
 #[test]
+fn looks_become_stale_and_evidence_does_not() {
+    let config = Config { max_gap: Duration::from_secs(1), inside_groups: Duration::ZERO, ..Config::default() };
+    let mut sampler = sampler(&config, 0.0, 1);
+    let max_age = Duration::from_millis(750);
+    for (units, attention, fresh, story) in [
+        (0..=0, Attention::Calm, false, "a keyframe"),
+        (1..=10, Attention::Calm, false, "a picture that fills a gap"),
+        (11..=12, Attention::Suspicious, true, "a look back"),
+    ] {
+        let offered = units.filter_map(|n: u64| sampler.offer(unit(n, n == 0, n * 100, 100), attention));
+        let work = offered.last().unwrap();
+        let came = work.units.last().unwrap().arrived;
+        assert!(work.is_fresh(came + max_age, max_age), "{story}");
+        assert_eq!(work.is_fresh(came + max_age + Duration::from_millis(1), max_age), fresh, "{story}");
+    }
+}
+
+#[test]
 fn stories() {
     let config = || Config { max_gap: Duration::from_secs(1), inside_groups: Duration::ZERO, ..Config::default() };
     let small = || Config { lookback_bytes: 3 * (100 + 200), ..config() };
