@@ -9,20 +9,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::branch::{self, Feed, Track};
+use super::branch::{self, Feed, Leave, Track};
 use super::launch::{Launch, Parts};
 use super::outlet::{Attempt, Outlet};
 use super::progress::{Ending, Progress};
 use super::watch::Observed;
-use super::{Reason, SourceError, typed};
+use super::{Reason, SourceError, hls, typed};
 use crate::clock::Clock;
 use crate::media_server::{Protocol, Pull};
 
-/// A running pipeline. To be stopped with [`Attachment::into_pipeline`]; letting go of it is not enough.
+/// What runs for a source. To be stopped by way of [`Attachment::into_pipeline`]; letting go of it is not enough.
 #[derive(Debug)]
 pub(super) struct Attachment {
-    pipeline: gst::Pipeline,
+    media: Media,
     progress: Arc<Progress>,
+}
+
+#[derive(Debug)]
+enum Media {
+    /// One pipeline from the server to the access units.
+    Pipeline(gst::Pipeline),
+    /// A loop that fetches segments, and feeds them to pipelines.
+    Playlist(hls::Player),
 }
 
 /// Starts to pull. Access units go to `outlet` as those of `attempt`; `wake` is called, from any thread, when there is
@@ -34,13 +42,77 @@ pub(super) fn attach(
     (outlet, attempt): (Arc<Outlet>, Attempt),
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Result<Attachment, SourceError> {
-    let Parts { pipeline, src, address, demux } = launch.build()?;
-    src.set_property(address, place(pull));
+    let parts = launch.build()?;
+    if let Some(address) = parts.address {
+        parts.src.set_property(address, place(pull));
+    }
     let progress = Arc::new(Progress::new(clock.now(), wake));
     let paced = pull.protocol == Protocol::File;
-    let feed = Arc::new(Feed { clock, outlet, attempt, progress: Arc::clone(&progress), paced });
+    let leave = Leave::default();
+    let feed = Arc::new(Feed { clock, outlet, attempt, progress: Arc::clone(&progress), paced, leave });
+    let pipeline = connect(parts, pull, &feed);
+    let attachment = Attachment { media: Media::Pipeline(pipeline.clone()), progress };
+    // Of a file first to standstill: a sink that is added on the way to playing would not know since when, and not wait.
+    let first = if paced { gst::State::Paused } else { gst::State::Playing };
+    // A failure to start is told on the bus as well, with its reason.
+    if pipeline.set_state(first).is_err() || pipeline.set_state(gst::State::Playing).is_err() {
+        let (stream, reason) = (pull.stream.to_string(), "the pipeline does not start".to_owned());
+        attachment.progress.end(Reason::Error, Some(SourceError::Failed { stream, reason }));
+    }
+    Ok(attachment)
+}
+
+/// Starts to follow a playlist; otherwise like [`attach`]. `memory` is what former attachments of the same source left.
+pub(super) fn follow(
+    pull: &Pull,
+    (engine, memory): (&hls::Engine, &hls::Memory),
+    clock: Clock,
+    (outlet, attempt): (Arc<Outlet>, Attempt),
+    wake: impl Fn() + Send + Sync + 'static,
+) -> Result<Attachment, SourceError> {
+    let progress = Arc::new(Progress::new(clock.now(), wake));
+    let wiring = Wiring { pull: pull.clone(), clock, outlet, progress: Arc::clone(&progress) };
+    let player = engine.play(wiring, attempt, memory)?;
+    Ok(Attachment { media: Media::Playlist(player), progress })
+}
+
+/// What all pipelines of one attachment are connected to.
+#[derive(Clone)]
+pub(super) struct Wiring {
+    pull: Pull,
+    clock: Clock,
+    outlet: Arc<Outlet>,
+    progress: Arc<Progress>,
+}
+
+impl Wiring {
+    pub(super) const fn pull(&self) -> &Pull {
+        &self.pull
+    }
+
+    /// What an attachment gives and how it ends.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// A number for what has nothing to do with what came out under `attempt`; none where that is superseded.
+    pub(super) fn renew(&self, attempt: Attempt) -> Option<Attempt> {
+        self.outlet.renew(attempt)
+    }
+
+    /// Connects a pipeline, which does not run yet. Its access units are those of `attempt`.
+    pub(super) fn connect(&self, parts: Parts, attempt: Attempt) -> (gst::Pipeline, Arc<Feed>) {
+        self.progress.look_for_video();
+        let (outlet, progress, leave) = (Arc::clone(&self.outlet), Arc::clone(&self.progress), Leave::default());
+        let feed = Arc::new(Feed { clock: self.clock, outlet, attempt, progress, paced: false, leave });
+        (connect(parts, &self.pull, &feed), feed)
+    }
+}
+
+/// Has what comes out of a pipeline go to `feed`.
+fn connect(Parts { pipeline, demux, .. }: Parts, pull: &Pull, feed: &Arc<Feed>) -> gst::Pipeline {
     if typed::is_type_finder(&demux) {
-        let (pull, feed) = (pull.clone(), Arc::clone(&feed));
+        let (pull, feed) = (pull.clone(), Arc::clone(feed));
         typed::on_type(&demux, move |demuxer| match demuxer {
             Ok(demuxer) => {
                 watch_demuxer(&demuxer, &pull, &feed);
@@ -48,28 +120,14 @@ pub(super) fn attach(
             }
             Err(reason) => {
                 let error = SourceError::Garbage { stream: pull.stream.to_string(), reason };
-                feed.progress.end(Reason::Error, Some(error));
+                feed.end(Reason::Error, Some(error));
             }
         });
     } else {
-        watch_demuxer(&demux, pull, &feed);
+        watch_demuxer(&demux, pull, feed);
     }
-    watch_errors(&pipeline, pull, &progress);
-    let attachment = Attachment { pipeline, progress };
-    if paced {
-        // A sink that is added on the way from standstill to playing would not know since when, and not wait.
-        start(&attachment, gst::State::Paused, pull);
-    }
-    start(&attachment, gst::State::Playing, pull);
-    Ok(attachment)
-}
-
-fn start(attachment: &Attachment, state: gst::State, pull: &Pull) {
-    // A failure to start is told on the bus as well, with its reason.
-    if attachment.pipeline.set_state(state).is_err() {
-        let (stream, reason) = (pull.stream.to_string(), "the pipeline does not start".to_owned());
-        attachment.progress.end(Reason::Error, Some(SourceError::Failed { stream, reason }));
-    }
+    watch_errors(&pipeline, pull, feed);
+    pipeline
 }
 
 impl Attachment {
@@ -81,9 +139,12 @@ impl Attachment {
         self.progress.ending()
     }
 
-    /// The pipeline, to be stopped by somebody who can wait.
-    pub(super) fn into_pipeline(self) -> gst::Pipeline {
-        self.pipeline
+    /// The pipeline that is left, to be stopped by somebody who can wait.
+    pub(super) fn into_pipeline(self) -> Option<gst::Pipeline> {
+        match self.media {
+            Media::Pipeline(pipeline) => Some(pipeline),
+            Media::Playlist(player) => player.into_pipeline(),
+        }
     }
 }
 
@@ -105,7 +166,7 @@ fn watch_demuxer(demux: &gst::Element, pull: &Pull, feed: &Arc<Feed>) {
     demux.connect_pad_removed(move |_demux, pad| {
         // The programme has changed. What comes in its place is found by attaching afresh.
         if taken.load(Ordering::Relaxed) == pad.as_ptr() as usize {
-            feed.progress.end(Reason::Ended, None);
+            feed.end(Reason::Ended, None);
         }
     });
 }
@@ -134,7 +195,7 @@ fn watch(pad: &gst::Pad, what: Watch, feed: &Arc<Feed>) {
         match &info.data {
             Some(gst::PadProbeData::Buffer(_)) => feed.progress.data.note(feed.clock.now()),
             Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
-                feed.progress.end(Reason::Ended, None);
+                feed.end(Reason::Ended, None);
             }
             _ => {}
         }
@@ -159,7 +220,7 @@ fn link_late_pads(demux: &gst::Element, pull: &Pull, feed: &Arc<Feed>, taken: &A
             }
             Track::Unsupported(codec) if !feed.progress.observed().has_video => {
                 let error = SourceError::UnsupportedCodec { stream: stream(), codec };
-                feed.progress.end(Reason::Error, Some(error));
+                feed.end(Reason::Error, Some(error));
                 branch::throw_away(demux, pad)
             }
             Track::Video(_) | Track::Unsupported(_) | Track::Other => {
@@ -171,7 +232,7 @@ fn link_late_pads(demux: &gst::Element, pull: &Pull, feed: &Arc<Feed>, taken: &A
         };
         if let Err(reason) = linked {
             let error = SourceError::Failed { stream: stream(), reason };
-            feed.progress.end(Reason::Error, Some(error));
+            feed.end(Reason::Error, Some(error));
         }
     });
 }
@@ -181,18 +242,18 @@ fn end_without_video(demux: &gst::Element, feed: &Arc<Feed>) {
     let feed = Arc::clone(feed);
     demux.connect_no_more_pads(move |_demux| {
         if !feed.progress.observed().has_video {
-            feed.progress.end(Reason::NoVideo, None);
+            feed.end(Reason::NoVideo, None);
         }
     });
 }
 
-fn watch_errors(pipeline: &gst::Pipeline, pull: &Pull, progress: &Arc<Progress>) {
+fn watch_errors(pipeline: &gst::Pipeline, pull: &Pull, feed: &Arc<Feed>) {
     let Some(bus) = pipeline.bus() else { return };
-    let (pull, progress) = (pull.clone(), Arc::clone(progress));
+    let (pull, feed) = (pull.clone(), Arc::clone(feed));
     bus.set_sync_handler(move |_bus, message| {
         if let gst::MessageView::Error(error) = message.view() {
             let error = SourceError::from_element(&pull, &error.error(), error.debug().as_deref());
-            progress.end(Reason::Error, Some(error));
+            feed.end(Reason::Error, Some(error));
         }
         gst::BusSyncReply::Drop
     });

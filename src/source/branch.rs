@@ -2,17 +2,20 @@
 //! access units, for everything else a sink that throws it away.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use tokio::sync::Notify;
 
 use super::framing::Framing;
 use super::launch::package_of;
 use super::outlet::{Attempt, Outlet, Passage};
 use super::progress::Progress;
+use super::{Reason, SourceError};
 use crate::clock::Clock;
 use crate::stream::{AccessUnit, Codec};
 
@@ -24,6 +27,35 @@ pub(super) struct Feed {
     pub(super) progress: Arc<Progress>,
     /// Units come at the pace of their timestamps, rather than as fast as they are read.
     pub(super) paced: bool,
+    pub(super) leave: Leave,
+}
+
+impl Feed {
+    /// Notes the end of the stream, unless only this pipeline is left.
+    pub(super) fn end(&self, reason: Reason, error: Option<SourceError>) {
+        if !self.leave.begun.load(Ordering::Acquire) {
+            self.progress.end(reason, error);
+        }
+    }
+}
+
+/// How a pipeline is left while its stream goes on in another.
+#[derive(Debug, Default)]
+pub(super) struct Leave {
+    begun: AtomicBool,
+    through: Notify,
+}
+
+impl Leave {
+    /// From now on, no end of the pipeline is one of the stream.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+
+    /// Waits until the last access unit is out.
+    pub(super) async fn through(&self) {
+        self.through.notified().await;
+    }
 }
 
 /// How video in one codec becomes access units.
@@ -165,7 +197,7 @@ fn put_behind(demux: &gst::Element, pad: &gst::Pad, line: &[gst::Element]) -> Re
 }
 
 fn hand_on_units(exit: &gst_app::AppSink, codec: Codec, mut framing: Framing, feed: &Arc<Feed>) {
-    let feed = Arc::clone(feed);
+    let (feed, last) = (Arc::clone(feed), Arc::clone(feed));
     let new_sample = move |exit: &gst_app::AppSink| {
         let sample = exit.pull_sample().map_err(|_error| gst::FlowError::Eos)?;
         let Some(buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
@@ -181,7 +213,8 @@ fn hand_on_units(exit: &gst_app::AppSink, codec: Codec, mut framing: Framing, fe
             Passage::Shut => Err(gst::FlowError::Flushing),
         }
     };
-    exit.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(new_sample).build());
+    let eos = move |_exit: &gst_app::AppSink| last.leave.through.notify_one();
+    exit.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(new_sample).eos(eos).build());
 }
 
 #[cfg(test)]

@@ -6,26 +6,28 @@ use std::path::Path;
 
 use gst::prelude::*;
 use gstreamer as gst;
+use gstreamer_app as gst_app;
 
 use super::{Config, SourceError, branch, typed};
 use crate::media_server::Protocol;
 
-const BUILT_IN: [(Protocol, &str); 6] = [
-    (Protocol::Rtmp, include_str!("../../pipelines/rtmp.launch")),
-    (Protocol::HttpFlv, include_str!("../../pipelines/http-flv.launch")),
-    (Protocol::Hls, include_str!("../../pipelines/hls.launch")),
-    (Protocol::Rtsp, include_str!("../../pipelines/rtsp.launch")),
-    (Protocol::Srt, include_str!("../../pipelines/srt.launch")),
-    (Protocol::File, include_str!("../../pipelines/file.launch")),
+/// The descriptions, by the names of their files without the ending.
+const BUILT_IN: [(Protocol, &str, &str); 7] = [
+    (Protocol::Rtmp, "rtmp", include_str!("../../pipelines/rtmp.launch")),
+    (Protocol::HttpFlv, "http-flv", include_str!("../../pipelines/http-flv.launch")),
+    (Protocol::Hls, "hls", include_str!("../../pipelines/hls.launch")),
+    (Protocol::Hls, "hls-fmp4", include_str!("../../pipelines/hls-fmp4.launch")),
+    (Protocol::Rtsp, "rtsp", include_str!("../../pipelines/rtsp.launch")),
+    (Protocol::Srt, "srt", include_str!("../../pipelines/srt.launch")),
+    (Protocol::File, "file", include_str!("../../pipelines/file.launch")),
 ];
 
 /// The elements that sources need, with the Debian package that holds each.
-const PACKAGES: [(&str, &str); 22] = [
+const PACKAGES: [(&str, &str); 21] = [
     ("rtmp2src", "gstreamer1.0-plugins-bad"),
     ("souphttpsrc", "gstreamer1.0-plugins-good"),
     ("rtspsrc", "gstreamer1.0-plugins-good"),
     ("srtsrc", "gstreamer1.0-plugins-bad"),
-    ("hlsdemux", "gstreamer1.0-plugins-bad"),
     ("tsdemux", "gstreamer1.0-plugins-bad"),
     ("flvdemux", "gstreamer1.0-plugins-good"),
     ("qtdemux", "gstreamer1.0-plugins-good"),
@@ -46,7 +48,8 @@ const PACKAGES: [(&str, &str); 22] = [
 ];
 
 /// Elements that no description may name, and why.
-const REFUSED: [(&str, &str); 11] = [
+const REFUSED: [(&str, &str); 12] = [
+    ("hlsdemux", "it is segments late and notices no end: playlists are followed without it"),
     ("hlsdemux2", ABORTS),
     ("dashdemux2", ABORTS),
     ("mssdemux2", ABORTS),
@@ -94,6 +97,7 @@ pub(super) fn start_gstreamer() -> Result<(), SourceError> {
 #[derive(Debug)]
 pub(super) struct Launch {
     protocol: Protocol,
+    name: &'static str,
     origin: String,
     text: String,
 }
@@ -102,8 +106,8 @@ pub(super) struct Launch {
 pub(super) struct Parts {
     pub(super) pipeline: gst::Pipeline,
     pub(super) src: gst::Element,
-    /// The property of `src` that takes the stream's address.
-    pub(super) address: &'static str,
+    /// The property of `src` that takes the stream's address; none where we fetch the stream ourselves.
+    pub(super) address: Option<&'static str>,
     /// What gives a pad a track.
     pub(super) demux: gst::Element,
 }
@@ -125,26 +129,35 @@ fn read(pipelines: Option<&Path>) -> Result<Vec<Launch>, SourceError> {
         let reason = "it is no folder: correct `source.pipelines`".to_owned();
         return Err(SourceError::Description { origin: format!("folder `{}`", folder.display()), reason });
     }
-    BUILT_IN.iter().map(|&(protocol, text)| Launch::read(protocol, text, pipelines)).collect()
+    BUILT_IN.iter().map(|&(protocol, name, text)| Launch::read(protocol, name, text, pipelines)).collect()
 }
 
 impl Launch {
-    fn read(protocol: Protocol, built_in: &str, pipelines: Option<&Path>) -> Result<Self, SourceError> {
-        let path =
-            pipelines.map(|folder| folder.join(format!("{}.launch", protocol.word()))).filter(|path| path.exists());
+    fn read(
+        protocol: Protocol,
+        name: &'static str,
+        built_in: &str,
+        pipelines: Option<&Path>,
+    ) -> Result<Self, SourceError> {
+        let path = pipelines.map(|folder| folder.join(format!("{name}.launch"))).filter(|path| path.exists());
         let Some(path) = path else {
-            let origin = format!("`{}` (built in)", protocol.word());
-            return Ok(Self { protocol, origin, text: without_comments(built_in) });
+            let origin = format!("`{name}` (built in)");
+            return Ok(Self { protocol, name, origin, text: without_comments(built_in) });
         };
         let origin = format!("`{}`", path.display());
         match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Self { protocol, origin, text: without_comments(&text) }),
+            Ok(text) => Ok(Self { protocol, name, origin, text: without_comments(&text) }),
             Err(error) => Err(SourceError::Description { origin, reason: error.to_string() }),
         }
     }
 
     pub(super) const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// The name of its file without the ending.
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Builds the pipeline, which does not run yet.
@@ -176,8 +189,13 @@ impl Launch {
         let src = named("src")?;
         let demux = pipeline.by_name("demux").unwrap_or_else(|| src.clone());
         let address = ["location", "uri"].into_iter().find(|property| src.find_property(property).is_some());
-        let address =
-            address.ok_or_else(|| wrong("its element `src` has no property `location` or `uri`".to_owned()))?;
+        if self.protocol == Protocol::Hls {
+            if !src.is::<gst_app::AppSrc>() {
+                return Err(wrong("its element `src` is no appsrc, which segments are handed to".to_owned()));
+            }
+        } else if address.is_none() {
+            return Err(wrong("its element `src` has no property `location` or `uri`".to_owned()));
+        }
         if !typed::is_type_finder(&demux) && !gives_pads_later(&demux) {
             let name = demux.name();
             return Err(wrong(format!(
@@ -234,7 +252,9 @@ mod tests {
     #[test]
     fn the_built_in_descriptions_build() {
         let launches = load(None).unwrap();
-        assert_eq!(launches.iter().map(Launch::protocol).collect::<Vec<_>>(), Protocol::ALL);
+        let mut protocols: Vec<Protocol> = launches.iter().map(Launch::protocol).collect();
+        protocols.dedup();
+        assert_eq!(protocols, Protocol::ALL);
         assert_eq!(check(&Config::default()).unwrap(), Vec::new());
     }
 
@@ -277,6 +297,21 @@ mod tests {
     fn every_element_has_a_package() {
         for element in branch::elements().chain(typed::elements()) {
             assert!(PACKAGES.iter().any(|(name, _)| *name == element), "{element}");
+        }
+    }
+
+    #[test]
+    fn segments_are_handed_to_a_description_rather_than_fetched_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, says) in [
+            ("appsrc name=src ! tsdemux name=demux", None),
+            ("souphttpsrc name=src ! hlsdemux ! tsdemux name=demux", Some("`hlsdemux`, which is not allowed")),
+            ("souphttpsrc name=src ! tsdemux name=demux", Some("no appsrc")),
+        ] {
+            std::fs::write(folder.path().join("hls-fmp4.launch"), text).unwrap();
+            let refused = load(Some(folder.path())).err().map(|error| error.to_string());
+            assert_eq!(refused.is_some(), says.is_some(), "{text}: {refused:?}");
+            assert!(refused.unwrap_or_default().contains(says.unwrap_or_default()), "{text}");
         }
     }
 

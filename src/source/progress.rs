@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::watch::Observed;
 use super::{Reason, SourceError};
@@ -21,6 +22,8 @@ pub(super) struct Progress {
     pub(super) data: Span,
     pub(super) units: Span,
     has_video: AtomicBool,
+    /// How long the source may be silent for good reasons, in microseconds.
+    patience: AtomicU64,
     ending: OnceLock<Ending>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
@@ -53,6 +56,7 @@ impl Progress {
             data: Span::default(),
             units: Span::default(),
             has_video: AtomicBool::new(false),
+            patience: AtomicU64::new(0),
             ending: OnceLock::new(),
             wake: Box::new(wake),
         }
@@ -63,12 +67,23 @@ impl Progress {
         !self.has_video.swap(true, Ordering::Relaxed)
     }
 
+    /// What had video is replaced, and what replaces it is yet to show some.
+    pub(super) fn look_for_video(&self) {
+        self.has_video.store(false, Ordering::Relaxed);
+    }
+
+    /// The stream may be silent for `patience` without being stalled, even where the configuration says less.
+    pub(super) fn be_patient(&self, patience: Duration) {
+        self.patience.store(patience.as_micros() as u64, Ordering::Relaxed);
+    }
+
     pub(super) fn observed(&self) -> Observed {
         Observed {
             since: self.since,
             data: self.data.get(),
             has_video: self.has_video.load(Ordering::Relaxed),
             units: self.units.get(),
+            patience: Duration::from_micros(self.patience.load(Ordering::Relaxed)),
         }
     }
 
