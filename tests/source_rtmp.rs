@@ -371,6 +371,34 @@ fn what_is_no_stream_or_cannot_be_inspected_says_so() {
 }
 
 #[test]
+fn video_that_flv_was_not_made_for_is_named() {
+    let _guard = side_by_side();
+    let folder = tempfile::tempdir().unwrap();
+    // The queue has the demuxer take what comes, as from a server.
+    std::fs::write(folder.path().join("rtmp.launch"), "filesrc name=src ! queue ! flvdemux name=demux").unwrap();
+    let sources = sources(Config { pipelines: Some(folder.path().to_owned()), ..impatient() });
+    let sound = ffmpeg("-f lavfi -i sine -t 1 -c:a aac", &folder.path().join("sound.flv"));
+    // Sound, and behind it a tag of video as encoders write it: kind, size, no time, itself, and the size of the whole.
+    let sound = std::fs::read(sound).unwrap();
+    for (body, name) in [
+        (&b"\x90hvc1\x01\0\0\0"[..], "H.265 in enhanced FLV"),
+        (b"\x90av01\x81\0\0\0", "AV1 in enhanced FLV"),
+        (b"\x1c\0\0\0\0\x01\0\0\0", "FLV codec 12"),
+    ] {
+        let tag = [&[9, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0][..], body, &[0, 0, 0, 20]].concat();
+        let path = folder.path().join("new.flv");
+        std::fs::write(&path, [&sound[..], &tag, &tag].concat()).unwrap();
+        let watched = Watched::add(&sources, path.to_str().unwrap());
+        let codec = watched.wait("a codec", |event| match event {
+            SourceEvent::UnsupportedCodec(codec) => Some(codec),
+            SourceEvent::Unit(_) => panic!("{event:?}"),
+            _ => None,
+        });
+        assert_eq!(codec, name);
+    }
+}
+
+#[test]
 fn keyframes_of_an_open_group_of_pictures_stand_alone_too() {
     let _guard = side_by_side();
     let (sources, folder) = of_a_file();

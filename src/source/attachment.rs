@@ -3,8 +3,8 @@
 //! Everything here runs in the pipeline's streaming threads: it takes a reference, notes the time in an atomic word, and
 //! returns. Whatever has to be decided is left to the supervisor.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -14,7 +14,7 @@ use super::launch::{Launch, Parts};
 use super::outlet::{Attempt, Outlet};
 use super::progress::{Ending, Progress};
 use super::watch::Observed;
-use super::{Reason, SourceError, hls, typed};
+use super::{Reason, SourceError, flv, hls, typed};
 use crate::clock::Clock;
 use crate::media_server::{Protocol, Pull};
 
@@ -158,6 +158,9 @@ fn place(pull: &Pull) -> String {
 fn watch_demuxer(demux: &gst::Element, pull: &Pull, feed: &Arc<Feed>) {
     if let Some(entry) = demux.static_pad("sink") {
         watch(&entry, Watch::Both, feed);
+        if demux.factory().is_some_and(|factory| factory.name() == "flvdemux") {
+            name_codec(&entry, pull, feed);
+        }
     }
     // The pad whose video is taken, as a number that is never used as an address.
     let taken = Arc::new(AtomicUsize::new(0));
@@ -200,6 +203,25 @@ fn watch(pad: &gst::Pad, what: Watch, feed: &Arc<Feed>) {
             _ => {}
         }
         gst::PadProbeReturn::Ok
+    });
+}
+
+/// Says which codec it is that the demuxer of FLV is about to call a failure. Reads as far as the first video.
+fn name_codec(entry: &gst::Pad, pull: &Pull, feed: &Arc<Feed>) {
+    let (stream, feed) = (pull.stream.to_string(), Arc::clone(feed));
+    let scanner = Mutex::new(flv::Scanner::new());
+    entry.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        // Only this thread ever takes the lock. What the demuxer fetches itself comes in no order.
+        let (Ok(mut scanner), gst::PadMode::Push) = (scanner.try_lock(), pad.mode()) else {
+            return gst::PadProbeReturn::Remove;
+        };
+        let Some(gst::PadProbeData::Buffer(buffer)) = &info.data else { return gst::PadProbeReturn::Ok };
+        let Ok(bytes) = buffer.map_readable() else { return gst::PadProbeReturn::Ok };
+        if let Some(codec) = scanner.read(&bytes) {
+            let error = SourceError::UnsupportedCodec { stream: stream.clone(), codec };
+            feed.end(Reason::Error, Some(error));
+        }
+        if scanner.is_done() { gst::PadProbeReturn::Remove } else { gst::PadProbeReturn::Ok }
     });
 }
 
@@ -252,7 +274,7 @@ fn watch_errors(pipeline: &gst::Pipeline, pull: &Pull, feed: &Arc<Feed>) {
     let (pull, feed) = (pull.clone(), Arc::clone(feed));
     bus.set_sync_handler(move |_bus, message| {
         if let gst::MessageView::Error(error) = message.view() {
-            let error = SourceError::from_element(&pull, &error.error(), error.debug().as_deref());
+            let error = SourceError::from_element(&pull, &error.error());
             feed.end(Reason::Error, Some(error));
         }
         gst::BusSyncReply::Drop

@@ -51,7 +51,9 @@ pub enum SourceError {
         reason: String,
     },
     /// The video is in a codec that cannot be inspected.
-    #[error("{stream} sends video that cannot be inspected: {codec}; have it published as H.264")]
+    #[error(
+        "{stream} sends video that cannot be inspected: {codec}; pull it over another protocol, or have it published as H.264"
+    )]
     UnsupportedCodec {
         /// The stream, redacted.
         stream: String,
@@ -97,16 +99,10 @@ impl SourceError {
         }
     }
 
-    /// What an element's error means for `pull`. Its debug text is left out, because it may hold the address; so is
-    /// whatever else holds it.
-    pub(super) fn from_element(pull: &Pull, error: &glib::Error, debug: Option<&str>) -> Self {
+    /// What an element's error means for `pull`, without whatever holds the address.
+    pub(super) fn from_element(pull: &Pull, error: &glib::Error) -> Self {
         let stream = pull.stream.to_string();
         let reason = redact(error.message(), pull);
-        // The demuxer calls a codec that it does not know a failure, and names it in the debug text only.
-        if let Some(tag) = debug.and_then(|debug| debug.split_once("unsupported video codec tag ")) {
-            let tag = tag.1.split_whitespace().next().unwrap_or_default();
-            return Self::UnsupportedCodec { stream, codec: format!("FLV codec {tag}") };
-        }
         if let Some(kind) = error.kind::<gst::ResourceError>() {
             use gst::ResourceError::{NotAuthorized, NotFound};
             // RTMP's refusals arrive as a connection that failed, with the server's answer in the message.
@@ -145,19 +141,18 @@ mod tests {
     #[test]
     fn an_element_s_error_is_told_in_the_house_s_words() {
         use gst::{CoreError, ResourceError, StreamError};
-        let flv = "gstflvdemux.c(1): video (): unsupported video codec tag 12";
-        for (error, debug, kind) in [
-            (glib::Error::new(ResourceError::OpenRead, "Connection refused"), None, "unreachable"),
-            (glib::Error::new(ResourceError::Read, "Connection reset by peer"), None, "unreachable"),
-            (glib::Error::new(ResourceError::OpenRead, "play denied; stream not found"), None, "refused"),
-            (glib::Error::new(ResourceError::NotFound, "No such file"), None, "refused"),
-            (glib::Error::new(ResourceError::NotAuthorized, "no"), None, "refused"),
-            (glib::Error::new(StreamError::WrongType, "Invalid FLV"), None, "garbage"),
-            (glib::Error::new(StreamError::Failed, "Internal data stream error."), None, "garbage"),
-            (glib::Error::new(StreamError::Decode, "oh"), Some(flv), "unsupported_codec"),
-            (glib::Error::new(CoreError::Negotiation, "oh"), None, "failed"),
+        for (error, kind) in [
+            (glib::Error::new(ResourceError::OpenRead, "Connection refused"), "unreachable"),
+            (glib::Error::new(ResourceError::Read, "Connection reset by peer"), "unreachable"),
+            (glib::Error::new(ResourceError::OpenRead, "play denied; stream not found"), "refused"),
+            (glib::Error::new(ResourceError::NotFound, "No such file"), "refused"),
+            (glib::Error::new(ResourceError::NotAuthorized, "no"), "refused"),
+            (glib::Error::new(StreamError::WrongType, "Invalid FLV"), "garbage"),
+            (glib::Error::new(StreamError::Failed, "Internal data stream error."), "garbage"),
+            (glib::Error::new(StreamError::CodecNotFound, "oh"), "unsupported_codec"),
+            (glib::Error::new(CoreError::Negotiation, "oh"), "failed"),
         ] {
-            let told = SourceError::from_element(&pull(), &error, debug);
+            let told = SourceError::from_element(&pull(), &error);
             assert_eq!(told.kind(), kind, "{told}");
         }
     }
@@ -166,7 +161,7 @@ mod tests {
     fn a_key_never_shows_in_an_error() {
         let error =
             glib::Error::new(gst::ResourceError::Read, "cannot open rtmp://10.0.0.1/live/sk_9f8e7d, or sk_9f8e7d.");
-        let told = SourceError::from_element(&pull(), &error, Some("sk_9f8e7d"));
+        let told = SourceError::from_element(&pull(), &error);
         for shown in [told.to_string(), format!("{told:?}")] {
             assert!(!shown.contains("9f8e7d") && !shown.contains("10.0.0.1"), "{shown}");
         }
