@@ -11,7 +11,7 @@ use super::line::Queue;
 use super::pulled::Pulled;
 use super::{Event, Report};
 use crate::clock::{Clock, Timestamp};
-use crate::decode::Decoder;
+use crate::decode::{DecodeError, Decoder};
 use crate::detect::classify::Classify;
 use crate::detect::known::Known;
 use crate::detect::{Detector, Look};
@@ -19,6 +19,7 @@ use crate::finding::{Finding, Observation};
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
 use crate::sample::Work;
+use crate::stream::{Session, UninspectableReason};
 
 /// How long a worker waits for work before it looks whether the queue is closed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -48,6 +49,8 @@ impl Ticket {
 
 /// What one worker owns.
 pub(super) struct Worker {
+    /// From 0.
+    pub(super) number: usize,
     pub(super) decoder: Decoder,
     pub(super) detecting: Detecting,
     pub(super) metrics: Arc<Metrics>,
@@ -70,12 +73,19 @@ impl Worker {
             let Some((stream, work)) = queue.take(PATIENCE) else { continue };
             // Strangers' media goes through here. Should it ever bring down what looks at it, one piece of work is lost:
             // a worker that ended would be missed by every stream. Whatever was cut short is made anew or overwritten.
-            if catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work))).is_err() {
+            self.in_hand(Some(stream.session.clone()));
+            let inspected = catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work)));
+            self.in_hand(None);
+            if inspected.is_err() {
                 self.metrics.error(Stage::Decode, "panicked");
                 error!(session = %stream.session, "the inspection of a stream panicked; report this");
                 self.metrics.pictures(PictureOutcome::Failed, work.inspect.len() as u64);
             }
         }
+    }
+
+    fn in_hand(&self, session: Option<Session>) {
+        (self.detecting.report)(Event::InHand { worker: self.number, session });
     }
 
     fn inspect(&mut self, stream: &Arc<Pulled>, work: &Work) {
@@ -91,15 +101,16 @@ impl Worker {
             inspected += u64::from(self.detecting.detect(stream, &picture));
             looking += self.clock.now().since(given);
         };
-        if let Err(error) = self.decoder.decode(&work.units, &work.inspect, &mut look) {
+        let outcome = self.decoder.decode(&work.units, &work.inspect, &mut look);
+        if let Err(error) = &outcome {
             self.metrics.error(Stage::Decode, error.kind());
             debug!(session = %stream.session, %error, "pictures could not be decoded");
         }
         self.metrics.stage(Stage::Decode, self.clock.now().since(began).saturating_sub(looking));
-        if inspected == 0 {
-            stream.undecoded();
-        } else {
-            stream.inspected(inspected, self.clock.now());
+        match outcome {
+            _ if inspected > 0 => stream.inspected(inspected, self.clock.now()),
+            Err(DecodeError::TooLarge { .. }) => stream.hinder(UninspectableReason::TooLarge),
+            Ok(()) | Err(_) => stream.undecoded(),
         }
         self.metrics.pictures(PictureOutcome::Inspected, inspected);
         self.metrics.pictures(PictureOutcome::Failed, wanted.saturating_sub(inspected));
