@@ -146,28 +146,28 @@ fn an_inspector_that_is_silent_is_killed_and_its_streams_go_to_another() {
 #[test]
 fn a_stream_that_brings_inspectors_down_is_not_inspected_any_more_and_the_others_are() {
     let (nginx, mut sluicegate) = beside_nginx("[inspector]\nprocesses = 2\n");
-    sluicegate.set("SLUICEGATE_TEST_ABORT_ON", "bad");
+    sluicegate.set("SLUICEGATE_TEST_ABORT_ON", "culprit");
     sluicegate.start().unwrap();
     let events = sluicegate.events().unwrap();
     let clip = small();
     let innocent: Vec<String> = (0..6).map(|number| format!("cam{number}")).collect();
     let _many = Many::start(&nginx, &clip, &innocent);
     all_inspected(&sluicegate, innocent.len(), 0);
-    let _bad = Publisher::start(&clip, &format!("{}/live/bad", nginx.rtmp()), Times::Forever).unwrap();
-    let crashed = |event: &Value| is(event, "stream_state", "bad") && event["reason"] == "crashed";
+    let _culprit = Publisher::start(&clip, &format!("{}/live/culprit", nginx.rtmp()), Times::Forever).unwrap();
+    let crashed = |event: &Value| is(event, "stream_state", "culprit") && event["reason"] == "crashed";
     events.wait(0, "the culprit to be found", PATIENCE, crashed).unwrap();
     assert!((restarts(&sluicegate, "crashed") - 2.0).abs() < 0.5, "{}", sluicegate.log());
 
     let since = now(&sluicegate);
     let inspected = || {
         let last = last_inspected(&sluicegate);
-        last.iter().filter(|(name, at)| !name.ends_with("/bad") && *at > since).count()
+        last.iter().filter(|(name, at)| !name.ends_with("/culprit") && *at > since).count()
     };
     rig::until("the others to be inspected", PATIENCE, || (inspected() == innocent.len()).then_some(())).unwrap();
     assert!((restarts(&sluicegate, "crashed") - 2.0).abs() < 0.5, "{}", sluicegate.log());
     let uninspectable = sluicegate.metric("sluicegate_streams_uninspectable{reason=\"crashed\"}").unwrap();
     assert!((uninspectable - 1.0).abs() < 0.5, "{uninspectable}");
-    assert!(!sluicegate.log().contains("live/bad"), "a stream key in the log");
+    assert!(!sluicegate.log().contains("live/culprit"), "a stream key in the log");
 }
 
 #[test]
@@ -212,4 +212,13 @@ fn pictures_that_are_too_large_are_not_decoded_and_that_is_said() {
     let _publisher = Publisher::start(&small(), &format!("{}/live/cam", nginx.rtmp()), Times::Forever).unwrap();
     let too_large = |event: &Value| is(event, "stream_state", "cam") && event["reason"] == "too_large";
     events.wait(0, "the stream to be called too large", PATIENCE, too_large).unwrap();
+}
+
+#[test]
+fn an_inspector_in_its_sandbox_is_refused_whatever_it_need_not_do() {
+    let sluicegate = Sluicegate::prepare().unwrap();
+    let found: Value = serde_json::from_str(&sluicegate.command(&["inspector", "--self-check"]).unwrap()).unwrap();
+    assert_eq!(found["lacks"], serde_json::json!([]), "{found}");
+    let tried = found["tried"].as_array().unwrap();
+    assert!(tried.len() >= 8 && tried.iter().all(|tried| tried[1] == true), "{found}");
 }

@@ -96,18 +96,24 @@ impl Streams {
     pub(super) fn attach(&self, session: &Session, publisher: &Publisher, pull: Result<Pull, ActError>) {
         let now = self.clock.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let inspected = entries.values().filter(|entry| entry.stream.barred().is_none()).count();
-        let room = inspected < self.max_streams;
+        let room = |entries: &HashMap<Session, Entry>| {
+            entries.values().filter(|entry| entry.stream.barred().is_none()).count() < self.max_streams
+        };
         if let Some(entry) = entries.get_mut(session) {
             let known = std::mem::take(&mut entry.publisher);
             entry.publisher = if known.may_be(publisher) { known.or(publisher) } else { known };
-            if let (Some(UninspectableReason::NoPlace), true, Ok(pull)) = (entry.stream.barred(), room, pull) {
-                entry.stream.bar(None);
+            let stream = Arc::clone(&entry.stream);
+            if stream.barred() == Some(UninspectableReason::NoPlace)
+                && room(&entries)
+                && let Ok(pull) = pull
+            {
+                stream.bar(None);
                 drop(entries);
                 self.inspect(session, pull);
             }
             return;
         }
+        let room = room(&entries);
         let pull = match pull {
             Ok(pull) => pull,
             Err(error) => {

@@ -4,15 +4,24 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use super::failure::{Exit, OrExit, Outcome};
-use crate::inspector::process;
+use super::failure::{Exit, Failure, OrExit, Outcome};
+use super::say;
+use crate::config::Config;
+use crate::inspector::{Setup, process, sandbox};
 
 /// Inspect what the core says over standard input, which is a socket.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  started by `sluicegate run`; see docs/architecture.md")]
-pub(super) struct Args {}
+#[command(after_long_help = "Example:\n  sluicegate inspector --self-check")]
+pub(super) struct Args {
+    /// Instead: try what an inspector may not do, and say as JSON what came of it.
+    #[arg(long)]
+    self_check: bool,
+}
 
-pub(super) fn run(_args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> Outcome {
+    if args.self_check {
+        return self_check();
+    }
     let socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let socket = socket.and_then(|socket| socket.peer_addr().map(|_address| socket));
     let socket = socket
@@ -22,4 +31,13 @@ pub(super) fn run(_args: &Args) -> Outcome {
         })
         .or_exit(Exit::Usage)?;
     process::run(socket).or_exit(Exit::Missing)
+}
+
+fn self_check() -> Outcome {
+    let Config { source, sample, decode, model, banks, .. } = Config::default();
+    let setup = Setup { source, sample, decode, model, banks: banks.dir, workers: 1 };
+    let found = sandbox::self_check(&setup).or_exit(Exit::Missing)?;
+    let text = serde_json::to_string(&found).or_exit(Exit::Bug)?;
+    say(&format!("{text}\n"))?;
+    if found.tried.iter().all(|(_, refused)| *refused) { Ok(()) } else { Err(Failure::told(Exit::Unwell)) }
 }

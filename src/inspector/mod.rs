@@ -14,7 +14,7 @@ mod error;
 mod line;
 pub mod process;
 mod pulled;
-mod sandbox;
+pub mod sandbox;
 pub mod wire;
 mod worker;
 

@@ -51,6 +51,7 @@ pub fn run(socket: UnixStream) -> Result<(), InspectorError> {
     };
     let line = match begin() {
         Ok((line, lacks)) => {
+            say(&Message::Counted(metrics.snapshot()))?;
             say(&Message::Ready { lacks })?;
             line
         }
