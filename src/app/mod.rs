@@ -342,6 +342,7 @@ fn setup(config: &Config, workers: usize) -> Setup {
         decode: config.decode.clone(),
         model: config.model.clone(),
         banks: config.banks.dir.clone(),
+        folders: config.server.iter().filter_map(|server| server.pull.to_file_path().ok()).collect(),
         workers: workers.max(1),
     }
 }

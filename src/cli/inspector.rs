@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args) -> Outcome {
 
 fn self_check() -> Outcome {
     let Config { source, sample, decode, model, banks, .. } = Config::default();
-    let setup = Setup { source, sample, decode, model, banks: banks.dir, workers: 1 };
+    let setup = Setup { source, sample, decode, model, banks: banks.dir, folders: Vec::new(), workers: 1 };
     let found = sandbox::self_check(&setup).or_exit(Exit::Missing)?;
     let text = serde_json::to_string(&found).or_exit(Exit::Bug)?;
     say(&format!("{text}\n"))?;

@@ -44,6 +44,8 @@ pub struct Setup {
     pub model: model::Config,
     /// The folder of banks that they are compared with.
     pub banks: PathBuf,
+    /// Folders that streams are pulled from, where any are.
+    pub folders: Vec<PathBuf>,
     /// How many threads decode, hash and match; at least one.
     pub workers: usize,
 }

@@ -227,6 +227,7 @@ mod tests {
             decode: crate::decode::Config::default(),
             model: crate::model::Config::default(),
             banks: "/banks".into(),
+            folders: vec!["/clips".into()],
             workers: 2,
         };
         let limits = Limits { open_files: 7, memory: 9 };

@@ -100,8 +100,9 @@ fn landlock(setup: &Setup) -> Result<RulesetStatus, RulesetError> {
 
 /// What this installation and this configuration need. What is not there is passed over.
 fn readable(setup: &Setup) -> Vec<PathBuf> {
-    let Setup { source, model, banks, .. } = setup;
+    let Setup { source, model, banks, folders, .. } = setup;
     let mut paths = vec![banks.clone(), "assets".into()];
+    paths.extend(folders.iter().cloned());
     paths.extend(source.pipelines.clone());
     paths.extend(model.assets.clone());
     paths.extend(model.calibrations.iter().cloned());
