@@ -1,10 +1,10 @@
-//! The streams under inspection: attached and detached by session, each wired from its source to its mailbox.
+//! The streams under inspection: attached and detached by session, each handed to whoever inspects.
 //!
 //! Beside findings the judge weighs what is known here: the class of a stream, and that it cannot be inspected, which is
 //! told when it changes and every [`AGAIN`] while it lasts.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -22,11 +22,9 @@ use crate::api::{Happening, StreamView};
 use crate::clock::{Clock, Timestamp};
 use crate::decision::Context;
 use crate::finding::{Finding, Observation};
+use crate::inspector::{Event, Inspection};
 use crate::media_server::Pull;
-use crate::metrics::{PictureOutcome, Stage};
-use crate::sample::queue::Priority;
-use crate::sample::{self, Sampler, Work};
-use crate::source::{SourceEvent, SourceHandle, Sources};
+use crate::metrics::Stage;
 use crate::stream::{Attention, Publisher, Session, StreamId, StreamState, UninspectableReason};
 
 /// How often the judge is told that a stream still cannot be inspected.
@@ -56,15 +54,13 @@ impl Default for Config {
     }
 }
 
-/// The mailboxes of all streams.
-pub(super) type Queue = sample::queue::Queue<Arc<Attached>, Work>;
-
 /// See the module.
 pub(super) struct Streams {
     pub(super) config: Config,
-    pub(super) sampling: sample::Config,
-    pub(super) sources: Sources,
-    pub(super) queue: Arc<Queue>,
+    /// The longest time between two pictures of a stream that is inspected as it should be.
+    pub(super) max_gap: Duration,
+    /// Who inspects; set once, when that has started.
+    pub(super) inspection: OnceLock<Arc<dyn Inspection>>,
     pub(super) notices: Sender<Notice>,
     pub(super) telling: Telling,
     pub(super) clock: Clock,
@@ -73,7 +69,7 @@ pub(super) struct Streams {
     pub(super) entries: RwLock<HashMap<Session, Entry>>,
 }
 
-/// A stream, its state as last shown, and its source.
+/// A stream, and its state as last shown.
 pub(super) struct Entry {
     stream: Arc<Attached>,
     publisher: Publisher,
@@ -86,8 +82,6 @@ pub(super) struct Entry {
     reports: u64,
     /// Up to when its time is counted as inspected or missed.
     counted: Timestamp,
-    /// Dropping it stops the source.
-    _source: SourceHandle,
 }
 
 impl Streams {
@@ -107,46 +101,12 @@ impl Streams {
         }
         let pull = match pull {
             Ok(pull) => pull,
-            Err(error) => return self.not_inspected(session, error.kind(), &error),
+            Err(error) => {
+                self.telling.metrics.error(Stage::Source, error.kind());
+                return warn!(%session, %error, "a stream is not inspected; it is tried again as long as its server lists it");
+            }
         };
         let stream = Arc::new(Attached::new(session.clone(), now));
-        let mailbox = match self.queue.open(Arc::clone(&stream)) {
-            Ok(mailbox) => mailbox,
-            Err(error) => return self.not_inspected(session, error.kind(), &error),
-        };
-        let phase = self.sampling.min_interval.mul_f64(rand::random::<f64>());
-        let mut sampler = Sampler::new(&self.sampling, phase);
-        let (watched, metrics) = (Arc::clone(&stream), Arc::clone(&self.telling.metrics));
-        let on_event = move |event: SourceEvent| match event {
-            SourceEvent::Unit(unit) => {
-                watched.receive();
-                metrics.access_unit(unit.keyframe);
-                let attention = watched.attention.level(unit.arrived);
-                if let Some(work) = sampler.offer(unit, attention) {
-                    metrics.pictures(PictureOutcome::Offered, work.inspect.len() as u64);
-                    if let Some(older) = mailbox.offer(work, priority(attention)) {
-                        metrics.pictures(PictureOutcome::Superseded, older.inspect.len() as u64);
-                    }
-                }
-            }
-            SourceEvent::Attached => sampler.reset(),
-            SourceEvent::Reconnecting { reason, error, after } => {
-                metrics.reconnect(reason.word());
-                if let Some(error) = error {
-                    metrics.error(Stage::Source, error.kind());
-                    info!(session = %watched.session, %error, ?after, "the source failed and is attached again");
-                }
-            }
-            SourceEvent::NoVideo => watched.hinder(UninspectableReason::NoVideo),
-            SourceEvent::UnsupportedCodec(codec) => {
-                warn!(session = %watched.session, codec, "the codec cannot be inspected");
-                watched.hinder(UninspectableReason::UnsupportedCodec);
-            }
-        };
-        let source = match self.sources.add(pull, Box::new(on_event)) {
-            Ok(source) => source,
-            Err(error) => return self.not_inspected(session, error.kind(), &error),
-        };
         info!(%session, "attached");
         let entry = Entry {
             stream,
@@ -157,17 +117,34 @@ impl Streams {
             hearing: Bucket::new(TOLD, f64::from(TOLD) / HEARING.as_secs_f64(), now),
             reports: 0,
             counted: now,
-            _source: source,
         };
         entries.insert(session.clone(), entry);
         drop(entries);
+        if let Some(inspection) = self.inspection.get() {
+            inspection.attach(session, pull);
+        }
         let happening = Happening::StreamAttached { session: session.id.clone() };
         self.telling.tell(now, &session.stream, happening);
     }
 
-    fn not_inspected(&self, session: &Session, kind: &str, error: &dyn std::error::Error) {
-        self.telling.metrics.error(Stage::Source, kind);
-        warn!(%session, %error, "a stream is not inspected; it is tried again as long as its server lists it");
+    /// Takes in what is said of the inspection. Waits when the judge is behind: evidence is never dropped.
+    pub(super) fn hear(&self, event: Event) {
+        match event {
+            // Fails only when the judge has ended.
+            Event::Found(finding) => drop(self.notices.send(Notice::Found(finding))),
+            Event::Progress(news) => {
+                let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+                for progress in &news {
+                    if let Some(entry) = entries.get(&progress.session) {
+                        entry.stream.got_on(progress);
+                    }
+                }
+            }
+            Event::Refused { session, .. } => {
+                // It is tried again as long as its server lists it.
+                self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&session);
+            }
+        }
     }
 
     /// Ends the inspection of a session.
@@ -175,7 +152,9 @@ impl Streams {
         let Some(entry) = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(session) else {
             return;
         };
-        entry.stream.end();
+        if let Some(inspection) = self.inspection.get() {
+            inspection.detach(session);
+        }
         let now = self.clock.now();
         self.publishers.gone(session, entry.publisher.clone(), now);
         drop(entry);
@@ -236,8 +215,21 @@ impl Streams {
         entry.reports += 1;
         if let Some((level, span)) = raised {
             entry.stream.attention.raise(level, now, now + span);
+            if let Some(inspection) = self.inspection.get() {
+                inspection.raise(session, level, now, now + span);
+            }
         }
         entry.hearing.take(now).is_ok()
+    }
+
+    /// Looks at a session as closely as is said, for as long.
+    pub(super) fn raise(&self, session: &Session, level: Attention, now: Timestamp, span: Duration) {
+        if let Some(stream) = self.get(session) {
+            stream.attention.raise(level, now, now + span);
+            if let Some(inspection) = self.inspection.get() {
+                inspection.raise(session, level, now, now + span);
+            }
+        }
     }
 
     /// How many sessions have been on the air for `span` at `now`, as far as is known.
@@ -265,8 +257,7 @@ impl Streams {
                     entry.shown = (state, now);
                     changes.push((session.clone(), state));
                 }
-                let inspected =
-                    entry.stream.last_inspected().is_some_and(|at| now.since(at) <= self.sampling.max_gap + SLACK);
+                let inspected = entry.stream.last_inspected().is_some_and(|at| now.since(at) <= self.max_gap + SLACK);
                 self.telling.metrics.stream_time(inspected, now.since(entry.counted));
                 entry.counted = now;
                 if is_due(entry.told, state, now) && self.notices.try_send(state_of(session, state, now)).is_ok() {
@@ -295,7 +286,6 @@ impl Streams {
             let count = states.iter().filter(|(_, state)| *state == StreamState::Uninspectable(reason)).count();
             metrics.set_uninspectable(reason.word(), count);
         }
-        metrics.set_queue_ready(self.queue.ready());
     }
 
     /// Every stream, as the API shows it.
@@ -305,15 +295,6 @@ impl Streams {
         let mut views: Vec<StreamView> = entries.values().map(|entry| view(entry, now)).collect();
         views.sort_by(|a, b| a.stream.cmp(&b.stream));
         views
-    }
-}
-
-/// How soon a stream that is looked at so closely is to be served.
-fn priority(attention: Attention) -> Priority {
-    match attention {
-        Attention::Calm | Attention::Suspicious => Priority::Ordinary,
-        Attention::Reported => Priority::Reported,
-        Attention::Imminent => Priority::Imminent,
     }
 }
 

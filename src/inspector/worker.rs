@@ -5,12 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use tracing::{debug, error, warn};
 
-use super::attached::Attached;
-use super::deciding::Notice;
-use super::streams::Queue;
+use super::line::Queue;
+use super::pulled::Pulled;
+use super::{Event, Report};
 use crate::clock::{Clock, Timestamp};
 use crate::decode::Decoder;
 use crate::detect::classify::Classify;
@@ -21,13 +20,13 @@ use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
 use crate::sample::Work;
 
-/// How long a worker waits for work before it looks whether the house is closing.
+/// How long a worker waits for work before it looks whether the queue is closed.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a finding needs to know of the picture, kept while a model looks at it.
 #[derive(Debug, Clone)]
 pub(super) struct Ticket {
-    stream: Arc<Attached>,
+    stream: Arc<Pulled>,
     sequence: u64,
     pts: Option<Duration>,
     arrived: Timestamp,
@@ -59,7 +58,7 @@ pub(super) struct Worker {
 pub(super) struct Detecting {
     pub(super) known: Known,
     pub(super) classify: Classify<Ticket>,
-    pub(super) notices: Sender<Notice>,
+    pub(super) report: Report,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
 }
@@ -79,7 +78,7 @@ impl Worker {
         }
     }
 
-    fn inspect(&mut self, stream: &Arc<Attached>, work: &Work) {
+    fn inspect(&mut self, stream: &Arc<Pulled>, work: &Work) {
         let wanted = work.inspect.len() as u64;
         if stream.has_ended() {
             self.metrics.pictures(PictureOutcome::Failed, wanted);
@@ -109,7 +108,7 @@ impl Worker {
 
 impl Detecting {
     /// Shows a picture to every detector; whether it was inspected.
-    fn detect(&mut self, stream: &Arc<Attached>, picture: &Picture) -> bool {
+    fn detect(&mut self, stream: &Arc<Pulled>, picture: &Picture) -> bool {
         let ticket = Ticket {
             stream: Arc::clone(stream),
             sequence: picture.sequence,
@@ -131,8 +130,7 @@ impl Detecting {
             self.metrics.veto(&bank);
         }
         for observation in observations {
-            // Waits when the judge is behind: evidence is never dropped. Fails only when the judge has ended.
-            drop(self.notices.send(Notice::Found(ticket.finding(observation, found))));
+            (self.report)(Event::Found(ticket.finding(observation, found)));
         }
         // A stream may end while its pictures are being decoded: nobody wants to know any more.
         if !stream.has_ended() {
