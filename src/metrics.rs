@@ -5,6 +5,7 @@
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
 mod models;
+mod sampling;
 mod words;
 
 use std::time::Duration;
@@ -29,7 +30,9 @@ pub struct Metrics {
     access_units: IntCounterVec,
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
+    inspection_interval: Histogram,
     queue_ready: IntGauge,
+    sampling: sampling::Sampling,
     scores: IntCounterVec,
     model_up: IntGaugeVec,
     model_info: IntGaugeVec,
@@ -57,6 +60,7 @@ pub struct Metrics {
 }
 
 const FAST: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+const INTERVAL: &[f64] = &[0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0];
 const CUTOFF: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0];
 
 impl Metrics {
@@ -114,7 +118,14 @@ impl Metrics {
                 "Pictures the sampler chose, by what became of them.",
                 &["outcome"],
             )?,
+            inspection_interval: histogram(
+                r,
+                "sluicegate_inspection_interval_seconds",
+                "From one look at a stream to the next look at it.",
+                INTERVAL,
+            )?,
             queue_ready: gauge(r, "sluicegate_queue_ready", "Streams with work waiting for a decoder.")?,
+            sampling: sampling::Sampling::new(r)?,
             scores: counters(
                 r,
                 "sluicegate_scores_total",
@@ -221,7 +232,7 @@ impl Metrics {
         let bounded: [(&IntCounterVec, &[&str]); 4] = [
             (&self.access_units, &["keyframe", "delta"]),
             (&self.reconnects, &["ended", "error", "stalled", "no_video"]),
-            (&self.pictures, &["offered", "inspected", "superseded", "failed"]),
+            (&self.pictures, &["offered", "inspected", "superseded", "stale", "failed"]),
             (&self.findings, &["known", "classify", "state", "report"]),
         ];
         for (counter, words) in bounded {
@@ -254,6 +265,7 @@ impl Metrics {
             self.access_units.desc(),
             self.reconnects.desc(),
             self.pictures.desc(),
+            self.inspection_interval.desc(),
             self.queue_ready.desc(),
             self.scores.desc(),
             self.model_up.desc(),
@@ -280,7 +292,8 @@ impl Metrics {
             self.quarantine_refused.desc(),
             self.vetoes.desc(),
         ];
-        let mut names: Vec<String> = described.iter().flatten().map(|desc| desc.fq_name.clone()).collect();
+        let mut names: Vec<String> =
+            described.iter().chain(&self.sampling.desc()).flatten().map(|desc| desc.fq_name.clone()).collect();
         names.push("sluicegate_build_info".to_owned());
         names.sort();
         names
@@ -330,7 +343,12 @@ impl Metrics {
         self.pictures.with_label_values(&[outcome.word()]).inc_by(count);
     }
 
-    /// Sets the length of the ready ring.
+    /// Records the time from one look at a stream to the next.
+    pub fn inspection_interval(&self, interval: Duration) {
+        self.inspection_interval.observe(interval.as_secs_f64());
+    }
+
+    /// Sets how many streams wait for a decoder.
     pub fn set_queue_ready(&self, streams: usize) {
         self.queue_ready.set(streams as i64);
     }

@@ -11,14 +11,15 @@ use super::line::Queue;
 use super::pulled::Pulled;
 use super::{Event, Report};
 use crate::clock::{Clock, Timestamp};
-use crate::decode::Decoder;
+use crate::decode::{Continuous, DecodeError, Decoder};
 use crate::detect::classify::Classify;
 use crate::detect::known::Known;
 use crate::detect::{Detector, Look};
 use crate::finding::{Finding, Observation};
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
-use crate::sample::Work;
+use crate::sample::queue::Taken;
+use crate::sample::{Course, Work};
 
 /// How long a worker waits for work before it looks whether the queue is closed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -52,6 +53,8 @@ pub(super) struct Worker {
     pub(super) detecting: Detecting,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    /// How long work may have waited.
+    pub(super) max_age: Duration,
 }
 
 /// What looks at a worker's pictures.
@@ -67,7 +70,15 @@ impl Worker {
     /// Works until the queue is closed.
     pub(super) fn run(mut self, queue: &Queue) {
         while !queue.is_closed() {
-            let Some((stream, work)) = queue.take(PATIENCE) else { continue };
+            let fresh = |work: &Work| work.is_fresh(self.clock.now(), self.max_age);
+            let (stream, work) = match queue.take(PATIENCE, fresh) {
+                None => continue,
+                Some(Taken::Fresh(stream, work)) => (stream, work),
+                Some(Taken::Stale(_, work)) => {
+                    self.metrics.pictures(PictureOutcome::Stale, work.inspect.len() as u64);
+                    continue;
+                }
+            };
             // Strangers' media goes through here. Should it ever bring down what looks at it, one piece of work is lost:
             // a worker that ended would be missed by every stream. Whatever was cut short is made anew or overwritten.
             if catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work))).is_err() {
@@ -91,19 +102,59 @@ impl Worker {
             inspected += u64::from(self.detecting.detect(stream, &picture));
             looking += self.clock.now().since(given);
         };
-        if let Err(error) = self.decoder.decode(&work.units, &work.inspect, &mut look) {
+        let (decoded, owed) = decode(&mut self.decoder, stream, work, &mut look);
+        if let Err(error) = decoded {
             self.metrics.error(Stage::Decode, error.kind());
             debug!(session = %stream.session, %error, "pictures could not be decoded");
         }
         self.metrics.stage(Stage::Decode, self.clock.now().since(began).saturating_sub(looking));
-        if inspected == 0 {
+        let failed = (wanted + owed.0).saturating_sub(inspected + owed.1);
+        if inspected > 0 {
+            if let Some(interval) = stream.inspected(inspected, self.clock.now()) {
+                self.metrics.inspection_interval(interval);
+            }
+        } else if failed > 0 {
             stream.undecoded();
-        } else {
-            stream.inspected(inspected, self.clock.now());
         }
         self.metrics.pictures(PictureOutcome::Inspected, inspected);
-        self.metrics.pictures(PictureOutcome::Failed, wanted.saturating_sub(inspected));
+        self.metrics.pictures(PictureOutcome::Failed, failed);
     }
+}
+
+/// How many pictures the stream's own decoder owed before, and how many it owes now.
+type Owed = (u64, u64);
+
+/// Decodes `work`: alone, or where it is continued by the decoder of the stream's own, which is made and given up as it is
+/// needed.
+fn decode(
+    decoder: &mut Decoder,
+    stream: &Pulled,
+    work: &Work,
+    look: &mut dyn FnMut(Picture),
+) -> (Result<(), DecodeError>, Owed) {
+    // One piece of continued work is under way at a time, so a decoder that is busy belongs to a stream that is not
+    // continued any more: it is given up with the stream's next work, or with the stream.
+    let mut kept = stream.continuous.try_lock().ok();
+    let before = kept.as_deref().and_then(Option::as_ref).map_or(0, Continuous::owed);
+    let decoded = match (work.course, kept.as_deref_mut()) {
+        (Course::Alone, kept) => {
+            if let Some(kept) = kept {
+                *kept = None;
+            }
+            decoder.decode(&work.units, &work.inspect, look)
+        }
+        (Course::Begun, Some(kept)) => {
+            let fresh = kept.insert(Continuous::new(decoder.config()));
+            fresh.decode(&work.units, &work.inspect, look)
+        }
+        (Course::Continued, Some(kept)) => {
+            let own = kept.get_or_insert_with(|| Continuous::new(decoder.config()));
+            own.decode(&work.units, &work.inspect, look)
+        }
+        (Course::Begun | Course::Continued, None) => Err(DecodeError::Failed("it is busy".to_owned())),
+    };
+    let after = kept.as_deref().and_then(Option::as_ref).map_or(0, Continuous::owed);
+    (decoded, (before as u64, after as u64))
 }
 
 impl Detecting {
