@@ -100,6 +100,8 @@ impl Desk {
 
 const H264: &str = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 50 -keyint_min 50 -sc_threshold 0";
 
+const H265: &str = "-c:v libx265 -preset ultrafast -pix_fmt yuv420p -x265-params keyint=50:min-keyint=50:scenecut=0:open-gop=0:log-level=none";
+
 /// The times of the findings of a recording.
 fn times(result: &Value) -> Vec<f64> {
     result["findings"].as_array().unwrap().iter().map(|found| found["at"].as_f64().unwrap()).collect()
@@ -112,6 +114,8 @@ fn banked_content_is_found_however_the_recording_is_encoded() {
         ("two-seconds.mp4", H264.to_owned()),
         ("half-seconds.ts", H264.replace("50", "12")),
         ("one-group.mkv", H264.replace("50", "100000")),
+        ("h265.mp4", H265.to_owned()),
+        ("h265-open.mkv", H265.replace("open-gop=0", "open-gop=1")),
         ("intra-refresh.flv", format!("{H264} -x264-params intra-refresh=1")),
         ("ten-bits.mp4", H264.replace("yuv420p", "yuv420p10le")),
         ("old.avi", "-c:v mpeg4 -q:v 4".to_owned()),
