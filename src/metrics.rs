@@ -4,6 +4,8 @@
 //! becomes one.
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
+mod absorb;
+mod inspectors;
 mod models;
 mod sampling;
 mod words;
@@ -16,6 +18,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use self::absorb::Family;
 pub use self::words::{PictureOutcome, Stage};
 use crate::report::Category;
 
@@ -23,6 +26,9 @@ use crate::report::Category;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    absorbed: std::sync::Mutex<absorb::Absorbed>,
+    inspectors: IntGaugeVec,
+    inspector_restarts: IntCounterVec,
     streams: IntGaugeVec,
     uninspectable: IntGaugeVec,
     stream_seconds: CounterVec,
@@ -75,6 +81,14 @@ impl Metrics {
         let build = gauges(r, "sluicegate_build_info", "Always 1; labelled with the version.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
+            absorbed: std::sync::Mutex::default(),
+            inspectors: gauges(r, "sluicegate_inspectors", "Inspector processes, by state.", &["state"])?,
+            inspector_restarts: counters(
+                r,
+                "sluicegate_inspector_restarts_total",
+                "Inspector processes that ended before their time and were started again, by reason.",
+                &["reason"],
+            )?,
             streams: gauges(
                 r,
                 "sluicegate_streams",
@@ -248,6 +262,7 @@ impl Metrics {
                 self.reports.with_label_values(&[category.word(), outcome]).inc_by(0);
             }
         }
+        self.start_inspectors_at_zero();
         for action in ["kick", "notify", "quarantine"] {
             for outcome in ["done", "retry", "gave_up"] {
                 self.actions.with_label_values(&[action, outcome]).inc_by(0);
@@ -258,6 +273,8 @@ impl Metrics {
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
         let described = [
+            self.inspectors.desc(),
+            self.inspector_restarts.desc(),
             self.streams.desc(),
             self.uninspectable.desc(),
             self.stream_seconds.desc(),
@@ -304,7 +321,7 @@ impl Metrics {
     /// # Errors
     /// When the text cannot be encoded: a bug.
     pub fn render(&self) -> Result<String, MetricsError> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+        Ok(TextEncoder::new().encode_to_string(&self.gathered())?)
     }
 
     /// Sets how many streams of `server` are in the state `word` (see `StreamState::word`).

@@ -13,6 +13,7 @@ mod classes;
 mod deciding;
 mod error;
 mod history;
+mod inspectors;
 mod ordering;
 mod publishers;
 mod quarantining;
@@ -38,6 +39,7 @@ use tracing::{error, info, warn};
 
 pub use self::classes::Config as ClassConfig;
 pub use self::error::{Error, Fault};
+pub use self::inspectors::Program;
 pub use self::reporting::Config as ReportsConfig;
 pub use self::streams::Config as StreamsConfig;
 
@@ -48,6 +50,7 @@ use self::breaking::Breaking;
 use self::classes::Classes;
 use self::deciding::{Deciding, Notice};
 use self::history::History;
+use self::inspectors::{Inspectors, Plan};
 use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
@@ -66,6 +69,7 @@ use crate::api;
 use crate::bank::{Banks, Watch};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::inspector::wire::Limits;
 use crate::inspector::{Inspection, Line, Setup};
 use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Policy};
@@ -81,14 +85,14 @@ const ALARMS: usize = 64;
 /// How long a shutdown waits for requests to media servers and webhooks that are under way.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM. Inspectors are started as `program` says.
 ///
 /// # Errors
 /// When something cannot be built from the configuration, or the HTTP interface stops by itself.
-pub fn run(config: &Config) -> Result<(), Error> {
+pub fn run(config: &Config, program: Program) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (house, parts) = building::build(config)?;
-    runtime.block_on(house.live(config, parts))
+    runtime.block_on(house.live(config, program, parts))
 }
 
 /// What every thread may hold a share of.
@@ -118,12 +122,12 @@ struct Parts {
 impl House {
     /// Starts every stage, works until told to stop, and stops them from left to right, so that nothing under way is
     /// lost between two of them.
-    async fn live(self, config: &Config, parts: Parts) -> Result<(), Error> {
+    async fn live(self, config: &Config, program: Program, parts: Parts) -> Result<(), Error> {
         let listener = api::bind(&config.api).await?;
         let (notices, inbox) = bounded(NOTICES);
         let Parts { banks, watch, closed, breaking, history } = parts;
         let streams = Arc::new(self.streams(config, &notices));
-        let inspection = self.inspect(config, &streams)?;
+        let inspection = self.inspect(config, program, &streams)?;
         let (to_keep, asked) = bounded(ALARMS);
         let quarantining = Quarantining {
             banks: config.banks.dir.clone(),
@@ -183,6 +187,7 @@ impl House {
         Streams {
             config: config.streams.clone(),
             max_gap: config.sample.max_gap,
+            max_streams: config.sample.max_streams.get(),
             inspection: OnceLock::new(),
             notices: notices.clone(),
             telling: self.telling.clone(),
@@ -193,12 +198,21 @@ impl House {
         }
     }
 
-    /// Starts what inspects streams.
-    fn inspect(&self, config: &Config, streams: &Arc<Streams>) -> Result<Arc<dyn Inspection>, Error> {
+    /// Starts what inspects streams: other processes, unless the configuration says that this one is to.
+    fn inspect(&self, config: &Config, program: Program, streams: &Arc<Streams>) -> Result<Arc<dyn Inspection>, Error> {
         let hearing = Arc::clone(streams);
         let report = Arc::new(move |event| hearing.hear(event));
-        let line = Line::start(&setup(config), self.clock, &self.telling.metrics, report)?;
-        let inspection: Arc<dyn Inspection> = Arc::new(line);
+        let (clock, metrics) = (self.clock, Arc::clone(&self.telling.metrics));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let processes = config.inspector.processes.unwrap_or(cores.clamp(2, 4));
+        let setup = setup(config, config.decode.workers.unwrap_or(cores).div_ceil(processes.max(1)));
+        let inspection: Arc<dyn Inspection> = if processes == 0 {
+            Arc::new(Line::start(&setup, clock, &metrics, report)?)
+        } else {
+            setup.check()?;
+            let limits = Limits { open_files: config.inspector.max_open_files, memory: config.inspector.memory };
+            Arc::new(Inspectors::start(Plan { program, processes, setup, limits, clock, metrics, report })?)
+        };
         // Set for the first time: nobody else does it.
         drop(streams.inspection.set(Arc::clone(&inspection)));
         Ok(inspection)
@@ -320,16 +334,15 @@ impl House {
     }
 }
 
-/// All that inspecting needs to know of the configuration. One worker a core, unless the configuration says otherwise.
-fn setup(config: &Config) -> Setup {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
+/// All that inspecting needs to know of the configuration.
+fn setup(config: &Config, workers: usize) -> Setup {
     Setup {
         source: config.source.clone(),
         sample: config.sample.clone(),
         decode: config.decode.clone(),
         model: config.model.clone(),
         banks: config.banks.dir.clone(),
-        workers: config.decode.workers.unwrap_or(cores).max(1),
+        workers: workers.max(1),
     }
 }
 

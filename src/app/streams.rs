@@ -22,7 +22,7 @@ use crate::api::{Happening, StreamView};
 use crate::clock::{Clock, Timestamp};
 use crate::decision::Context;
 use crate::finding::{Finding, Observation};
-use crate::inspector::{Event, Inspection};
+use crate::inspector::{Event, Inspection, Refusal};
 use crate::media_server::Pull;
 use crate::metrics::Stage;
 use crate::stream::{Attention, Publisher, Session, StreamId, StreamState, UninspectableReason};
@@ -59,6 +59,8 @@ pub(super) struct Streams {
     pub(super) config: Config,
     /// The longest time between two pictures of a stream that is inspected as it should be.
     pub(super) max_gap: Duration,
+    /// How many streams may be inspected at once.
+    pub(super) max_streams: usize,
     /// Who inspects; set once, when that has started.
     pub(super) inspection: OnceLock<Arc<dyn Inspection>>,
     pub(super) notices: Sender<Notice>,
@@ -94,9 +96,16 @@ impl Streams {
     pub(super) fn attach(&self, session: &Session, publisher: &Publisher, pull: Result<Pull, ActError>) {
         let now = self.clock.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let inspected = entries.values().filter(|entry| entry.stream.barred().is_none()).count();
+        let room = inspected < self.max_streams;
         if let Some(entry) = entries.get_mut(session) {
             let known = std::mem::take(&mut entry.publisher);
             entry.publisher = if known.may_be(publisher) { known.or(publisher) } else { known };
+            if let (Some(UninspectableReason::NoPlace), true, Ok(pull)) = (entry.stream.barred(), room, pull) {
+                entry.stream.bar(None);
+                drop(entries);
+                self.inspect(session, pull);
+            }
             return;
         }
         let pull = match pull {
@@ -107,7 +116,13 @@ impl Streams {
             }
         };
         let stream = Arc::new(Attached::new(session.clone(), now));
-        info!(%session, "attached");
+        if room {
+            info!(%session, "attached");
+        } else {
+            stream.bar(Some(UninspectableReason::NoPlace));
+            let max_streams = self.max_streams;
+            warn!(%session, max_streams, "all places for streams are taken: it is not inspected until one is free");
+        }
         let entry = Entry {
             stream,
             publisher: self.publishers.complete(&session.stream, publisher, now),
@@ -120,11 +135,17 @@ impl Streams {
         };
         entries.insert(session.clone(), entry);
         drop(entries);
-        if let Some(inspection) = self.inspection.get() {
-            inspection.attach(session, pull);
+        if room {
+            self.inspect(session, pull);
         }
         let happening = Happening::StreamAttached { session: session.id.clone() };
         self.telling.tell(now, &session.stream, happening);
+    }
+
+    fn inspect(&self, session: &Session, pull: Pull) {
+        if let Some(inspection) = self.inspection.get() {
+            inspection.attach(session, pull);
+        }
     }
 
     /// Takes in what is said of the inspection. Waits when the judge is behind: evidence is never dropped.
@@ -140,10 +161,18 @@ impl Streams {
                     }
                 }
             }
-            Event::Refused { session, .. } => {
-                // It is tried again as long as its server lists it.
-                self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&session);
+            Event::Refused { session, why } => {
+                let reason = match why {
+                    Refusal::Full => UninspectableReason::NoPlace,
+                    Refusal::Crashed => UninspectableReason::Crashed,
+                    // Told by whoever could not; as nothing comes, it is blind.
+                    Refusal::Unpullable => return,
+                };
+                if let Some(stream) = self.get(&session) {
+                    stream.bar(Some(reason));
+                }
             }
+            Event::InHand { .. } => {}
         }
     }
 
@@ -213,13 +242,12 @@ impl Streams {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let Some(entry) = entries.get_mut(session) else { return false };
         entry.reports += 1;
+        let heard = entry.hearing.take(now).is_ok();
+        drop(entries);
         if let Some((level, span)) = raised {
-            entry.stream.attention.raise(level, now, now + span);
-            if let Some(inspection) = self.inspection.get() {
-                inspection.raise(session, level, now, now + span);
-            }
+            self.raise(session, level, now, span);
         }
-        entry.hearing.take(now).is_ok()
+        heard
     }
 
     /// Looks at a session as closely as is said, for as long.

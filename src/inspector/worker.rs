@@ -20,6 +20,7 @@ use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
 use crate::sample::queue::Taken;
 use crate::sample::{Course, Work};
+use crate::stream::{Session, UninspectableReason};
 
 /// How long a worker waits for work before it looks whether the queue is closed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -49,6 +50,8 @@ impl Ticket {
 
 /// What one worker owns.
 pub(super) struct Worker {
+    /// From 0.
+    pub(super) number: usize,
     pub(super) decoder: Decoder,
     pub(super) detecting: Detecting,
     pub(super) metrics: Arc<Metrics>,
@@ -81,12 +84,19 @@ impl Worker {
             };
             // Strangers' media goes through here. Should it ever bring down what looks at it, one piece of work is lost:
             // a worker that ended would be missed by every stream. Whatever was cut short is made anew or overwritten.
-            if catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work))).is_err() {
+            self.in_hand(Some(stream.session.clone()));
+            let inspected = catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work)));
+            self.in_hand(None);
+            if inspected.is_err() {
                 self.metrics.error(Stage::Decode, "panicked");
                 error!(session = %stream.session, "the inspection of a stream panicked; report this");
                 self.metrics.pictures(PictureOutcome::Failed, work.inspect.len() as u64);
             }
         }
+    }
+
+    fn in_hand(&self, session: Option<Session>) {
+        (self.detecting.report)(Event::InHand { worker: self.number, session });
     }
 
     fn inspect(&mut self, stream: &Arc<Pulled>, work: &Work) {
@@ -102,8 +112,8 @@ impl Worker {
             inspected += u64::from(self.detecting.detect(stream, &picture));
             looking += self.clock.now().since(given);
         };
-        let (decoded, owed) = decode(&mut self.decoder, stream, work, &mut look);
-        if let Err(error) = decoded {
+        let (outcome, owed) = decode(&mut self.decoder, stream, work, &mut look);
+        if let Err(error) = &outcome {
             self.metrics.error(Stage::Decode, error.kind());
             debug!(session = %stream.session, %error, "pictures could not be decoded");
         }
@@ -113,6 +123,8 @@ impl Worker {
             if let Some(interval) = stream.inspected(inspected, self.clock.now()) {
                 self.metrics.inspection_interval(interval);
             }
+        } else if matches!(outcome, Err(DecodeError::TooLarge { .. })) {
+            stream.hinder(UninspectableReason::TooLarge);
         } else if failed > 0 {
             stream.undecoded();
         }
