@@ -18,8 +18,8 @@ use crate::detect::{Detector, Look};
 use crate::finding::{Finding, Observation};
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
-use crate::sample::Work;
 use crate::sample::queue::Taken;
+use crate::sample::{Work, Worth};
 
 /// How long a worker waits for work before it looks whether the queue is closed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -100,7 +100,11 @@ impl Worker {
         let mut look = |picture: Picture| {
             let given = self.clock.now();
             inspected += u64::from(self.detecting.detect(stream, &picture));
-            looking += self.clock.now().since(given);
+            let seen = self.clock.now();
+            looking += seen.since(given);
+            if work.worth == Worth::WhileFresh {
+                self.metrics.inspection_latency(seen.since(picture.arrived));
+            }
         };
         if let Err(error) = self.decoder.decode(&work.units, &work.inspect, &mut look) {
             self.metrics.error(Stage::Decode, error.kind());
