@@ -37,6 +37,7 @@ pub struct Metrics {
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
     inspection_interval: Histogram,
+    inspection_latency: Histogram,
     queue_ready: IntGauge,
     sampling: sampling::Sampling,
     scores: IntCounterVec,
@@ -67,6 +68,8 @@ pub struct Metrics {
 
 const FAST: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
 const INTERVAL: &[f64] = &[0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0];
+const LATENCY: &[f64] =
+    &[0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0];
 const CUTOFF: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0];
 
 impl Metrics {
@@ -137,6 +140,12 @@ impl Metrics {
                 "sluicegate_inspection_interval_seconds",
                 "From one look at a stream to the next look at it.",
                 INTERVAL,
+            )?,
+            inspection_latency: histogram(
+                r,
+                "sluicegate_inspection_latency_seconds",
+                "From the arrival of a look's access unit until its picture was compared with all banks.",
+                LATENCY,
             )?,
             queue_ready: gauge(r, "sluicegate_queue_ready", "Streams with work waiting for a decoder.")?,
             sampling: sampling::Sampling::new(r)?,
@@ -283,6 +292,7 @@ impl Metrics {
             self.reconnects.desc(),
             self.pictures.desc(),
             self.inspection_interval.desc(),
+            self.inspection_latency.desc(),
             self.queue_ready.desc(),
             self.scores.desc(),
             self.model_up.desc(),
@@ -363,6 +373,11 @@ impl Metrics {
     /// Records the time from one look at a stream to the next.
     pub fn inspection_interval(&self, interval: Duration) {
         self.inspection_interval.observe(interval.as_secs_f64());
+    }
+
+    /// Records the time from the arrival of a look's access unit until its picture was compared with all banks.
+    pub fn inspection_latency(&self, latency: Duration) {
+        self.inspection_latency.observe(latency.as_secs_f64());
     }
 
     /// Sets how many streams wait for a decoder.

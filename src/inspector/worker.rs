@@ -19,7 +19,7 @@ use crate::finding::{Finding, Observation};
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
 use crate::sample::queue::Taken;
-use crate::sample::{Course, Work};
+use crate::sample::{Course, Work, Worth};
 use crate::stream::{Session, UninspectableReason};
 
 /// How long a worker waits for work before it looks whether the queue is closed.
@@ -110,7 +110,11 @@ impl Worker {
         let mut look = |picture: Picture| {
             let given = self.clock.now();
             inspected += u64::from(self.detecting.detect(stream, &picture));
-            looking += self.clock.now().since(given);
+            let seen = self.clock.now();
+            looking += seen.since(given);
+            if work.worth == Worth::WhileFresh {
+                self.metrics.inspection_latency(seen.since(picture.arrived));
+            }
         };
         let (outcome, owed) = decode(&mut self.decoder, stream, work, &mut look);
         if let Err(error) = &outcome {
