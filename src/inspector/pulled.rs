@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Progress;
+use super::worker::Own;
 use crate::clock::Timestamp;
-use crate::decode::Continuous;
 use crate::detect::classify::Gates;
 use crate::stream::{AttentionCell, Session, UninspectableReason};
 
@@ -23,7 +23,7 @@ pub(super) struct Pulled {
     /// What models said last of its pictures.
     pub(super) gates: Arc<Gates>,
     /// Its own decoder, while it is decoded continuously. One worker at a time has work for it, so nobody ever waits.
-    pub(super) continuous: Mutex<Option<Continuous>>,
+    pub(super) own: Mutex<Option<Own>>,
     received: AtomicU64,
     inspected: AtomicU64,
     last_inspected: AtomicU64,
@@ -46,7 +46,7 @@ impl Pulled {
             session,
             attention: AttentionCell::default(),
             gates: Arc::default(),
-            continuous: Mutex::default(),
+            own: Mutex::default(),
             received: AtomicU64::new(0),
             inspected: AtomicU64::new(0),
             last_inspected: AtomicU64::new(0),
