@@ -68,7 +68,7 @@ impl Continuous {
 
     fn start(&mut self, first: &AccessUnit) -> Result<Line, DecodeError> {
         self.awaited.clear();
-        let mut line = Line::start(&self.config)?;
+        let mut line = Line::start(&self.config, first.codec)?;
         let lead = self.lead.take().filter(|lead| lead.codec == first.codec);
         if let Some(lead) = lead.filter(|_| !first.keyframe) {
             line.go_on(std::slice::from_ref(&lead), &mut Awaited::new(), self.config.timeout, &mut drop)?;

@@ -142,6 +142,7 @@ impl Line {
                     info!(session = %pulled.session, %error, ?after, "the source failed and is attached again");
                 }
             }
+            SourceEvent::Finished => info!(session = %pulled.session, "the file has come to its end"),
             SourceEvent::NoVideo => pulled.hinder(UninspectableReason::NoVideo),
             SourceEvent::UnsupportedCodec(codec) => {
                 warn!(session = %pulled.session, codec, "the codec cannot be inspected");

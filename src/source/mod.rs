@@ -10,13 +10,16 @@
 //!   and jittered waits, until its handle is dropped;
 //! - no stream can hold up another, and nothing here waits for ever, not even the shutdown.
 
-mod annexb;
 mod attachment;
 mod backoff;
+mod branch;
 mod error;
+mod framing;
 mod launch;
 mod outlet;
+mod progress;
 mod supervisor;
+mod typed;
 mod watch;
 
 use std::path::PathBuf;
@@ -74,6 +77,8 @@ pub enum SourceEvent {
     NoVideo,
     /// There is video, in a codec that cannot be inspected. Its name, as far as it is known.
     UnsupportedCodec(String),
+    /// A file has come to its end. Nothing more comes of it.
+    Finished,
     /// The source was detached and will be attached again.
     Reconnecting {
         /// Why.

@@ -11,9 +11,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::attachment::{Attachment, Ending, attach};
+use super::attachment::{Attachment, attach};
 use super::launch::{Launch, load};
 use super::outlet::Outlet;
+use super::progress::Ending;
 use super::watch::{Call, judge, was_healthy};
 use super::{Config, Reason, SourceError, SourceEvent, backoff};
 use crate::clock::{Clock, Timestamp};
@@ -124,6 +125,8 @@ enum Phase {
     /// To be attached at this time.
     Due(Timestamp),
     Attached(Attachment, Video),
+    /// A file that was read to its end.
+    Finished,
 }
 
 /// Whether the lack of video was mentioned.
@@ -183,6 +186,7 @@ impl Supervisor {
         }
         let now = self.clock.now();
         source.phase = match source.phase {
+            Phase::Finished => Phase::Finished,
             Phase::Due(at) if at > now => Phase::Due(at),
             Phase::Due(_) => match self.attach(&source) {
                 Ok(attachment) => Phase::Attached(attachment, Video::Awaited),
@@ -204,7 +208,15 @@ impl Supervisor {
                     // First of all, nothing more may come of this attachment.
                     source.outlet.supersede();
                     reaper.stop(attachment);
-                    self.retry(&source.outlet, &mut source.failures, ending, now)
+                    if source.pull.protocol == Protocol::File
+                        && !source.pull.repeats()
+                        && ending.reason == Reason::Ended
+                    {
+                        source.outlet.say(SourceEvent::Finished);
+                        Phase::Finished
+                    } else {
+                        self.retry(&source.outlet, &mut source.failures, ending, now)
+                    }
                 }
             },
         };
