@@ -21,6 +21,7 @@ mod reconciling;
 mod reporting;
 mod showing;
 mod streams;
+mod suspicions;
 mod telling;
 mod unrecorded;
 mod webhooks;
@@ -57,6 +58,7 @@ use self::reconciling::Reconciling;
 use self::reporting::Desk;
 use self::showing::Showing;
 use self::streams::Streams;
+use self::suspicions::Suspicions;
 use self::telling::Telling;
 use self::unrecorded::Unrecorded;
 use self::webhooks::Remembering;
@@ -194,6 +196,7 @@ impl House {
             clock: self.clock,
             classes: Classes::new(&config.class),
             publishers: Publishers::default(),
+            suspicions: Suspicions::default(),
             entries: RwLock::default(),
         }
     }

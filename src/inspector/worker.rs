@@ -107,16 +107,17 @@ impl Worker {
         }
         let began = self.clock.now();
         let (mut inspected, mut looking) = (0, Duration::ZERO);
+        let Self { decoder, detecting, metrics, clock, .. } = self;
         let mut look = |picture: Picture| {
-            let given = self.clock.now();
-            inspected += u64::from(self.detecting.detect(stream, &picture));
-            let seen = self.clock.now();
+            let given = clock.now();
+            inspected += u64::from(detecting.detect(stream, &picture));
+            let seen = clock.now();
             looking += seen.since(given);
             if work.worth == Worth::WhileFresh {
-                self.metrics.inspection_latency(seen.since(picture.arrived));
+                metrics.inspection_latency(seen.since(picture.arrived));
             }
         };
-        let (outcome, owed) = decode(&mut self.decoder, stream, work, &mut look);
+        let (outcome, owed) = decode(decoder, metrics, stream, work, &mut look);
         if let Err(error) = &outcome {
             self.metrics.error(Stage::Decode, error.kind());
             debug!(session = %stream.session, %error, "pictures could not be decoded");
@@ -137,40 +138,54 @@ impl Worker {
     }
 }
 
-/// How many pictures the stream's own decoder owed before, and how many it owes now.
+/// How many pictures a stream's own decoder owed before, and owes now.
 type Owed = (u64, u64);
 
 /// Decodes `work`: alone, or where it is continued by the decoder of the stream's own, which is made and given up as it is
 /// needed.
+///
+/// One piece of continued work is under way at a time, so a decoder that is busy belongs to a stream that is not continued any
+/// more: it is given up with the stream's next work, or with the stream.
 fn decode(
     decoder: &mut Decoder,
+    metrics: &Arc<Metrics>,
     stream: &Pulled,
     work: &Work,
     look: &mut dyn FnMut(Picture),
 ) -> (Result<(), DecodeError>, Owed) {
-    // One piece of continued work is under way at a time, so a decoder that is busy belongs to a stream that is not
-    // continued any more: it is given up with the stream's next work, or with the stream.
-    let mut kept = stream.continuous.try_lock().ok();
-    let before = kept.as_deref().and_then(Option::as_ref).map_or(0, Continuous::owed);
-    let decoded = match (work.course, kept.as_deref_mut()) {
-        (Course::Alone, kept) => {
-            if let Some(kept) = kept {
-                *kept = None;
+    let mut own = stream.own.try_lock().ok();
+    match (work.course, own.as_deref_mut()) {
+        (Course::Alone, own) => {
+            if let Some(own) = own {
+                *own = None;
             }
-            decoder.decode(&work.units, &work.inspect, look)
+            (decoder.decode(&work.units, &work.inspect, look), (0, 0))
         }
-        (Course::Begun, Some(kept)) => {
-            let fresh = kept.insert(Continuous::new(decoder.config()));
-            fresh.decode(&work.units, &work.inspect, look)
+        (course, Some(own)) => {
+            if course == Course::Begun {
+                *own = None;
+            }
+            let fresh = || Own { decoder: Continuous::new(decoder.config()), metrics: Arc::clone(metrics) };
+            let Own { decoder, .. } = own.get_or_insert_with(fresh);
+            let before = decoder.owed() as u64;
+            let outcome = decoder.decode(&work.units, &work.inspect, look);
+            (outcome, (before, decoder.owed() as u64))
         }
-        (Course::Continued, Some(kept)) => {
-            let own = kept.get_or_insert_with(|| Continuous::new(decoder.config()));
-            own.decode(&work.units, &work.inspect, look)
-        }
-        (Course::Begun | Course::Continued, None) => Err(DecodeError::Failed("it is busy".to_owned())),
-    };
-    let after = kept.as_deref().and_then(Option::as_ref).map_or(0, Continuous::owed);
-    (decoded, (before as u64, after as u64))
+        (_, None) => (Err(DecodeError::Failed("it is busy".to_owned())), (0, 0)),
+    }
+}
+
+/// A stream's own decoder. What it still owes when it is given up has failed.
+#[derive(Debug)]
+pub(super) struct Own {
+    decoder: Continuous,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.metrics.pictures(PictureOutcome::Failed, self.decoder.owed() as u64);
+    }
 }
 
 impl Detecting {
