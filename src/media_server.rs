@@ -1,9 +1,11 @@
 //! What the house asks of a media server: the words that `act`, `source` and `api` share about one.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::stream::{Publisher, Session, StreamId};
 
@@ -145,4 +147,17 @@ pub struct Pull {
     pub protocol: Protocol,
     /// The address to pull from. Contains the stream's name: never logged whole.
     pub url: String,
+}
+
+impl Pull {
+    /// Where the file lies that is pulled, if it is one and its address says so.
+    pub fn path(&self) -> Option<PathBuf> {
+        let url = Url::parse(&self.url).ok().filter(|url| url.scheme() == "file")?;
+        url.to_file_path().ok()
+    }
+
+    /// Whether a file is to be played again and again: its address ends in `#loop`.
+    pub fn repeats(&self) -> bool {
+        self.url.ends_with("#loop")
+    }
 }

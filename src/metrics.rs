@@ -5,8 +5,11 @@
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
 mod absorb;
+mod banks;
 mod inspectors;
 mod models;
+mod registering;
+mod sampling;
 mod words;
 
 use std::time::Duration;
@@ -18,6 +21,7 @@ use prometheus::{
 };
 
 pub use self::absorb::Family;
+use self::registering::{counter, counters, gauge, gauges, histogram, register};
 pub use self::words::{PictureOutcome, Stage};
 use crate::report::Category;
 
@@ -35,7 +39,10 @@ pub struct Metrics {
     access_units: IntCounterVec,
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
+    inspection_interval: Histogram,
+    inspection_latency: Histogram,
     queue_ready: IntGauge,
+    sampling: sampling::Sampling,
     scores: IntCounterVec,
     model_up: IntGaugeVec,
     model_info: IntGaugeVec,
@@ -63,6 +70,9 @@ pub struct Metrics {
 }
 
 const FAST: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+const INTERVAL: &[f64] = &[0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0];
+const LATENCY: &[f64] =
+    &[0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0];
 const CUTOFF: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0];
 
 impl Metrics {
@@ -128,7 +138,20 @@ impl Metrics {
                 "Pictures the sampler chose, by what became of them.",
                 &["outcome"],
             )?,
+            inspection_interval: histogram(
+                r,
+                "sluicegate_inspection_interval_seconds",
+                "From one look at a stream to the next look at it.",
+                INTERVAL,
+            )?,
+            inspection_latency: histogram(
+                r,
+                "sluicegate_inspection_latency_seconds",
+                "From the arrival of a look's access unit until its picture was compared with all banks.",
+                LATENCY,
+            )?,
             queue_ready: gauge(r, "sluicegate_queue_ready", "Streams with work waiting for a decoder.")?,
+            sampling: sampling::Sampling::new(r)?,
             scores: counters(
                 r,
                 "sluicegate_scores_total",
@@ -235,7 +258,7 @@ impl Metrics {
         let bounded: [(&IntCounterVec, &[&str]); 4] = [
             (&self.access_units, &["keyframe", "delta"]),
             (&self.reconnects, &["ended", "error", "stalled", "no_video"]),
-            (&self.pictures, &["offered", "inspected", "superseded", "failed"]),
+            (&self.pictures, &["offered", "inspected", "superseded", "stale", "failed"]),
             (&self.findings, &["known", "classify", "state", "report"]),
         ];
         for (counter, words) in bounded {
@@ -271,6 +294,8 @@ impl Metrics {
             self.access_units.desc(),
             self.reconnects.desc(),
             self.pictures.desc(),
+            self.inspection_interval.desc(),
+            self.inspection_latency.desc(),
             self.queue_ready.desc(),
             self.scores.desc(),
             self.model_up.desc(),
@@ -297,7 +322,8 @@ impl Metrics {
             self.quarantine_refused.desc(),
             self.vetoes.desc(),
         ];
-        let mut names: Vec<String> = described.iter().flatten().map(|desc| desc.fq_name.clone()).collect();
+        let mut names: Vec<String> =
+            described.iter().chain(&self.sampling.desc()).flatten().map(|desc| desc.fq_name.clone()).collect();
         names.push("sluicegate_build_info".to_owned());
         names.sort();
         names
@@ -347,7 +373,17 @@ impl Metrics {
         self.pictures.with_label_values(&[outcome.word()]).inc_by(count);
     }
 
-    /// Sets the length of the ready ring.
+    /// Records the time from one look at a stream to the next.
+    pub fn inspection_interval(&self, interval: Duration) {
+        self.inspection_interval.observe(interval.as_secs_f64());
+    }
+
+    /// Records the time from the arrival of a look's access unit until its picture was compared with all banks.
+    pub fn inspection_latency(&self, latency: Duration) {
+        self.inspection_latency.observe(latency.as_secs_f64());
+    }
+
+    /// Sets how many streams wait for a decoder.
     pub fn set_queue_ready(&self, streams: usize) {
         self.queue_ready.set(streams as i64);
     }
@@ -442,64 +478,12 @@ impl Metrics {
     pub fn set_outbox_pending(&self, count: usize) {
         self.outbox_pending.set(count as i64);
     }
-
-    /// Begins the series of a bank at zero.
-    pub fn expect_bank(&self, bank: &str) {
-        self.quarantined.with_label_values(&[bank]).inc_by(0);
-        self.quarantine_refused.with_label_values(&[bank]).inc_by(0);
-        self.vetoes.with_label_values(&[bank]).inc_by(0);
-    }
-
-    /// Counts a signal of `bank` that was set aside by itself.
-    pub fn signal_quarantined(&self, bank: &str) {
-        self.quarantined.with_label_values(&[bank]).inc();
-    }
-
-    /// Counts that more signals of `bank` would have been set aside by themselves than may be.
-    pub fn quarantine_refused(&self, bank: &str) {
-        self.quarantine_refused.with_label_values(&[bank]).inc();
-    }
-
-    /// Counts a picture whose matches the benign bank `bank` vetoed.
-    pub fn veto(&self, bank: &str) {
-        self.vetoes.with_label_values(&[bank]).inc();
-    }
-
-    /// Sets the number of signals loaded of `bank`.
-    pub fn set_bank_signals(&self, bank: &str, count: usize) {
-        self.bank_signals.with_label_values(&[bank]).set(count as i64);
-    }
 }
 
 /// A metric could not be declared or encoded.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics: {0}")]
 pub struct MetricsError(#[from] prometheus::Error);
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    register(r, IntCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
-}
-
-fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    register(r, IntCounter::new(name, help)?)
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    register(r, IntGauge::new(name, help)?)
-}
-
-fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
-    register(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-}
 
 #[cfg(test)]
 mod tests;

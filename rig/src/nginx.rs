@@ -1,6 +1,6 @@
 //! A real nginx with the RTMP module.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use crate::process::{Output, Process};
 use crate::{free_port, until};
 
-/// A running nginx-rtmp with one application, `live`, `/stat` and `/control`.
+/// A running nginx-rtmp with one application, `live`, `/stat` and `/control`, HLS at `/hls/NAME.m3u8` in fragments of a
+/// second or a group of pictures, and a folder of files at `/files/`.
 #[derive(Debug)]
 pub struct Nginx {
     process: Process,
@@ -27,6 +28,7 @@ impl Nginx {
         let folder = tempfile::tempdir()?;
         let (rtmp, http) = (free_port()?, free_port()?);
         let configuration = configuration(folder.path(), rtmp, http, hook);
+        std::fs::create_dir(folder.path().join("files"))?;
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, configuration)?;
         let process = start(folder.path())?;
@@ -65,6 +67,17 @@ impl Nginx {
     /// `http://127.0.0.1:PORT`, where `/stat` and `/control` are.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// The folder that is served at `/files/`.
+    pub fn files(&self) -> PathBuf {
+        self.folder.path().join("files")
+    }
+
+    /// What was asked for below `/hls/` and `/files/` so far, and how it was answered: `200 /hls/cam.m3u8`.
+    pub fn requests(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.folder.path().join("requests.log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
     }
 
     /// The server's own account of its streams, as XML.
@@ -108,19 +121,24 @@ daemon off;
 master_process off;
 error_log {folder}/error.log warn;
 pid {folder}/nginx.pid;
-events {{ worker_connections 512; }}
+events {{ worker_connections 4096; }}
 rtmp {{
   server {{
     listen 127.0.0.1:{rtmp};
     chunk_size 4096;
     application live {{
       live on;
+      hls on;
+      hls_path {folder}/hls;
+      hls_fragment 1s;
+      hls_playlist_length 8s;
       {hooks}
     }}
   }}
 }}
 http {{
   access_log off;
+  log_format requests '$status $uri';
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
@@ -131,6 +149,8 @@ http {{
     location /stat {{ rtmp_stat all; }}
     location /control {{ rtmp_control all; }}
     location /ok {{ return 200; }}
+    location /hls/ {{ root {folder}; access_log {folder}/requests.log requests; }}
+    location /files/ {{ root {folder}; access_log {folder}/requests.log requests; }}
   }}
 }}
 ",

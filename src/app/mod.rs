@@ -21,11 +21,14 @@ mod reconciling;
 mod reporting;
 mod showing;
 mod streams;
+mod suspicions;
 mod telling;
 mod unrecorded;
 mod webhooks;
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::thread::{self, JoinHandle};
@@ -57,13 +60,14 @@ use self::reconciling::Reconciling;
 use self::reporting::Desk;
 use self::showing::Showing;
 use self::streams::Streams;
+use self::suspicions::Suspicions;
 use self::telling::Telling;
 use self::unrecorded::Unrecorded;
 use self::webhooks::Remembering;
 use crate::act::Gate;
 use crate::act::aftermath::Keeper;
 use crate::act::outbox::{self, Bell};
-use crate::act::servers::{Fallbacks, HookToken, MediaServer};
+use crate::act::servers::{self, Fallbacks, HookToken, MediaServer};
 use crate::act::webhook::Webhook;
 use crate::api;
 use crate::bank::{Banks, Watch};
@@ -194,6 +198,7 @@ impl House {
             clock: self.clock,
             classes: Classes::new(&config.class),
             publishers: Publishers::default(),
+            suspicions: Suspicions::default(),
             entries: RwLock::default(),
         }
     }
@@ -205,7 +210,7 @@ impl House {
         let (clock, metrics) = (self.clock, Arc::clone(&self.telling.metrics));
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let processes = config.inspector.processes.unwrap_or(cores.clamp(2, 4));
-        let setup = setup(config, config.decode.workers.unwrap_or(cores).div_ceil(processes.max(1)));
+        let setup = setup(config, processes);
         let inspection: Arc<dyn Inspection> = if processes == 0 {
             Arc::new(Line::start(&setup, clock, &metrics, report)?)
         } else {
@@ -334,17 +339,29 @@ impl House {
     }
 }
 
-/// All that inspecting needs to know of the configuration.
-fn setup(config: &Config, workers: usize) -> Setup {
-    Setup {
+/// All that one of so many inspectors needs to know of the configuration: of what is had once a machine or a media server,
+/// each has its share.
+fn setup(config: &Config, inspectors: usize) -> Setup {
+    let inspectors = inspectors.max(1);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let attach = config.source.attach_per_second.get().div_ceil(inspectors as u32);
+    let mut setup = Setup {
         source: config.source.clone(),
         sample: config.sample.clone(),
         decode: config.decode.clone(),
         model: config.model.clone(),
         banks: config.banks.dir.clone(),
-        folders: config.server.iter().filter_map(|server| server.pull.to_file_path().ok()).collect(),
-        workers: workers.max(1),
-    }
+        folders: config.server.iter().filter_map(folder).collect(),
+        workers: config.decode.workers.unwrap_or(cores).max(1).div_ceil(inspectors),
+    };
+    setup.source.attach_per_second = NonZeroU32::new(attach).unwrap_or(NonZeroU32::MIN);
+    setup.sample.max_promoted = Some(config.sample.promoted_at_once().div_ceil(inspectors));
+    setup
+}
+
+/// The folder that a server's streams are pulled from, if it is one.
+fn folder(server: &servers::Config) -> Option<PathBuf> {
+    (server.pull.scheme() == "file").then(|| server.pull.to_file_path().ok())?
 }
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {

@@ -16,6 +16,7 @@ use super::classes::Classes;
 use super::deciding::Notice;
 use super::publishers::Publishers;
 use super::reporting::{Bucket, TOLD};
+use super::suspicions::Suspicions;
 use super::telling::Telling;
 use crate::act::ActError;
 use crate::api::{Happening, StreamView};
@@ -68,6 +69,7 @@ pub(super) struct Streams {
     pub(super) clock: Clock,
     pub(super) classes: Classes,
     pub(super) publishers: Publishers,
+    pub(super) suspicions: Suspicions,
     pub(super) entries: RwLock<HashMap<Session, Entry>>,
 }
 
@@ -143,6 +145,9 @@ impl Streams {
         drop(entries);
         if room {
             self.inspect(session, pull);
+        }
+        if let Some((level, until)) = self.suspicions.of(&session.stream, now) {
+            self.raise(session, level, now, until.since(now));
         }
         let happening = Happening::StreamAttached { session: session.id.clone() };
         self.telling.tell(now, &session.stream, happening);
@@ -258,6 +263,7 @@ impl Streams {
 
     /// Looks at a session as closely as is said, for as long.
     pub(super) fn raise(&self, session: &Session, level: Attention, now: Timestamp, span: Duration) {
+        self.suspicions.keep(&session.stream, level, now, now + span);
         if let Some(stream) = self.get(session) {
             stream.attention.raise(level, now, now + span);
             if let Some(inspection) = self.inspection.get() {

@@ -10,25 +10,34 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+use super::codec::chain;
 use super::planes::planes;
 use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
+use crate::clock::Timestamp;
 use crate::picture::Picture;
-use crate::stream::AccessUnit;
+use crate::stream::{AccessUnit, Codec};
 
-/// Decodes runs of H.264 access units, of any streams and sizes in turn. One a worker thread; not shared.
+/// Decodes runs of access units, of any streams, codecs and sizes in turn. One a worker thread; not shared.
 #[derive(Debug)]
 pub struct Decoder {
     config: Config,
-    line: Option<Line>,
+    /// One a codec, started when its first unit comes.
+    lines: Vec<(Codec, Line)>,
 }
 
 impl Decoder {
-    /// A decoder that has started.
+    /// A decoder that has started for H.264, which nearly all streams are in.
     ///
     /// # Errors
-    /// When GStreamer or one of its elements is missing.
+    /// When GStreamer or one of its elements is missing. Those for other codecs are not missed before a stream needs them.
     pub fn new(config: &Config) -> Result<Self, DecodeError> {
-        Ok(Self { config: config.clone(), line: Some(Line::start(config)?) })
+        let lines = vec![(Codec::H264, Line::start(config, Codec::H264)?)];
+        Ok(Self { config: config.clone(), lines })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Decodes `units`, which start at a keyframe, and gives the pictures of those whose sequence number is in
@@ -38,70 +47,80 @@ impl Decoder {
     /// more than a few: a minute-long look back would otherwise be gigabytes.
     ///
     /// # Errors
-    /// When none of the units asked for gave a picture, none came in time, or they are too large. `each` may have had
-    /// some until then. The next call finds a fresh decoder.
+    /// When none of the units asked for gave a picture, none came in time, they are too large, or nothing here decodes their
+    /// codec. `each` may have had some until then. The next call finds a fresh decoder.
     pub fn decode(
         &mut self,
         units: &[AccessUnit],
         inspect: &[u64],
         each: &mut dyn FnMut(Picture),
     ) -> Result<(), DecodeError> {
-        let mut line = match self.line.take().filter(Line::is_idle) {
+        let codec = units.first().map_or(Codec::H264, |unit| unit.codec);
+        let kept = self.lines.iter().position(|(of, _)| *of == codec).map(|at| self.lines.swap_remove(at).1);
+        let mut line = match kept.filter(Line::is_idle) {
             Some(line) => line,
-            None => Line::start(&self.config)?,
+            None => Line::start(&self.config, codec)?,
         };
         let given = line.run(units, inspect, self.config.timeout, each)?;
         if given == 0 && !inspect.is_empty() {
             return Err(DecodeError::Undecodable(inspect.len()));
         }
-        self.line = Some(line);
+        self.lines.push((codec, line));
         Ok(())
     }
 }
 
-/// `appsrc ! h264parse ! avdec_h264 ! videoconvert ! appsink`, running.
+/// `appsrc ! parser ! decoder ! videoconvert ! appsink`, running, for one codec: what a [`Decoder`] and a
+/// [`Continuous`](super::Continuous) one are made of.
 ///
 /// The parser is there for its caps, which tell a picture's size before anything is allocated for it; `videoconvert`
-/// passes I420 through untouched.
+/// passes I420 through untouched, and brings ten bits down to eight.
 #[derive(Debug)]
-struct Line {
+pub(super) struct Line {
     pipeline: gst::Pipeline,
     entry: gst_app::AppSrc,
     outputs: Receiver<Output>,
     label: gst::Caps,
     fed: u64,
+    /// The decoder's entry, where draining does not make it forget its reference pictures.
+    remembers: Option<gst::Pad>,
 }
 
 #[derive(Debug)]
 enum Output {
     Frame(gst::Sample),
-    Drained,
+    Done,
     Failed(DecodeError),
 }
 
 /// Decoded frames in flight between the decoder and the worker, which takes them at once.
 const IN_FLIGHT: usize = 2;
 
+/// Pictures that are to come, by the sequence number of their unit: when each is shown, and when it arrived.
+pub(super) type Awaited = BTreeMap<u64, (Option<Duration>, Timestamp)>;
+
+/// What tells the worker that the decoder has had all units before it.
+const MARK: &str = "sluicegate-mark";
+
 impl Line {
-    fn start(config: &Config) -> Result<Self, DecodeError> {
+    pub(super) fn start(config: &Config, codec: Codec) -> Result<Self, DecodeError> {
         start_gstreamer()?;
+        let chain = chain(codec);
+        let start = |error: gst::glib::BoolError| DecodeError::Start(error.to_string());
         let (sender, outputs) = bounded(IN_FLIGHT);
         let entry = gst_app::AppSrc::builder()
-            .caps(
-                &gst::Caps::builder("video/x-h264")
-                    .field("stream-format", "byte-stream")
-                    .field("alignment", "au")
-                    .build(),
-            )
+            .caps(&chain.caps.parse().map_err(start)?)
             .format(gst::Format::Time)
             .max_bytes(0)
             .build();
-        let parser = element("h264parse")?;
-        let decoder = element("avdec_h264")?;
+        let parser = element(chain.parser)?;
+        let decoder = element(chain.decoder)?;
         // One thread: more would hold frames back, and the workers already use every core. A damaged frame is still
         // shown to viewers, so it is inspected, and no number of them stops the decoder.
-        decoder.set_property("max-threads", 1_i32);
-        decoder.set_property("output-corrupt", true);
+        if decoder.find_property("max-threads").is_some() {
+            decoder.set_property("max-threads", 1_i32);
+            decoder.set_property("output-corrupt", true);
+        }
         decoder.set_property("max-errors", -1_i32);
         let converter = element("videoconvert")?;
         let exit = gst_app::AppSink::builder()
@@ -111,30 +130,36 @@ impl Line {
             .enable_last_sample(false)
             .callbacks(hand_over(&sender))
             .build();
+        if let Some(pad) = entry.static_pad("src") {
+            report_marks(&pad, sender.clone());
+        }
         if let Some(pad) = parser.static_pad("src") {
             refuse_large(&pad, config.max_pixels, sender.clone());
+        }
+        if let Some(pad) = decoder.static_pad("src") {
+            refuse_grown(&pad, config.max_pixels, sender.clone());
         }
 
         let pipeline = gst::Pipeline::new();
         let elements = [entry.upcast_ref(), &parser, &decoder, &converter, exit.upcast_ref()];
-        let start = |error: gst::glib::BoolError| DecodeError::Start(error.to_string());
         pipeline.add_many(elements).map_err(start)?;
         gst::Element::link_many(elements).map_err(start)?;
         if let Some(bus) = pipeline.bus() {
             report_errors(&bus, sender);
         }
         let label = gst::Caps::builder("timestamp/x-sluicegate-access-unit").build();
-        let line = Self { pipeline, entry, outputs, label, fed: 0 };
+        let remembers = decoder.static_pad("sink").filter(|_| chain.remembers);
+        let line = Self { pipeline, entry, outputs, label, fed: 0, remembers };
         line.pipeline.set_state(gst::State::Playing).map_err(|error| DecodeError::Start(error.to_string()))?;
         Ok(line)
     }
 
     /// False when something came out between two runs, which only an error can be.
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.outputs.is_empty()
     }
 
-    /// How many pictures `each` was given.
+    /// Decodes a run, and has nothing left of it afterwards. How many pictures `each` was given.
     fn run(
         &mut self,
         units: &[AccessUnit],
@@ -142,28 +167,55 @@ impl Line {
         timeout: Duration,
         each: &mut dyn FnMut(Picture),
     ) -> Result<usize, DecodeError> {
-        let stopped = |_error| DecodeError::Failed("it takes no more units".to_owned());
+        self.forget();
+        self.feed(units)?;
+        // Without this the decoder sits on its last pictures until the next units arrive, which may be another
+        // stream's. It also makes most decoders forget their reference pictures.
+        self.entry.send_event(gst::event::SegmentDone::new(gst::ClockTime::ZERO));
+        self.take(&mut awaited(units, inspect), timeout, each)
+    }
+
+    /// Decodes units that follow on those before. What is shown only after units still to come stays in the decoder, and in
+    /// `pictures`. How many pictures `each` was given.
+    pub(super) fn go_on(
+        &mut self,
+        units: &[AccessUnit],
+        pictures: &mut Awaited,
+        timeout: Duration,
+        each: &mut dyn FnMut(Picture),
+    ) -> Result<usize, DecodeError> {
+        self.feed(units)?;
+        self.entry.send_event(gst::event::CustomDownstream::new(gst::Structure::new_empty(MARK)));
+        self.take(pictures, timeout, each)
+    }
+
+    fn feed(&mut self, units: &[AccessUnit]) -> Result<(), DecodeError> {
         for unit in units {
             let buffer = self.buffer(unit);
-            self.entry.push_buffer(buffer).map_err(stopped)?;
+            let pushed = self.entry.push_buffer(buffer);
+            pushed.map_err(|_error| DecodeError::Failed("it takes no more units".to_owned()))?;
         }
-        // Without this the decoder sits on its last pictures until the next units arrive, which may be another
-        // stream's. It also makes the decoder forget its reference pictures.
-        self.entry.send_event(gst::event::SegmentDone::new(gst::ClockTime::ZERO));
+        Ok(())
+    }
 
-        let asked: BTreeSet<u64> = inspect.iter().copied().collect();
-        let asked = units.iter().filter(|unit| asked.contains(&unit.sequence));
-        let mut awaited: BTreeMap<u64, &AccessUnit> = asked.map(|unit| (unit.sequence, unit)).collect();
+    /// Takes what comes out until the decoder is done with what went in.
+    fn take(
+        &mut self,
+        pictures: &mut Awaited,
+        timeout: Duration,
+        each: &mut dyn FnMut(Picture),
+    ) -> Result<usize, DecodeError> {
         let mut given = 0;
         loop {
             match self.outputs.recv_timeout(timeout) {
                 Ok(Output::Frame(sample)) => {
-                    if let Some(unit) = sequence(&sample).and_then(|sequence| awaited.remove(&sequence)) {
-                        each(picture(unit, &sample)?);
+                    let label = sequence(&sample);
+                    if let Some((sequence, (pts, arrived))) = label.and_then(|label| pictures.remove_entry(&label)) {
+                        each(picture(sequence, pts, arrived, &sample)?);
                         given += 1;
                     }
                 }
-                Ok(Output::Drained) => return Ok(given),
+                Ok(Output::Done) => return Ok(given),
                 Ok(Output::Failed(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => return Err(DecodeError::TimedOut(timeout)),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -171,6 +223,16 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// Makes a decoder forget its reference pictures that draining leaves with them: a flush, of the decoder alone. It takes the
+    /// segment away too, which comes again.
+    fn forget(&self) {
+        let Some(entry) = &self.remembers else { return };
+        let Some(segment) = entry.sticky_event::<gst::event::Segment>(0) else { return };
+        entry.send_event(gst::event::FlushStart::new());
+        entry.send_event(gst::event::FlushStop::new(false));
+        entry.send_event(segment);
     }
 
     /// `unit` as a buffer labelled with its sequence number.
@@ -200,16 +262,21 @@ fn sequence(sample: &gst::Sample) -> Option<u64> {
     Some(label.timestamp().nseconds())
 }
 
-fn picture(unit: &AccessUnit, sample: &gst::Sample) -> Result<Picture, DecodeError> {
+/// The pictures of `units` that `inspect` names.
+pub(super) fn awaited(units: &[AccessUnit], inspect: &[u64]) -> Awaited {
+    let asked: BTreeSet<u64> = inspect.iter().copied().collect();
+    let asked = units.iter().filter(|unit| asked.contains(&unit.sequence));
+    asked.map(|unit| (unit.sequence, (unit.pts, unit.arrived))).collect()
+}
+
+fn picture(
+    sequence: u64,
+    pts: Option<Duration>,
+    arrived: Timestamp,
+    sample: &gst::Sample,
+) -> Result<Picture, DecodeError> {
     let planes = planes(sample)?;
-    Ok(Picture {
-        sequence: unit.sequence,
-        pts: unit.pts,
-        arrived: unit.arrived,
-        luma: planes.luma,
-        chroma: Some(planes.chroma),
-        range: planes.range,
-    })
+    Ok(Picture { sequence, pts, arrived, luma: planes.luma, chroma: Some(planes.chroma), range: planes.range })
 }
 
 /// Hands each frame, and the end of each run, to the worker. Once the worker has let go of the line, the decoder is
@@ -225,11 +292,23 @@ fn hand_over(sender: &Sender<Output>) -> gst_app::AppSinkCallbacks {
         .new_event(move |exit| {
             let Ok(object) = exit.pull_object() else { return false };
             if object.downcast_ref::<gst::Event>().is_some_and(|event| event.type_() == gst::EventType::SegmentDone) {
-                return events.send(Output::Drained).is_ok();
+                return events.send(Output::Done).is_ok();
             }
             false
         })
         .build()
+}
+
+/// Tells the worker when a mark comes by. Everything behind `pad` runs in the thread that hands units to it, so whatever
+/// was before the mark has been through the decoder.
+fn report_marks(pad: &gst::Pad, sender: Sender<Output>) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_pad, info| match &info.data {
+        Some(gst::PadProbeData::Event(event)) if event.has_name(MARK) => {
+            say(&sender, Output::Done);
+            gst::PadProbeReturn::Drop
+        }
+        _ => gst::PadProbeReturn::Ok,
+    });
 }
 
 /// Stops a stream that announces pictures of more than `max_pixels` in front of the decoder.
@@ -249,6 +328,23 @@ fn refuse_large(pad: &gst::Pad, max_pixels: u64, sender: Sender<Output>) {
             gst::PadProbeReturn::Ok
         }
         _ => gst::PadProbeReturn::Ok,
+    });
+}
+
+/// Stops a stream whose pictures turn out larger than `max_pixels` only in the decoder, as they do where a codec lets them
+/// grow between keyframes: before it takes memory for them.
+fn refuse_grown(pad: &gst::Pad, max_pixels: u64, sender: Sender<Output>) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_pad, info| {
+        let Some(gst::PadProbeData::Event(event)) = &info.data else { return gst::PadProbeReturn::Ok };
+        let gst::EventView::Caps(caps) = event.view() else { return gst::PadProbeReturn::Ok };
+        match size(caps.caps()) {
+            Some((width, height)) if u64::from(width) * u64::from(height) > max_pixels => {
+                info.flow_res = Err(gst::FlowError::NotSupported);
+                say(&sender, Output::Failed(DecodeError::TooLarge { width, height, max_pixels }));
+                gst::PadProbeReturn::Handled
+            }
+            _ => gst::PadProbeReturn::Ok,
+        }
     });
 }
 

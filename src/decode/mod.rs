@@ -2,12 +2,17 @@
 //!
 //! A [`Decoder`] serves every stream in turn, one run at a time. It promises that a run costs bounded time and bounded
 //! memory, that nothing of one run shows in the next, that every picture is attributed to the access unit that it came
-//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::Video`] reads a
-//! local video for banks and models, [`still()`] a local picture. No GStreamer type leaves this room.
+//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. A [`Continuous`] decoder
+//! serves one stream, and keeps what it needs to go on from one piece of it to the next. [`file::Video`] reads a
+//! local video for banks and models, [`groups::Groups`] one to be inspected, [`still()`] a local picture. No GStreamer type
+//! leaves this room.
 
+mod codec;
 mod container;
+mod continuous;
 mod decoder;
 pub mod file;
+pub mod groups;
 mod planes;
 pub mod still;
 
@@ -18,6 +23,9 @@ use std::time::Duration;
 use gstreamer as gst;
 use serde::{Deserialize, Serialize};
 
+use crate::stream::UninspectableReason;
+
+pub use continuous::Continuous;
 pub use decoder::Decoder;
 pub use still::still;
 
@@ -137,6 +145,15 @@ impl DecodeError {
         }
     }
 
+    /// Why the stream cannot be inspected, where the error says that it will stay so.
+    pub const fn hindrance(&self) -> Option<UninspectableReason> {
+        match self {
+            Self::MissingElement { .. } => Some(UninspectableReason::UnsupportedCodec),
+            Self::TooLarge { .. } => Some(UninspectableReason::TooLarge),
+            _ => None,
+        }
+    }
+
     /// Whether later units of the same stream may well decode.
     pub const fn is_retryable(&self) -> bool {
         match self {
@@ -153,14 +170,21 @@ impl DecodeError {
     }
 }
 
-/// Every element that decoding needs, with the Debian package that holds it.
-const ELEMENTS: [(&str, &str); 7] = [
+/// Every element that decoding needs, those of all codecs included, with the Debian package that holds it.
+const ELEMENTS: [(&str, &str); 14] = [
     ("appsrc", "gstreamer1.0-plugins-base"),
     ("appsink", "gstreamer1.0-plugins-base"),
     ("decodebin", "gstreamer1.0-plugins-base"),
+    ("parsebin", "gstreamer1.0-plugins-base"),
     ("videoconvert", "gstreamer1.0-plugins-base"),
     ("h264parse", "gstreamer1.0-plugins-bad"),
+    ("h265parse", "gstreamer1.0-plugins-bad"),
+    ("vp9parse", "gstreamer1.0-plugins-bad"),
+    ("av1parse", "gstreamer1.0-plugins-bad"),
     ("avdec_h264", "gstreamer1.0-libav"),
+    ("avdec_h265", "gstreamer1.0-libav"),
+    ("avdec_vp9", "gstreamer1.0-libav"),
+    ("av1dec", "gstreamer1.0-plugins-bad"),
     ("filesrc", "libgstreamer1.0-0"),
 ];
 

@@ -19,8 +19,8 @@ use crate::detect::known::Known;
 use crate::media_server::Pull;
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::sample::queue::Priority;
-use crate::sample::{self, Sampler, Work};
-use crate::source::{SourceEvent, SourceHandle, Sources};
+use crate::sample::{self, Pool, Sampler, Work};
+use crate::source::{Room, SourceEvent, SourceHandle, Sources, make_room};
 use crate::stream::{Attention, Session, UninspectableReason};
 
 /// How often it is told how streams are doing.
@@ -38,6 +38,7 @@ pub struct Line {
     /// None once it was stopped.
     sources: Mutex<Option<Sources>>,
     queue: Arc<Queue>,
+    pool: Arc<Pool>,
     entries: Arc<Entries>,
     threads: Mutex<Threads>,
     report: Report,
@@ -68,6 +69,12 @@ impl Line {
     /// # Errors
     /// When one of them cannot work on this machine.
     pub fn start(setup: &Setup, clock: Clock, metrics: &Arc<Metrics>, report: Report) -> Result<Self, InspectorError> {
+        if let Room::Short { limit, needed } = make_room(setup.sample.max_streams) {
+            warn!(
+                limit,
+                needed, "not every stream can be pulled: raise the limit of open files (`LimitNOFILE` of the unit)"
+            );
+        }
         let banks = Banks::open(&setup.banks)?;
         let models = building::models(&setup.model, metrics)?;
         let decoders = building::decoders(setup)?;
@@ -88,16 +95,19 @@ impl Line {
                 metrics: Arc::clone(metrics),
                 clock,
             };
-            let worker = Worker { number, decoder, detecting, metrics: Arc::clone(metrics), clock };
+            let (metrics, max_age) = (Arc::clone(metrics), setup.sample.max_age);
+            let worker = Worker { number, decoder, detecting, metrics, clock, max_age };
             let queue = Arc::clone(&queue);
             start("inspect", move || worker.run(&queue))
         };
         let workers = decoders.into_iter().enumerate().map(start_worker).collect::<Result<_, _>>()?;
         let entries = Arc::new(Entries::default());
+        let pool = Arc::new(Pool::new(setup.sample.promoted_at_once()));
         let (stop, stopped) = bounded(0);
         let telling = Telling {
             entries: Arc::clone(&entries),
             queue: Arc::clone(&queue),
+            pool: Arc::clone(&pool),
             report: Arc::clone(&report),
             metrics: Arc::clone(metrics),
         };
@@ -108,6 +118,7 @@ impl Line {
             sampling: setup.sample.clone(),
             sources: Mutex::new(Some(sources)),
             queue,
+            pool,
             entries,
             threads: Mutex::new(Threads { workers, scorers, others, stop: Some(stop) }),
             report,
@@ -119,8 +130,7 @@ impl Line {
     fn pull(&self, session: &Session, pull: Pull) -> Option<Result<Entry, crate::source::SourceError>> {
         let stream = Arc::new(Pulled::new(session.clone()));
         let mailbox = self.queue.open(Arc::clone(&stream)).ok()?;
-        let phase = self.sampling.min_interval.mul_f64(rand::random::<f64>());
-        let mut sampler = Sampler::new(&self.sampling, phase);
+        let mut sampler = Sampler::new(&self.sampling, rand::random::<f64>, &self.pool);
         let (pulled, metrics) = (Arc::clone(&stream), Arc::clone(&self.metrics));
         let on_event = move |event: SourceEvent| match event {
             SourceEvent::Unit(unit) => {
@@ -142,6 +152,7 @@ impl Line {
                     info!(session = %pulled.session, %error, ?after, "the source failed and is attached again");
                 }
             }
+            SourceEvent::Finished => info!(session = %pulled.session, "the file has come to its end"),
             SourceEvent::NoVideo => pulled.hinder(UninspectableReason::NoVideo),
             SourceEvent::UnsupportedCodec(codec) => {
                 warn!(session = %pulled.session, codec, "the codec cannot be inspected");
@@ -214,6 +225,7 @@ impl Inspection for Line {
 struct Telling {
     entries: Arc<Entries>,
     queue: Arc<Queue>,
+    pool: Arc<Pool>,
     report: Report,
     metrics: Arc<Metrics>,
 }
@@ -223,6 +235,9 @@ impl Telling {
     fn run(self, stop: &Receiver<()>) {
         while stop.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
             self.metrics.set_queue_ready(self.queue.ready());
+            self.metrics.set_promoted(self.pool.promoted());
+            self.metrics.set_ring_bytes(self.pool.held());
+            self.metrics.sampled(self.pool.take_refused(), self.pool.take_skipped());
             let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
             let news: Vec<_> =
                 entries.values_mut().filter_map(|entry| entry.stream.progress(&mut entry.told)).collect();
@@ -241,8 +256,8 @@ impl Telling {
 /// How soon a stream that is looked at so closely is to be served.
 fn priority(attention: Attention) -> Priority {
     match attention {
-        Attention::Calm | Attention::Suspicious => Priority::Ordinary,
-        Attention::Reported => Priority::Reported,
+        Attention::Calm => Priority::Ordinary,
+        Attention::Suspicious | Attention::Reported => Priority::Pressing,
         Attention::Imminent => Priority::Imminent,
     }
 }

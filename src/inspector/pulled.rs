@@ -3,10 +3,12 @@
 //! Nearly everything here is an atomic word, so neither the streaming thread nor a worker ever waits for the other. What
 //! models said last is shared between workers and the models' threads only.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::Progress;
+use super::worker::Own;
 use crate::clock::Timestamp;
 use crate::detect::classify::Gates;
 use crate::stream::{AttentionCell, Session, UninspectableReason};
@@ -21,6 +23,8 @@ pub(super) struct Pulled {
     pub(super) attention: AttentionCell,
     /// What models said last of its pictures.
     pub(super) gates: Arc<Gates>,
+    /// Its own decoder, while it is decoded continuously. One worker at a time has work for it, so nobody ever waits.
+    pub(super) own: Mutex<Option<Own>>,
     received: AtomicU64,
     inspected: AtomicU64,
     last_inspected: AtomicU64,
@@ -43,6 +47,7 @@ impl Pulled {
             session,
             attention: AttentionCell::default(),
             gates: Arc::default(),
+            own: Mutex::default(),
             received: AtomicU64::new(0),
             inspected: AtomicU64::new(0),
             last_inspected: AtomicU64::new(0),
@@ -57,12 +62,13 @@ impl Pulled {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes pictures inspected: whatever hindered inspection is over.
-    pub(super) fn inspected(&self, pictures: u64, now: Timestamp) {
-        self.last_inspected.store(now.as_micros(), Ordering::Relaxed);
+    /// Notes pictures inspected, and gives the time since those before: whatever hindered inspection is over.
+    pub(super) fn inspected(&self, pictures: u64, now: Timestamp) -> Option<Duration> {
+        let last = self.last_inspected.swap(now.as_micros(), Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         self.hindrance.store(0, Ordering::Release);
         self.inspected.fetch_add(pictures, Ordering::Release);
+        (last > 0).then(|| now.since(Timestamp::from_micros(last)))
     }
 
     /// Notes that chosen units gave no picture.
@@ -132,7 +138,7 @@ mod tests {
         assert_eq!(stream.progress(&mut told), None);
         stream.receive();
         stream.receive();
-        stream.inspected(1, at(3));
+        assert_eq!(stream.inspected(1, at(3)), None);
         let first = stream.progress(&mut told).unwrap();
         assert_eq!((first.received, first.inspected, first.last_inspected), (2, 1, Some(at(3))));
         assert_eq!(stream.progress(&mut told), None);
@@ -152,13 +158,13 @@ mod tests {
         };
         stream.undecoded();
         stream.undecoded();
-        stream.inspected(1, at(1));
+        assert_eq!(stream.inspected(1, at(1)), None);
         stream.undecoded();
         stream.undecoded();
         assert_eq!(hindrance(), None);
         stream.undecoded();
         assert_eq!(hindrance(), Some(UninspectableReason::Undecodable));
-        stream.inspected(1, at(3));
+        assert_eq!(stream.inspected(1, at(3)), Some(Duration::from_secs(2)), "since the last");
         assert_eq!(hindrance(), None);
     }
 

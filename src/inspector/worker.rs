@@ -11,14 +11,15 @@ use super::line::Queue;
 use super::pulled::Pulled;
 use super::{Event, Report};
 use crate::clock::{Clock, Timestamp};
-use crate::decode::{DecodeError, Decoder};
+use crate::decode::{Continuous, DecodeError, Decoder};
 use crate::detect::classify::Classify;
 use crate::detect::known::Known;
 use crate::detect::{Detector, Look};
 use crate::finding::{Finding, Observation};
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
-use crate::sample::Work;
+use crate::sample::queue::Taken;
+use crate::sample::{Course, Work, Worth};
 use crate::stream::{Session, UninspectableReason};
 
 /// How long a worker waits for work before it looks whether the queue is closed.
@@ -55,6 +56,8 @@ pub(super) struct Worker {
     pub(super) detecting: Detecting,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    /// How long work may have waited.
+    pub(super) max_age: Duration,
 }
 
 /// What looks at a worker's pictures.
@@ -70,7 +73,15 @@ impl Worker {
     /// Works until the queue is closed.
     pub(super) fn run(mut self, queue: &Queue) {
         while !queue.is_closed() {
-            let Some((stream, work)) = queue.take(PATIENCE) else { continue };
+            let fresh = |work: &Work| work.is_fresh(self.clock.now(), self.max_age);
+            let (stream, work) = match queue.take(PATIENCE, fresh) {
+                None => continue,
+                Some(Taken::Fresh(stream, work)) => (stream, work),
+                Some(Taken::Stale(_, work)) => {
+                    self.metrics.pictures(PictureOutcome::Stale, work.inspect.len() as u64);
+                    continue;
+                }
+            };
             // Strangers' media goes through here. Should it ever bring down what looks at it, one piece of work is lost:
             // a worker that ended would be missed by every stream. Whatever was cut short is made anew or overwritten.
             self.in_hand(Some(stream.session.clone()));
@@ -96,24 +107,84 @@ impl Worker {
         }
         let began = self.clock.now();
         let (mut inspected, mut looking) = (0, Duration::ZERO);
+        let Self { decoder, detecting, metrics, clock, .. } = self;
         let mut look = |picture: Picture| {
-            let given = self.clock.now();
-            inspected += u64::from(self.detecting.detect(stream, &picture));
-            looking += self.clock.now().since(given);
+            let given = clock.now();
+            inspected += u64::from(detecting.detect(stream, &picture));
+            let seen = clock.now();
+            looking += seen.since(given);
+            if work.worth == Worth::WhileFresh {
+                metrics.inspection_latency(seen.since(picture.arrived));
+            }
         };
-        let outcome = self.decoder.decode(&work.units, &work.inspect, &mut look);
+        let (outcome, owed) = decode(decoder, metrics, stream, work, &mut look);
         if let Err(error) = &outcome {
             self.metrics.error(Stage::Decode, error.kind());
             debug!(session = %stream.session, %error, "pictures could not be decoded");
         }
         self.metrics.stage(Stage::Decode, self.clock.now().since(began).saturating_sub(looking));
-        match outcome {
-            _ if inspected > 0 => stream.inspected(inspected, self.clock.now()),
-            Err(DecodeError::TooLarge { .. }) => stream.hinder(UninspectableReason::TooLarge),
-            Ok(()) | Err(_) => stream.undecoded(),
+        let failed = (wanted + owed.0).saturating_sub(inspected + owed.1);
+        if inspected > 0 {
+            if let Some(interval) = stream.inspected(inspected, self.clock.now()) {
+                self.metrics.inspection_interval(interval);
+            }
+        } else if matches!(outcome, Err(DecodeError::TooLarge { .. })) {
+            stream.hinder(UninspectableReason::TooLarge);
+        } else if failed > 0 {
+            stream.undecoded();
         }
         self.metrics.pictures(PictureOutcome::Inspected, inspected);
-        self.metrics.pictures(PictureOutcome::Failed, wanted.saturating_sub(inspected));
+        self.metrics.pictures(PictureOutcome::Failed, failed);
+    }
+}
+
+/// How many pictures a stream's own decoder owed before, and owes now.
+type Owed = (u64, u64);
+
+/// Decodes `work`: alone, or where it is continued by the decoder of the stream's own, which is made and given up as it is
+/// needed.
+///
+/// One piece of continued work is under way at a time, so a decoder that is busy belongs to a stream that is not continued any
+/// more: it is given up with the stream's next work, or with the stream.
+fn decode(
+    decoder: &mut Decoder,
+    metrics: &Arc<Metrics>,
+    stream: &Pulled,
+    work: &Work,
+    look: &mut dyn FnMut(Picture),
+) -> (Result<(), DecodeError>, Owed) {
+    let mut own = stream.own.try_lock().ok();
+    match (work.course, own.as_deref_mut()) {
+        (Course::Alone, own) => {
+            if let Some(own) = own {
+                *own = None;
+            }
+            (decoder.decode(&work.units, &work.inspect, look), (0, 0))
+        }
+        (course, Some(own)) => {
+            if course == Course::Begun {
+                *own = None;
+            }
+            let fresh = || Own { decoder: Continuous::new(decoder.config()), metrics: Arc::clone(metrics) };
+            let Own { decoder, .. } = own.get_or_insert_with(fresh);
+            let before = decoder.owed() as u64;
+            let outcome = decoder.decode(&work.units, &work.inspect, look);
+            (outcome, (before, decoder.owed() as u64))
+        }
+        (_, None) => (Err(DecodeError::Failed("it is busy".to_owned())), (0, 0)),
+    }
+}
+
+/// A stream's own decoder. What it still owes when it is given up has failed.
+#[derive(Debug)]
+pub(super) struct Own {
+    decoder: Continuous,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.metrics.pictures(PictureOutcome::Failed, self.decoder.owed() as u64);
     }
 }
 

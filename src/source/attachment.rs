@@ -1,92 +1,36 @@
 //! One attachment of a source: a running pipeline, from the server's bytes to access units.
 //!
-//! Everything here runs in the pipeline's streaming thread: it takes a reference, notes the time in an atomic word, and
+//! Everything here runs in the pipeline's streaming threads: it takes a reference, notes the time in an atomic word, and
 //! returns. Whatever has to be decided is left to the supervisor.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_app as gst_app;
 
-use super::annexb::Framing;
-use super::launch::{Launch, Parts, discard};
-use super::outlet::{Attempt, Outlet, Passage};
+use super::branch::{self, Feed, Leave, Track};
+use super::launch::{Launch, Parts};
+use super::outlet::{Attempt, Outlet};
+use super::progress::{Ending, Progress};
 use super::watch::Observed;
-use super::{Reason, SourceError};
-use crate::clock::{Clock, Timestamp};
-use crate::media_server::Pull;
-use crate::stream::{AccessUnit, Codec};
+use super::{Reason, SourceError, hls, typed};
+use crate::clock::Clock;
+use crate::media_server::{Protocol, Pull};
 
-/// A running pipeline. To be stopped with [`Attachment::into_pipeline`]; letting go of it is not enough.
+/// What runs for a source. To be stopped by way of [`Attachment::into_pipeline`]; letting go of it is not enough.
 #[derive(Debug)]
 pub(super) struct Attachment {
-    pipeline: gst::Pipeline,
+    media: Media,
     progress: Arc<Progress>,
 }
 
-/// How an attachment came to its end by itself.
-#[derive(Debug, Clone)]
-pub(super) struct Ending {
-    pub(super) reason: Reason,
-    pub(super) error: Option<SourceError>,
-}
-
-/// What a pipeline's threads note, and the supervisor reads.
-struct Progress {
-    since: Timestamp,
-    data: Span,
-    units: Span,
-    has_video: AtomicBool,
-    ending: OnceLock<Ending>,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-impl std::fmt::Debug for Progress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.observed().fmt(f)
-    }
-}
-
-/// The first and the last time of something, in microseconds; 0 is never.
-#[derive(Debug, Default)]
-struct Span {
-    first: AtomicU64,
-    last: AtomicU64,
-}
-
-impl Span {
-    fn note(&self, now: Timestamp) {
-        if self.last.swap(now.as_micros(), Ordering::Relaxed) == 0 {
-            self.first.store(now.as_micros(), Ordering::Relaxed);
-        }
-    }
-
-    fn get(&self) -> Option<(Timestamp, Timestamp)> {
-        let (first, last) = (self.first.load(Ordering::Relaxed), self.last.load(Ordering::Relaxed));
-        (first != 0).then(|| (Timestamp::from_micros(first), Timestamp::from_micros(last)))
-    }
-}
-
-impl Progress {
-    fn observed(&self) -> Observed {
-        Observed {
-            since: self.since,
-            data: self.data.get(),
-            has_video: self.has_video.load(Ordering::Relaxed),
-            units: self.units.get(),
-        }
-    }
-
-    /// Notes the end; the first one counts.
-    fn end(&self, reason: Reason, error: Option<SourceError>) {
-        if self.ending.set(Ending { reason, error }).is_ok() {
-            (self.wake)();
-        }
-    }
+#[derive(Debug)]
+enum Media {
+    /// One pipeline from the server to the access units.
+    Pipeline(gst::Pipeline),
+    /// A loop that fetches segments, and feeds them to pipelines.
+    Playlist(hls::Player),
 }
 
 /// Starts to pull. Access units go to `outlet` as those of `attempt`; `wake` is called, from any thread, when there is
@@ -95,30 +39,95 @@ pub(super) fn attach(
     pull: &Pull,
     launch: &Launch,
     clock: Clock,
-    outlet: (Arc<Outlet>, Attempt),
+    (outlet, attempt): (Arc<Outlet>, Attempt),
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Result<Attachment, SourceError> {
-    let Parts { pipeline, src, demux, entry, video } = launch.build()?;
-    src.set_property("location", &pull.url);
-    let progress = Arc::new(Progress {
-        since: clock.now(),
-        data: Span::default(),
-        units: Span::default(),
-        has_video: AtomicBool::new(false),
-        ending: OnceLock::new(),
-        wake: Box::new(wake),
-    });
-    watch_data(&demux, clock, &progress);
-    link_late_pads(&demux, entry, pull, &progress);
-    hand_on_units(&video, clock, outlet, &progress);
-    watch_errors(&pipeline, pull, &progress);
-    let attachment = Attachment { pipeline, progress };
+    let parts = launch.build()?;
+    if let Some(address) = parts.address {
+        parts.src.set_property(address, place(pull));
+    }
+    let progress = Arc::new(Progress::new(clock.now(), wake));
+    let paced = pull.protocol == Protocol::File;
+    let leave = Leave::default();
+    let feed = Arc::new(Feed { clock, outlet, attempt, progress: Arc::clone(&progress), paced, leave });
+    let pipeline = connect(parts, pull, &feed);
+    let attachment = Attachment { media: Media::Pipeline(pipeline.clone()), progress };
+    // Of a file first to standstill: a sink that is added on the way to playing would not know since when, and not wait.
+    let first = if paced { gst::State::Paused } else { gst::State::Playing };
     // A failure to start is told on the bus as well, with its reason.
-    if attachment.pipeline.set_state(gst::State::Playing).is_err() {
+    if pipeline.set_state(first).is_err() || pipeline.set_state(gst::State::Playing).is_err() {
         let (stream, reason) = (pull.stream.to_string(), "the pipeline does not start".to_owned());
         attachment.progress.end(Reason::Error, Some(SourceError::Failed { stream, reason }));
     }
     Ok(attachment)
+}
+
+/// Starts to follow a playlist; otherwise like [`attach`]. `memory` is what former attachments of the same source left.
+pub(super) fn follow(
+    pull: &Pull,
+    (engine, memory): (&hls::Engine, &hls::Memory),
+    clock: Clock,
+    (outlet, attempt): (Arc<Outlet>, Attempt),
+    wake: impl Fn() + Send + Sync + 'static,
+) -> Result<Attachment, SourceError> {
+    let progress = Arc::new(Progress::new(clock.now(), wake));
+    let wiring = Wiring { pull: pull.clone(), clock, outlet, progress: Arc::clone(&progress) };
+    let player = engine.play(wiring, attempt, memory)?;
+    Ok(Attachment { media: Media::Playlist(player), progress })
+}
+
+/// What all pipelines of one attachment are connected to.
+#[derive(Clone)]
+pub(super) struct Wiring {
+    pull: Pull,
+    clock: Clock,
+    outlet: Arc<Outlet>,
+    progress: Arc<Progress>,
+}
+
+impl Wiring {
+    pub(super) const fn pull(&self) -> &Pull {
+        &self.pull
+    }
+
+    /// What an attachment gives and how it ends.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// A number for what has nothing to do with what came out under `attempt`; none where that is superseded.
+    pub(super) fn renew(&self, attempt: Attempt) -> Option<Attempt> {
+        self.outlet.renew(attempt)
+    }
+
+    /// Connects a pipeline, which does not run yet. Its access units are those of `attempt`.
+    pub(super) fn connect(&self, parts: Parts, attempt: Attempt) -> (gst::Pipeline, Arc<Feed>) {
+        self.progress.look_for_video();
+        let (outlet, progress, leave) = (Arc::clone(&self.outlet), Arc::clone(&self.progress), Leave::default());
+        let feed = Arc::new(Feed { clock: self.clock, outlet, attempt, progress, paced: false, leave });
+        (connect(parts, &self.pull, &feed), feed)
+    }
+}
+
+/// Has what comes out of a pipeline go to `feed`.
+fn connect(Parts { pipeline, demux, .. }: Parts, pull: &Pull, feed: &Arc<Feed>) -> gst::Pipeline {
+    if typed::is_type_finder(&demux) {
+        let (pull, feed) = (pull.clone(), Arc::clone(feed));
+        typed::on_type(&demux, move |demuxer| match demuxer {
+            Ok(demuxer) => {
+                watch_demuxer(&demuxer, &pull, &feed);
+                end_without_video(&demuxer, &feed);
+            }
+            Err(reason) => {
+                let error = SourceError::Garbage { stream: pull.stream.to_string(), reason };
+                feed.end(Reason::Error, Some(error));
+            }
+        });
+    } else {
+        watch_demuxer(&demux, pull, feed);
+    }
+    watch_errors(&pipeline, pull, feed);
+    pipeline
 }
 
 impl Attachment {
@@ -127,29 +136,66 @@ impl Attachment {
     }
 
     pub(super) fn ending(&self) -> Option<&Ending> {
-        self.progress.ending.get()
+        self.progress.ending()
     }
 
-    /// The pipeline, to be stopped by somebody who can wait.
-    pub(super) fn into_pipeline(self) -> gst::Pipeline {
-        self.pipeline
+    /// The pipeline that is left, to be stopped by somebody who can wait.
+    pub(super) fn into_pipeline(self) -> Option<gst::Pipeline> {
+        match self.media {
+            Media::Pipeline(pipeline) => Some(pipeline),
+            Media::Playlist(player) => player.into_pipeline(),
+        }
     }
 }
 
-/// Notes bytes from the server, and its end of the stream, where they go into the demuxer: what comes before may end and
-/// begin again, as a playlist does each time it is fetched.
+/// What the source element is given: the address, and of a file its path.
+fn place(pull: &Pull) -> String {
+    let path = || pull.path()?.into_os_string().into_string().ok();
+    path().unwrap_or_else(|| pull.url.clone())
+}
+
+/// Follows what `demux` gets and gives.
+fn watch_demuxer(demux: &gst::Element, pull: &Pull, feed: &Arc<Feed>) {
+    if let Some(entry) = demux.static_pad("sink") {
+        watch(&entry, Watch::Both, feed);
+    }
+    // The pad whose video is taken, as a number that is never used as an address.
+    let taken = Arc::new(AtomicUsize::new(0));
+    link_late_pads(demux, pull, feed, &taken);
+    let feed = Arc::clone(feed);
+    demux.connect_pad_removed(move |_demux, pad| {
+        // The programme has changed. What comes in its place is found by attaching afresh.
+        if taken.load(Ordering::Relaxed) == pad.as_ptr() as usize {
+            feed.end(Reason::Ended, None);
+        }
+    });
+}
+
+/// What a pad tells the watchdog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Data,
+    End,
+    Both,
+}
+
+/// Notes bytes from the server, and its end of the stream, where they go into the demuxer or, where that fetches them
+/// itself, come out of it: what comes before may end and begin again, as a playlist does each time it is fetched.
 ///
 /// The end is caught here rather than on the bus, where it is told only once every sink has seen it: a sink that the
 /// demuxer found nothing for never does.
-fn watch_data(demux: &gst::Element, clock: Clock, progress: &Arc<Progress>) {
-    let Some(pad) = demux.static_pad("sink") else { return };
-    let progress = Arc::clone(progress);
-    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+fn watch(pad: &gst::Pad, what: Watch, feed: &Arc<Feed>) {
+    let feed = Arc::clone(feed);
+    let mask = match what {
+        Watch::Data => gst::PadProbeType::BUFFER,
+        Watch::End => gst::PadProbeType::EVENT_DOWNSTREAM,
+        Watch::Both => gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM,
+    };
     pad.add_probe(mask, move |_pad, info| {
         match &info.data {
-            Some(gst::PadProbeData::Buffer(_)) => progress.data.note(clock.now()),
+            Some(gst::PadProbeData::Buffer(_)) => feed.progress.data.note(feed.clock.now()),
             Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
-                progress.end(Reason::Ended, None);
+                feed.end(Reason::Ended, None);
             }
             _ => {}
         }
@@ -158,70 +204,56 @@ fn watch_data(demux: &gst::Element, clock: Clock, progress: &Arc<Progress>) {
 }
 
 /// Links the demuxer's pads when they appear, by what they carry: their order differs from server to server.
-fn link_late_pads(demux: &gst::Element, entry: gst::Pad, pull: &Pull, progress: &Arc<Progress>) {
-    let (pull, progress) = (pull.clone(), Arc::clone(progress));
+fn link_late_pads(demux: &gst::Element, pull: &Pull, feed: &Arc<Feed>, taken: &Arc<AtomicUsize>) {
+    let (pull, feed, taken) = (pull.clone(), Arc::clone(feed), Arc::clone(taken));
     demux.connect_pad_added(move |demux, pad| {
-        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-        let name = caps.structure(0).map(|structure| structure.name().as_str()).unwrap_or_default();
-        if name == "video/x-h264" && pad.link(&entry).is_ok() {
-            progress.has_video.store(true, Ordering::Relaxed);
+        if pad.direction() != gst::PadDirection::Src {
             return;
         }
-        if name.starts_with("video/") && name != "video/x-h264" {
-            let error = SourceError::UnsupportedCodec { stream: pull.stream.to_string(), codec: name.to_owned() };
-            progress.end(Reason::Error, Some(error));
-        }
-        if let Err(reason) = throw_away(demux, pad) {
-            let stream = pull.stream.to_string();
-            progress.end(Reason::Error, Some(SourceError::Failed { stream, reason }));
+        let stream = || pull.stream.to_string();
+        let fetches = demux.static_pad("sink").is_none_or(|entry| entry.mode() == gst::PadMode::Pull);
+        let linked = match Track::of(pad) {
+            Track::Video(route) if feed.progress.found_video() => {
+                taken.store(pad.as_ptr() as usize, Ordering::Relaxed);
+                watch(pad, if fetches { Watch::Both } else { Watch::End }, &feed);
+                branch::parse(demux, pad, &route, &feed)
+            }
+            Track::Unsupported(codec) if !feed.progress.observed().has_video => {
+                let error = SourceError::UnsupportedCodec { stream: stream(), codec };
+                feed.end(Reason::Error, Some(error));
+                branch::throw_away(demux, pad)
+            }
+            Track::Video(_) | Track::Unsupported(_) | Track::Other => {
+                if fetches {
+                    watch(pad, Watch::Data, &feed);
+                }
+                branch::throw_away(demux, pad)
+            }
+        };
+        if let Err(reason) = linked {
+            let error = SourceError::Failed { stream: stream(), reason };
+            feed.end(Reason::Error, Some(error));
         }
     });
 }
 
-fn throw_away(demux: &gst::Element, pad: &gst::Pad) -> Result<(), String> {
-    let sink = discard().map_err(|error| error.to_string())?;
-    let bin =
-        demux.parent().and_then(|parent| parent.downcast::<gst::Bin>().ok()).ok_or("the demuxer has no parent")?;
-    bin.add(&sink).map_err(|error| error.to_string())?;
-    sink.sync_state_with_parent().map_err(|error| error.to_string())?;
-    let entry = sink.static_pad("sink").ok_or("a sink takes nothing")?;
-    pad.link(&entry).map_err(|error| error.to_string())?;
-    Ok(())
-}
-
-fn hand_on_units(
-    video: &gst_app::AppSink,
-    clock: Clock,
-    (outlet, attempt): (Arc<Outlet>, Attempt),
-    progress: &Arc<Progress>,
-) {
-    let progress = Arc::clone(progress);
-    let mut framing = Framing::default();
-    let new_sample = move |video: &gst_app::AppSink| {
-        let sample = video.pull_sample().map_err(|_error| gst::FlowError::Eos)?;
-        let Some(buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
-        let arrived = clock.now();
-        let intra = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        let pts = buffer.pts().map(Duration::from);
-        let mapped = buffer.into_mapped_buffer_readable().map_err(|_buffer| gst::FlowError::Error)?;
-        let (keyframe, data) = framing.admit(Bytes::from_owner(mapped), intra);
-        progress.units.note(arrived);
-        let unit = |sequence| AccessUnit { sequence, codec: Codec::H264, keyframe, pts, arrived, data };
-        match outlet.unit(attempt, unit) {
-            Passage::Open => Ok(gst::FlowSuccess::Ok),
-            Passage::Shut => Err(gst::FlowError::Flushing),
+/// Ends an attachment to a file once all its tracks are known and none is video: unlike a server, it will not bring one.
+fn end_without_video(demux: &gst::Element, feed: &Arc<Feed>) {
+    let feed = Arc::clone(feed);
+    demux.connect_no_more_pads(move |_demux| {
+        if !feed.progress.observed().has_video {
+            feed.end(Reason::NoVideo, None);
         }
-    };
-    video.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(new_sample).build());
+    });
 }
 
-fn watch_errors(pipeline: &gst::Pipeline, pull: &Pull, progress: &Arc<Progress>) {
+fn watch_errors(pipeline: &gst::Pipeline, pull: &Pull, feed: &Arc<Feed>) {
     let Some(bus) = pipeline.bus() else { return };
-    let (pull, progress) = (pull.clone(), Arc::clone(progress));
+    let (pull, feed) = (pull.clone(), Arc::clone(feed));
     bus.set_sync_handler(move |_bus, message| {
         if let gst::MessageView::Error(error) = message.view() {
             let error = SourceError::from_element(&pull, &error.error(), error.debug().as_deref());
-            progress.end(Reason::Error, Some(error));
+            feed.end(Reason::Error, Some(error));
         }
         gst::BusSyncReply::Drop
     });

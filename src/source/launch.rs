@@ -8,28 +8,62 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::{Config, SourceError};
+use super::{Config, SourceError, branch, typed};
 use crate::media_server::Protocol;
 
-const BUILT_IN: [(Protocol, &str); 3] = [
-    (Protocol::Rtmp, include_str!("../../pipelines/rtmp.launch")),
-    (Protocol::HttpFlv, include_str!("../../pipelines/http-flv.launch")),
-    (Protocol::Hls, include_str!("../../pipelines/hls.launch")),
+/// The descriptions, by the names of their files without the ending.
+const BUILT_IN: [(Protocol, &str, &str); 7] = [
+    (Protocol::Rtmp, "rtmp", include_str!("../../pipelines/rtmp.launch")),
+    (Protocol::HttpFlv, "http-flv", include_str!("../../pipelines/http-flv.launch")),
+    (Protocol::Hls, "hls", include_str!("../../pipelines/hls.launch")),
+    (Protocol::Hls, "hls-fmp4", include_str!("../../pipelines/hls-fmp4.launch")),
+    (Protocol::Rtsp, "rtsp", include_str!("../../pipelines/rtsp.launch")),
+    (Protocol::Srt, "srt", include_str!("../../pipelines/srt.launch")),
+    (Protocol::File, "file", include_str!("../../pipelines/file.launch")),
 ];
 
 /// The elements that sources need, with the Debian package that holds each.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 21] = [
     ("rtmp2src", "gstreamer1.0-plugins-bad"),
     ("souphttpsrc", "gstreamer1.0-plugins-good"),
-    ("hlsdemux", "gstreamer1.0-plugins-bad"),
+    ("rtspsrc", "gstreamer1.0-plugins-good"),
+    ("srtsrc", "gstreamer1.0-plugins-bad"),
     ("tsdemux", "gstreamer1.0-plugins-bad"),
     ("flvdemux", "gstreamer1.0-plugins-good"),
+    ("qtdemux", "gstreamer1.0-plugins-good"),
+    ("matroskademux", "gstreamer1.0-plugins-good"),
+    ("rtph264depay", "gstreamer1.0-plugins-good"),
+    ("rtph265depay", "gstreamer1.0-plugins-good"),
+    ("rtpvp9depay", "gstreamer1.0-plugins-good"),
     ("h264parse", "gstreamer1.0-plugins-bad"),
+    ("h265parse", "gstreamer1.0-plugins-bad"),
+    ("vp9parse", "gstreamer1.0-plugins-bad"),
+    ("av1parse", "gstreamer1.0-plugins-bad"),
+    ("appsrc", "gstreamer1.0-plugins-base"),
     ("appsink", "gstreamer1.0-plugins-base"),
     ("capsfilter", "libgstreamer1.0-0"),
     ("fakesink", "libgstreamer1.0-0"),
     ("filesrc", "libgstreamer1.0-0"),
+    ("typefind", "libgstreamer1.0-0"),
 ];
+
+/// Elements that no description may name, and why.
+const REFUSED: [(&str, &str); 12] = [
+    ("hlsdemux", "it is segments late and notices no end: playlists are followed without it"),
+    ("hlsdemux2", ABORTS),
+    ("dashdemux2", ABORTS),
+    ("mssdemux2", ABORTS),
+    ("rtmpsrc", "it may hang for minutes when it is stopped: use `rtmp2src`"),
+    ("parsebin", CHOOSES),
+    ("decodebin", CHOOSES),
+    ("decodebin3", CHOOSES),
+    ("urisourcebin", CHOOSES),
+    ("uridecodebin", CHOOSES),
+    ("uridecodebin3", CHOOSES),
+    ("playbin", CHOOSES),
+];
+const ABORTS: &str = "it may abort the process when it is stopped early (GStreamer 1.22)";
+const CHOOSES: &str = "it chooses elements by itself, also those that hang or abort the process: name a demuxer";
 
 /// The elements that the configured launch descriptions need and this machine lacks: each with the package to install.
 ///
@@ -43,9 +77,8 @@ pub fn check(config: &Config) -> Result<Vec<(String, String)>, SourceError> {
         let _built = gst::parse::launch_full(&launch.text, Some(&mut context), gst::ParseFlags::empty());
         missing.extend(missing_from(&context));
     }
-    if gst::ElementFactory::find(DISCARD).is_none() {
-        missing.push(DISCARD.to_owned());
-    }
+    let behind_pads = branch::elements().chain(typed::elements());
+    missing.extend(behind_pads.filter(|element| gst::ElementFactory::find(element).is_none()).map(str::to_owned));
     missing.sort();
     missing.dedup();
     let with_package = |element: String| {
@@ -53,18 +86,6 @@ pub fn check(config: &Config) -> Result<Vec<(String, String)>, SourceError> {
         (element, package)
     };
     Ok(missing.into_iter().map(with_package).collect())
-}
-
-/// What takes everything that is not looked at.
-const DISCARD: &str = "fakesink";
-
-/// A sink that throws away what it gets, without ever holding the stream up.
-///
-/// Sound left unlinked ends the stream at once; a sink that waits for its first buffer, or for a clock, keeps the video
-/// from ever starting where the sound comes first.
-pub(super) fn discard() -> Result<gst::Element, SourceError> {
-    let sink = gst::ElementFactory::make(DISCARD).property("async", false).property("sync", false).build();
-    sink.map_err(|_error| SourceError::MissingElement { element: DISCARD.to_owned(), package: package_of(DISCARD) })
 }
 
 pub(super) fn start_gstreamer() -> Result<(), SourceError> {
@@ -76,6 +97,7 @@ pub(super) fn start_gstreamer() -> Result<(), SourceError> {
 #[derive(Debug)]
 pub(super) struct Launch {
     protocol: Protocol,
+    name: &'static str,
     origin: String,
     text: String,
 }
@@ -84,11 +106,10 @@ pub(super) struct Launch {
 pub(super) struct Parts {
     pub(super) pipeline: gst::Pipeline,
     pub(super) src: gst::Element,
+    /// The property of `src` that takes the stream's address; none where we fetch the stream ourselves.
+    pub(super) address: Option<&'static str>,
+    /// What gives a pad a track.
     pub(super) demux: gst::Element,
-    /// Where the demuxer's video goes in.
-    pub(super) entry: gst::Pad,
-    /// Where access units come out.
-    pub(super) video: gst_app::AppSink,
 }
 
 /// Reads and tries all descriptions: those in the folder `pipelines`, and the built-in ones for the rest.
@@ -108,26 +129,35 @@ fn read(pipelines: Option<&Path>) -> Result<Vec<Launch>, SourceError> {
         let reason = "it is no folder: correct `source.pipelines`".to_owned();
         return Err(SourceError::Description { origin: format!("folder `{}`", folder.display()), reason });
     }
-    BUILT_IN.iter().map(|&(protocol, text)| Launch::read(protocol, text, pipelines)).collect()
+    BUILT_IN.iter().map(|&(protocol, name, text)| Launch::read(protocol, name, text, pipelines)).collect()
 }
 
 impl Launch {
-    fn read(protocol: Protocol, built_in: &str, pipelines: Option<&Path>) -> Result<Self, SourceError> {
-        let path =
-            pipelines.map(|folder| folder.join(format!("{}.launch", protocol.word()))).filter(|path| path.exists());
+    fn read(
+        protocol: Protocol,
+        name: &'static str,
+        built_in: &str,
+        pipelines: Option<&Path>,
+    ) -> Result<Self, SourceError> {
+        let path = pipelines.map(|folder| folder.join(format!("{name}.launch"))).filter(|path| path.exists());
         let Some(path) = path else {
-            let origin = format!("`{}` (built in)", protocol.word());
-            return Ok(Self { protocol, origin, text: without_comments(built_in) });
+            let origin = format!("`{name}` (built in)");
+            return Ok(Self { protocol, name, origin, text: without_comments(built_in) });
         };
         let origin = format!("`{}`", path.display());
         match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Self { protocol, origin, text: without_comments(&text) }),
+            Ok(text) => Ok(Self { protocol, name, origin, text: without_comments(&text) }),
             Err(error) => Err(SourceError::Description { origin, reason: error.to_string() }),
         }
     }
 
     pub(super) const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// The name of its file without the ending.
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Builds the pipeline, which does not run yet.
@@ -139,22 +169,58 @@ impl Launch {
             let package = package_of(&element);
             return Err(SourceError::MissingElement { element, package });
         }
-        let pipeline = built
-            .map_err(|error| wrong(error.to_string()))?
-            .downcast::<gst::Pipeline>()
-            .map_err(|_element| wrong("it is a single element".to_owned()))?;
+        // Not every protocol takes more than one element.
+        let pipeline = match built.map_err(|error| wrong(error.to_string()))?.downcast::<gst::Pipeline>() {
+            Ok(pipeline) => pipeline,
+            Err(element) => {
+                let pipeline = gst::Pipeline::new();
+                pipeline.add(&element).map_err(|error| wrong(error.to_string()))?;
+                pipeline
+            }
+        };
         let named =
             |name: &str| pipeline.by_name(name).ok_or_else(|| wrong(format!("it has no element with `name={name}`")));
-        let (src, demux) = (named("src")?, named("demux")?);
-        if src.find_property("location").is_none() {
-            return Err(wrong("its element `src` has no property `location`".to_owned()));
+        for element in pipeline.iterate_recurse().into_iter().flatten() {
+            let factory = element.factory().map(|factory| factory.name().to_string()).unwrap_or_default();
+            if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == factory) {
+                return Err(wrong(format!("it names `{factory}`, which is not allowed: {why}")));
+            }
         }
-        let entry = named("parse")?.static_pad("sink").ok_or_else(|| wrong("its `parse` takes nothing".to_owned()))?;
-        let video = named("video")?
-            .downcast::<gst_app::AppSink>()
-            .map_err(|_element| wrong("its element `video` is no appsink".to_owned()))?;
-        Ok(Parts { pipeline, src, demux, entry, video })
+        let src = named("src")?;
+        let demux = pipeline.by_name("demux").unwrap_or_else(|| src.clone());
+        let address = ["location", "uri"].into_iter().find(|property| src.find_property(property).is_some());
+        if self.protocol == Protocol::Hls {
+            if !src.is::<gst_app::AppSrc>() {
+                return Err(wrong("its element `src` is no appsrc, which segments are handed to".to_owned()));
+            }
+        } else if address.is_none() {
+            return Err(wrong("its element `src` has no property `location` or `uri`".to_owned()));
+        }
+        if !typed::is_type_finder(&demux) && !gives_pads_later(&demux) {
+            let name = demux.name();
+            return Err(wrong(format!(
+                "its element `{name}` takes nothing apart: it has no pads that appear for tracks"
+            )));
+        }
+        // As descriptions once had to.
+        let sink = pipeline
+            .iterate_sinks()
+            .into_iter()
+            .flatten()
+            .find(|element| element.num_src_pads() == 0 && *element != demux);
+        if let Some(sink) = sink.filter(|sink| !gives_pads_later(sink)) {
+            let name = sink.name();
+            return Err(wrong(format!("its element `{name}` is a sink: leave out what stands behind `demux`")));
+        }
+        Ok(Parts { pipeline, src, address, demux })
     }
+}
+
+fn gives_pads_later(element: &gst::Element) -> bool {
+    let templates = element.factory().into_iter().flat_map(|factory| factory.static_pad_templates());
+    templates
+        .into_iter()
+        .any(|pad| pad.direction() == gst::PadDirection::Src && pad.presence() == gst::PadPresence::Sometimes)
 }
 
 /// The elements that this machine lacks. A parser that stumbles over an element's property names that element as well.
@@ -167,7 +233,7 @@ fn without_comments(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn package_of(element: &str) -> &'static str {
+pub(super) fn package_of(element: &str) -> &'static str {
     PACKAGES.iter().find(|(name, _)| *name == element).map_or("of GStreamer that holds it", |(_, package)| package)
 }
 
@@ -181,15 +247,14 @@ mod tests {
         load(Some(folder.path())).map(|_launches| ())
     }
 
-    const GOOD: &str = "filesrc name=src ! flvdemux name=demux  h264parse name=parse ! appsink name=video";
+    const GOOD: &str = "filesrc name=src ! flvdemux name=demux";
 
     #[test]
     fn the_built_in_descriptions_build() {
         let launches = load(None).unwrap();
-        assert_eq!(
-            launches.iter().map(Launch::protocol).collect::<Vec<_>>(),
-            [Protocol::Rtmp, Protocol::HttpFlv, Protocol::Hls]
-        );
+        let mut protocols: Vec<Protocol> = launches.iter().map(Launch::protocol).collect();
+        protocols.dedup();
+        assert_eq!(protocols, Protocol::ALL);
         assert_eq!(check(&Config::default()).unwrap(), Vec::new());
     }
 
@@ -204,12 +269,19 @@ mod tests {
     fn a_wrong_description_is_refused_before_anything_starts() {
         for (text, kind, says) in [
             ("", "description", "`"),
-            ("filesrc name=src", "description", "single element"),
+            ("filesrc name=src", "description", "`src` takes nothing apart"),
             (&GOOD.replace("flvdemux", "flvdemuxx"), "missing_element", "element `flvdemuxx`"),
             (&GOOD.replace("name=src", ""), "description", "`name=src`"),
-            (&GOOD.replace("name=video", ""), "description", "`name=video`"),
-            (&GOOD.replace("appsink", "fakesink"), "description", "no appsink"),
-            (&GOOD.replace("filesrc", "fakesrc"), "description", "no property `location`"),
+            (&GOOD.replace("name=demux", ""), "description", "`src` takes nothing apart"),
+            (&GOOD.replace("flvdemux", "h264parse"), "description", "`demux` takes nothing apart"),
+            (&GOOD.replace("filesrc", "fakesrc"), "description", "no property `location` or `uri`"),
+            (&GOOD.replace("flvdemux", "decodebin"), "description", "`decodebin`, which is not allowed: it chooses"),
+            (&GOOD.replace("flvdemux", "parsebin ! flvdemux"), "description", "`parsebin`, which is not allowed"),
+            (&GOOD.replace("flvdemux", "hlsdemux2 ! tsdemux"), "description", "it may abort the process"),
+            (&GOOD.replace("filesrc", "rtmpsrc"), "description", "it may hang"),
+            ("uridecodebin name=src", "description", "it chooses elements by itself"),
+            ("uridecodebin name=src fakesink", "description", "`uridecodebin`, which is not allowed"),
+            (&format!("{GOOD}  h264parse ! appsink name=video"), "description", "its element `video` is a sink"),
             (&GOOD.replace("name=src", "name=src speed=9"), "description", "speed"),
             ("filesrc name=src ! ! !", "description", "syntax"),
         ] {
@@ -219,6 +291,28 @@ mod tests {
             assert!(!error.is_retryable());
         }
         assert_eq!(load(Some(Path::new("/nowhere/at/all"))).unwrap_err().kind(), "description");
+    }
+
+    #[test]
+    fn every_element_has_a_package() {
+        for element in branch::elements().chain(typed::elements()) {
+            assert!(PACKAGES.iter().any(|(name, _)| *name == element), "{element}");
+        }
+    }
+
+    #[test]
+    fn segments_are_handed_to_a_description_rather_than_fetched_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, says) in [
+            ("appsrc name=src ! tsdemux name=demux", None),
+            ("souphttpsrc name=src ! hlsdemux ! tsdemux name=demux", Some("`hlsdemux`, which is not allowed")),
+            ("souphttpsrc name=src ! tsdemux name=demux", Some("no appsrc")),
+        ] {
+            std::fs::write(folder.path().join("hls-fmp4.launch"), text).unwrap();
+            let refused = load(Some(folder.path())).err().map(|error| error.to_string());
+            assert_eq!(refused.is_some(), says.is_some(), "{text}: {refused:?}");
+            assert!(refused.unwrap_or_default().contains(says.unwrap_or_default()), "{text}");
+        }
     }
 
     #[test]

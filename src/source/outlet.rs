@@ -50,6 +50,13 @@ impl Outlet {
         }
     }
 
+    /// Goes on under a new number, where `attempt` is still the current one: what follows is announced as another
+    /// attachment, because its timestamps begin anew.
+    pub(super) fn renew(&self, attempt: Attempt) -> Option<Attempt> {
+        let renewed = self.current.compare_exchange(attempt, attempt + 1, Ordering::AcqRel, Ordering::Acquire);
+        renewed.ok().map(|previous| previous + 1)
+    }
+
     /// Lets nothing out any more, but for an event that is on its way.
     pub(super) fn close(&self) {
         self.current.store(CLOSED, Ordering::Release);

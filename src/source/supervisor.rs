@@ -3,6 +3,7 @@
 //! The thread itself never waits for a stream. Pipelines are stopped on threads of their own, because stopping one joins
 //! its streaming thread, and a network element that hangs would take all other sources with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -11,9 +12,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::attachment::{Attachment, Ending, attach};
+use super::attachment::{Attachment, attach, follow};
+use super::hls;
 use super::launch::{Launch, load};
 use super::outlet::Outlet;
+use super::pace::Pace;
+use super::progress::Ending;
 use super::watch::{Call, judge, was_healthy};
 use super::{Config, Reason, SourceError, SourceEvent, backoff};
 use crate::clock::{Clock, Timestamp};
@@ -57,10 +61,19 @@ impl Sources {
     /// # Errors
     /// When GStreamer cannot start, a launch description is wrong, or an element that one names is missing.
     pub fn new(config: Config, clock: Clock) -> Result<Self, SourceError> {
-        let launches = load(config.pipelines.as_deref())?;
+        let launches: Arc<[Launch]> = load(config.pipelines.as_deref())?.into();
         let protocols = launches.iter().map(Launch::protocol).collect();
         let (commands, inbox) = bounded(COMMANDS);
-        let supervisor = Supervisor { config, launches, clock, sources: Vec::new(), commands: commands.clone() };
+        let hls = hls::Engine::new(Arc::clone(&launches), config.min_height, clock);
+        let supervisor = Supervisor {
+            config,
+            launches,
+            hls,
+            clock,
+            sources: Vec::new(),
+            paces: HashMap::new(),
+            commands: commands.clone(),
+        };
         let thread = Builder::new().name("sources".to_owned()).spawn(move || supervisor.run(&inbox));
         let thread = thread.map_err(|_error| SourceError::Stopped)?;
         Ok(Self { commands, protocols, thread: Some(thread) })
@@ -80,7 +93,13 @@ impl Sources {
             return Err(SourceError::Description { origin: format!("`{}`", pull.protocol.word()), reason });
         }
         let outlet = Arc::new(Outlet::new(on_event));
-        let source = Source { pull, outlet: Arc::clone(&outlet), phase: Phase::Due(Timestamp::ZERO), failures: 0 };
+        let source = Source {
+            pull,
+            outlet: Arc::clone(&outlet),
+            phase: Phase::Due(Timestamp::ZERO),
+            failures: 0,
+            memory: hls::Memory::default(),
+        };
         self.commands.send(Command::Add(source)).map_err(|_error| SourceError::Stopped)?;
         Ok(SourceHandle { outlet, commands: self.commands.clone() })
     }
@@ -117,6 +136,14 @@ struct Source {
     phase: Phase,
     /// Failures since video last flowed for a while.
     failures: u32,
+    memory: hls::Memory,
+}
+
+impl Source {
+    /// From when on it is to be attached, if it is not.
+    fn due(&self) -> Option<Timestamp> {
+        if let Phase::Due(at) = self.phase { Some(at) } else { None }
+    }
 }
 
 #[derive(Debug)]
@@ -124,6 +151,8 @@ enum Phase {
     /// To be attached at this time.
     Due(Timestamp),
     Attached(Attachment, Video),
+    /// A file that was read to its end.
+    Finished,
 }
 
 /// Whether the lack of video was mentioned.
@@ -135,9 +164,12 @@ enum Video {
 
 struct Supervisor {
     config: Config,
-    launches: Vec<Launch>,
+    launches: Arc<[Launch]>,
+    hls: hls::Engine,
     clock: Clock,
     sources: Vec<Source>,
+    /// How fast each media server is attached to.
+    paces: HashMap<Arc<str>, Pace>,
     commands: Sender<Command>,
 }
 
@@ -153,7 +185,10 @@ impl Supervisor {
             let mut stop = false;
             for command in command.into_iter().chain(inbox.try_iter()) {
                 match command {
-                    Command::Add(source) => self.sources.push(source),
+                    Command::Add(mut source) => {
+                        source.phase = Phase::Due(self.clock.now());
+                        self.sources.push(source);
+                    }
                     Command::Look => {}
                     Command::Stop => stop = true,
                 }
@@ -161,7 +196,9 @@ impl Supervisor {
             if stop {
                 break;
             }
-            let sources = std::mem::take(&mut self.sources);
+            let mut sources = std::mem::take(&mut self.sources);
+            // Whoever has been due for longest comes first: one that fails again and again keeps nobody from a first try.
+            sources.sort_by_key(Source::due);
             self.sources = sources.into_iter().filter_map(|source| self.look(source, &mut reaper)).collect();
         }
         for source in self.sources {
@@ -174,7 +211,7 @@ impl Supervisor {
     }
 
     /// Does what is to be done about `source`; nothing is left of one that nobody wants any more.
-    fn look(&self, mut source: Source, reaper: &mut Reaper) -> Option<Source> {
+    fn look(&mut self, mut source: Source, reaper: &mut Reaper) -> Option<Source> {
         if source.outlet.is_closed() {
             if let Phase::Attached(attachment, _) = source.phase {
                 reaper.stop(attachment);
@@ -183,7 +220,8 @@ impl Supervisor {
         }
         let now = self.clock.now();
         source.phase = match source.phase {
-            Phase::Due(at) if at > now => Phase::Due(at),
+            Phase::Finished => Phase::Finished,
+            Phase::Due(at) if at > now || !self.may_attach(&source.pull, now) => Phase::Due(at),
             Phase::Due(_) => match self.attach(&source) {
                 Ok(attachment) => Phase::Attached(attachment, Video::Awaited),
                 Err(error) => {
@@ -204,11 +242,25 @@ impl Supervisor {
                     // First of all, nothing more may come of this attachment.
                     source.outlet.supersede();
                     reaper.stop(attachment);
-                    self.retry(&source.outlet, &mut source.failures, ending, now)
+                    if source.pull.protocol == Protocol::File
+                        && !source.pull.repeats()
+                        && ending.reason == Reason::Ended
+                    {
+                        source.outlet.say(SourceEvent::Finished);
+                        Phase::Finished
+                    } else {
+                        self.retry(&source.outlet, &mut source.failures, ending, now)
+                    }
                 }
             },
         };
         Some(source)
+    }
+
+    /// Whether the server of `pull` may be attached to once more now; it is counted then.
+    fn may_attach(&mut self, pull: &Pull, now: Timestamp) -> bool {
+        let rate = self.config.attach_per_second;
+        self.paces.entry(Arc::clone(&pull.stream.server)).or_insert_with(|| Pace::new(rate, now)).allows(now)
     }
 
     fn attach(&self, source: &Source) -> Result<Attachment, SourceError> {
@@ -217,7 +269,11 @@ impl Supervisor {
         let launch = launch.ok_or(SourceError::Stopped)?;
         let commands = self.commands.clone();
         let outlet = (Arc::clone(&source.outlet), source.outlet.supersede());
-        attach(pull, launch, self.clock, outlet, move || nudge(&commands))
+        let wake = move || nudge(&commands);
+        match pull.protocol {
+            Protocol::Hls => follow(pull, (&self.hls, &source.memory), self.clock, outlet, wake),
+            _ => attach(pull, launch, self.clock, outlet, wake),
+        }
     }
 
     /// What the watchdog says, or how the attachment ended.
@@ -266,7 +322,8 @@ impl Reaper {
     }
 
     fn stop(&mut self, attachment: Attachment) {
-        let (pipeline, token) = (attachment.into_pipeline(), self.token.clone());
+        let Some(pipeline) = attachment.into_pipeline() else { return };
+        let token = self.token.clone();
         let stop = move || {
             if let Err(error) = pipeline.set_state(gst::State::Null) {
                 tracing::warn!(%error, "a source did not stop cleanly");

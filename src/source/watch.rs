@@ -3,6 +3,8 @@
 //! It looks at the last *video* access unit only. A connection can be open, and even carry sound, while nothing comes
 //! that could be inspected, and no protocol reports that.
 
+use std::time::Duration;
+
 use super::{Config, Reason};
 use crate::clock::Timestamp;
 
@@ -17,6 +19,8 @@ pub(super) struct Observed {
     pub(super) has_video: bool,
     /// The first and the last access unit.
     pub(super) units: Option<(Timestamp, Timestamp)>,
+    /// How long it may be silent, where that is longer than for others.
+    pub(super) patience: Duration,
 }
 
 /// What to do.
@@ -36,7 +40,7 @@ pub(super) fn judge(observed: &Observed, config: &Config, now: Timestamp) -> Cal
         (Some((_, last)), _) | (None, Some((_, last))) => last,
         (None, None) => observed.since,
     };
-    if now.since(last_sign) >= config.stall_after {
+    if now.since(last_sign) >= config.stall_after.max(observed.patience) {
         return Call::Reattach(Reason::Stalled);
     }
     match (observed.units, observed.data) {

@@ -38,6 +38,7 @@ fn started(folder: &TempDir) -> Deciding {
         clock,
         classes: crate::app::classes::Classes::default(),
         publishers: crate::app::publishers::Publishers::default(),
+        suspicions: crate::app::suspicions::Suspicions::default(),
         entries: std::sync::RwLock::default(),
     };
     Deciding {
