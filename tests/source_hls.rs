@@ -19,8 +19,9 @@ use rig::publisher::{Publisher, Times};
 use scripted::{Answer, Scripted};
 use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::media_server::{Protocol, Pull};
+use sluicegate::sample::{self, Sampler};
 use sluicegate::source::{Config, Reason, SourceEvent, SourceHandle, Sources};
-use sluicegate::stream::{AccessUnit, StreamId};
+use sluicegate::stream::{AccessUnit, Attention, StreamId};
 use support::ffmpeg;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -120,6 +121,11 @@ fn longest_gap(units: &[AccessUnit]) -> Duration {
     units.windows(2).map(|pair| pair[1].arrived.since(pair[0].arrived)).max().unwrap()
 }
 
+/// Milliseconds from each time to the next.
+fn apart_in(times: &[Timestamp]) -> Vec<u128> {
+    times.windows(2).map(|pair| pair[1].since(pair[0]).as_millis()).collect()
+}
+
 #[test]
 fn a_live_stream_is_joined_at_its_newest_segment_and_its_end_and_return_are_noticed() {
     let nginx = Nginx::start(None).unwrap();
@@ -137,8 +143,11 @@ fn a_live_stream_is_joined_at_its_newest_segment_and_its_end_and_return_are_noti
 
     let sources = sources();
     let before = playlist().unwrap();
+    let clock = Clock::system();
+    let started = clock.now();
     let watched = Watched::add(&sources, url.clone());
     assert!(matches!(watched.next("attached"), SourceEvent::Attached));
+    println!("fragments of 1 s: the first picture comes {:?} after attaching", clock.now().since(started));
     let units = watched.units(15 * 8);
     assert!(units[0].keyframe, "a segment begins with a keyframe");
     assert_eq!(units.iter().map(|unit| unit.sequence).collect::<Vec<_>>(), (0..15 * 8).collect::<Vec<_>>());
@@ -153,11 +162,12 @@ fn a_live_stream_is_joined_at_its_newest_segment_and_its_end_and_return_are_noti
 
     // The clip's fragments last a second; nginx says so, or two.
     drop(publisher);
-    let clock = Clock::system();
     let cut = clock.now();
     let (reason, kind, text) = watched.reconnecting();
     assert_eq!((reason, kind), (Reason::Stalled, None), "{text}");
-    assert!(clock.now().since(cut) < Duration::from_secs(15), "{:?}", clock.now().since(cut));
+    let noticed = clock.now().since(cut);
+    println!("fragments of 1 s: an end is noticed {:.1} s after the publisher is gone", noticed.as_secs_f64());
+    assert!(noticed < Duration::from_secs(15), "{noticed:?}");
 
     // What is still listed is not looked at again; what comes next is.
     let quiet = watched.wait("again", |event| match event {
@@ -187,9 +197,20 @@ fn a_long_segment_arrives_over_the_time_that_it_lasts() {
     // One segment of four seconds after the other: never longer without a picture than it takes to see the next one.
     assert!(longest_gap(&units) < Duration::from_secs(4), "{:?}", longest_gap(&units));
     let keyframes: Vec<Timestamp> = units.iter().filter(|unit| unit.keyframe).map(|unit| unit.arrived).collect();
-    let apart: Vec<u128> = keyframes.windows(2).map(|pair| pair[1].since(pair[0]).as_millis()).collect();
+    let apart = apart_in(&keyframes);
     let spread = apart.iter().filter(|apart| **apart > 300).count();
     assert!(spread * 3 > apart.len() * 2, "keyframes a second apart arrived so many milliseconds apart: {apart:?}");
+    // So the sampler, which goes by arrival, finds a picture in every two seconds of the stream, not one in each segment.
+    let mut sampler = Sampler::new(&sample::Config::default(), Duration::ZERO);
+    let work = units.iter().filter_map(|unit| sampler.offer(unit.clone(), Attention::Calm));
+    let looked_at: Vec<Duration> = work.filter_map(|work| work.units.last()?.pts).collect();
+    let apart = looked_at.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap();
+    println!(
+        "segments of 4 s: {} of 11 s looked at, {apart:?} apart at most; keyframes came {:?} ms apart",
+        looked_at.len(),
+        apart_in(&keyframes)
+    );
+    assert!(apart <= Duration::from_millis(3000), "{looked_at:?}");
     let last = units.last().unwrap();
     assert!(last.arrived.since(units[0].arrived) > Duration::from_secs(6));
     assert!(last.pts.unwrap() - units[0].pts.unwrap() > Duration::from_secs(10));

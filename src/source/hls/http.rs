@@ -73,7 +73,7 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    pub(super) fn new(reach: Reach) -> Result<Self, SourceError> {
+    pub(super) fn new(reach: Reach) -> Result<Self, String> {
         // Fails when a provider is installed already, which is as good.
         rustls::crypto::ring::default_provider().install_default().ok();
         let follow = move |attempt: Attempt<'_>| {
@@ -95,11 +95,8 @@ impl Http {
         if reach == Reach::Normal {
             builder = builder.dns_resolver(Lookup);
         }
-        let wrong = |error: reqwest::Error| SourceError::Description {
-            origin: "`hls` (HTTP client)".to_owned(),
-            reason: root(&error),
-        };
-        Ok(Self { client: builder.build().map_err(wrong)?, reach })
+        let client = builder.build().map_err(|error| format!("no HTTP client can be made: {}", root(&error)))?;
+        Ok(Self { client, reach })
     }
 
     pub(super) fn allows(&self, url: &Url) -> bool {

@@ -67,7 +67,7 @@ struct Workshop {
 }
 
 impl Workshop {
-    fn open() -> Result<Self, SourceError> {
+    fn open() -> Result<Self, String> {
         let (normal, link_local) = (Http::new(Reach::Normal)?, Http::new(Reach::LinkLocal)?);
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -75,7 +75,7 @@ impl Workshop {
             .thread_name("hls")
             .enable_all()
             .build()
-            .map_err(|_error| SourceError::Stopped)?;
+            .map_err(|error| format!("it has no thread to run on: {error}"))?;
         Ok(Self { runtime: Some(runtime), normal, link_local })
     }
 }
@@ -102,7 +102,7 @@ impl Engine {
         let workshop = match self.workshop.get() {
             Some(workshop) => workshop,
             None => {
-                let opened = Workshop::open()?;
+                let opened = Workshop::open().map_err(|reason| failed(&reason))?;
                 self.workshop.get_or_init(|| opened)
             }
         };
