@@ -10,25 +10,28 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+use super::codec::chain;
 use super::planes::planes;
 use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
 use crate::picture::Picture;
-use crate::stream::AccessUnit;
+use crate::stream::{AccessUnit, Codec};
 
-/// Decodes runs of H.264 access units, of any streams and sizes in turn. One a worker thread; not shared.
+/// Decodes runs of access units, of any streams, codecs and sizes in turn. One a worker thread; not shared.
 #[derive(Debug)]
 pub struct Decoder {
     config: Config,
-    line: Option<Line>,
+    /// One a codec, started when its first unit comes.
+    lines: Vec<(Codec, Line)>,
 }
 
 impl Decoder {
-    /// A decoder that has started.
+    /// A decoder that has started for H.264, which nearly all streams are in.
     ///
     /// # Errors
-    /// When GStreamer or one of its elements is missing.
+    /// When GStreamer or one of its elements is missing. Those for other codecs are not missed before a stream needs them.
     pub fn new(config: &Config) -> Result<Self, DecodeError> {
-        Ok(Self { config: config.clone(), line: Some(Line::start(config)?) })
+        let lines = vec![(Codec::H264, Line::start(config, Codec::H264)?)];
+        Ok(Self { config: config.clone(), lines })
     }
 
     /// Decodes `units`, which start at a keyframe, and gives the pictures of those whose sequence number is in
@@ -38,31 +41,33 @@ impl Decoder {
     /// more than a few: a minute-long look back would otherwise be gigabytes.
     ///
     /// # Errors
-    /// When none of the units asked for gave a picture, none came in time, or they are too large. `each` may have had
-    /// some until then. The next call finds a fresh decoder.
+    /// When none of the units asked for gave a picture, none came in time, they are too large, or nothing here decodes their
+    /// codec. `each` may have had some until then. The next call finds a fresh decoder.
     pub fn decode(
         &mut self,
         units: &[AccessUnit],
         inspect: &[u64],
         each: &mut dyn FnMut(Picture),
     ) -> Result<(), DecodeError> {
-        let mut line = match self.line.take().filter(Line::is_idle) {
+        let codec = units.first().map_or(Codec::H264, |unit| unit.codec);
+        let kept = self.lines.iter().position(|(of, _)| *of == codec).map(|at| self.lines.swap_remove(at).1);
+        let mut line = match kept.filter(Line::is_idle) {
             Some(line) => line,
-            None => Line::start(&self.config)?,
+            None => Line::start(&self.config, codec)?,
         };
         let given = line.run(units, inspect, self.config.timeout, each)?;
         if given == 0 && !inspect.is_empty() {
             return Err(DecodeError::Undecodable(inspect.len()));
         }
-        self.line = Some(line);
+        self.lines.push((codec, line));
         Ok(())
     }
 }
 
-/// `appsrc ! h264parse ! avdec_h264 ! videoconvert ! appsink`, running.
+/// `appsrc ! parser ! decoder ! videoconvert ! appsink`, running, for one codec.
 ///
 /// The parser is there for its caps, which tell a picture's size before anything is allocated for it; `videoconvert`
-/// passes I420 through untouched.
+/// passes I420 through untouched, and brings ten bits down to eight.
 #[derive(Debug)]
 struct Line {
     pipeline: gst::Pipeline,
@@ -70,6 +75,8 @@ struct Line {
     outputs: Receiver<Output>,
     label: gst::Caps,
     fed: u64,
+    /// The decoder's entry, where draining does not make it forget its reference pictures.
+    remembers: Option<gst::Pad>,
 }
 
 #[derive(Debug)]
@@ -83,25 +90,24 @@ enum Output {
 const IN_FLIGHT: usize = 2;
 
 impl Line {
-    fn start(config: &Config) -> Result<Self, DecodeError> {
+    fn start(config: &Config, codec: Codec) -> Result<Self, DecodeError> {
         start_gstreamer()?;
+        let chain = chain(codec);
+        let start = |error: gst::glib::BoolError| DecodeError::Start(error.to_string());
         let (sender, outputs) = bounded(IN_FLIGHT);
         let entry = gst_app::AppSrc::builder()
-            .caps(
-                &gst::Caps::builder("video/x-h264")
-                    .field("stream-format", "byte-stream")
-                    .field("alignment", "au")
-                    .build(),
-            )
+            .caps(&chain.caps.parse().map_err(start)?)
             .format(gst::Format::Time)
             .max_bytes(0)
             .build();
-        let parser = element("h264parse")?;
-        let decoder = element("avdec_h264")?;
+        let parser = element(chain.parser)?;
+        let decoder = element(chain.decoder)?;
         // One thread: more would hold frames back, and the workers already use every core. A damaged frame is still
         // shown to viewers, so it is inspected, and no number of them stops the decoder.
-        decoder.set_property("max-threads", 1_i32);
-        decoder.set_property("output-corrupt", true);
+        if decoder.find_property("max-threads").is_some() {
+            decoder.set_property("max-threads", 1_i32);
+            decoder.set_property("output-corrupt", true);
+        }
         decoder.set_property("max-errors", -1_i32);
         let converter = element("videoconvert")?;
         let exit = gst_app::AppSink::builder()
@@ -114,17 +120,20 @@ impl Line {
         if let Some(pad) = parser.static_pad("src") {
             refuse_large(&pad, config.max_pixels, sender.clone());
         }
+        if let Some(pad) = decoder.static_pad("src") {
+            refuse_grown(&pad, config.max_pixels, sender.clone());
+        }
 
         let pipeline = gst::Pipeline::new();
         let elements = [entry.upcast_ref(), &parser, &decoder, &converter, exit.upcast_ref()];
-        let start = |error: gst::glib::BoolError| DecodeError::Start(error.to_string());
         pipeline.add_many(elements).map_err(start)?;
         gst::Element::link_many(elements).map_err(start)?;
         if let Some(bus) = pipeline.bus() {
             report_errors(&bus, sender);
         }
         let label = gst::Caps::builder("timestamp/x-sluicegate-access-unit").build();
-        let line = Self { pipeline, entry, outputs, label, fed: 0 };
+        let remembers = decoder.static_pad("sink").filter(|_| chain.remembers);
+        let line = Self { pipeline, entry, outputs, label, fed: 0, remembers };
         line.pipeline.set_state(gst::State::Playing).map_err(|error| DecodeError::Start(error.to_string()))?;
         Ok(line)
     }
@@ -142,13 +151,14 @@ impl Line {
         timeout: Duration,
         each: &mut dyn FnMut(Picture),
     ) -> Result<usize, DecodeError> {
+        self.forget();
         let stopped = |_error| DecodeError::Failed("it takes no more units".to_owned());
         for unit in units {
             let buffer = self.buffer(unit);
             self.entry.push_buffer(buffer).map_err(stopped)?;
         }
         // Without this the decoder sits on its last pictures until the next units arrive, which may be another
-        // stream's. It also makes the decoder forget its reference pictures.
+        // stream's. It also makes most decoders forget their reference pictures.
         self.entry.send_event(gst::event::SegmentDone::new(gst::ClockTime::ZERO));
 
         let asked: BTreeSet<u64> = inspect.iter().copied().collect();
@@ -171,6 +181,16 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// Makes a decoder forget its reference pictures that draining leaves with them: a flush, of the decoder alone. It takes the
+    /// segment away too, which comes again.
+    fn forget(&self) {
+        let Some(entry) = &self.remembers else { return };
+        let Some(segment) = entry.sticky_event::<gst::event::Segment>(0) else { return };
+        entry.send_event(gst::event::FlushStart::new());
+        entry.send_event(gst::event::FlushStop::new(false));
+        entry.send_event(segment);
     }
 
     /// `unit` as a buffer labelled with its sequence number.
@@ -249,6 +269,23 @@ fn refuse_large(pad: &gst::Pad, max_pixels: u64, sender: Sender<Output>) {
             gst::PadProbeReturn::Ok
         }
         _ => gst::PadProbeReturn::Ok,
+    });
+}
+
+/// Stops a stream whose pictures turn out larger than `max_pixels` only in the decoder, as they do where a codec lets them
+/// grow between keyframes: before it takes memory for them.
+fn refuse_grown(pad: &gst::Pad, max_pixels: u64, sender: Sender<Output>) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_pad, info| {
+        let Some(gst::PadProbeData::Event(event)) = &info.data else { return gst::PadProbeReturn::Ok };
+        let gst::EventView::Caps(caps) = event.view() else { return gst::PadProbeReturn::Ok };
+        match size(caps.caps()) {
+            Some((width, height)) if u64::from(width) * u64::from(height) > max_pixels => {
+                info.flow_res = Err(gst::FlowError::NotSupported);
+                say(&sender, Output::Failed(DecodeError::TooLarge { width, height, max_pixels }));
+                gst::PadProbeReturn::Handled
+            }
+            _ => gst::PadProbeReturn::Ok,
+        }
     });
 }
 

@@ -5,6 +5,7 @@
 //! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::Video`] reads a
 //! local video for banks and models, [`still()`] a local picture. No GStreamer type leaves this room.
 
+mod codec;
 mod container;
 mod decoder;
 pub mod file;
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 use gstreamer as gst;
 use serde::{Deserialize, Serialize};
+
+use crate::stream::UninspectableReason;
 
 pub use decoder::Decoder;
 pub use still::still;
@@ -137,6 +140,15 @@ impl DecodeError {
         }
     }
 
+    /// Why the stream cannot be inspected, where the error says that it will stay so.
+    pub const fn hindrance(&self) -> Option<UninspectableReason> {
+        match self {
+            Self::MissingElement { .. } => Some(UninspectableReason::UnsupportedCodec),
+            Self::TooLarge { .. } => Some(UninspectableReason::TooLarge),
+            _ => None,
+        }
+    }
+
     /// Whether later units of the same stream may well decode.
     pub const fn is_retryable(&self) -> bool {
         match self {
@@ -153,14 +165,20 @@ impl DecodeError {
     }
 }
 
-/// Every element that decoding needs, with the Debian package that holds it.
-const ELEMENTS: [(&str, &str); 7] = [
+/// Every element that decoding needs, those of all codecs included, with the Debian package that holds it.
+const ELEMENTS: [(&str, &str); 13] = [
     ("appsrc", "gstreamer1.0-plugins-base"),
     ("appsink", "gstreamer1.0-plugins-base"),
     ("decodebin", "gstreamer1.0-plugins-base"),
     ("videoconvert", "gstreamer1.0-plugins-base"),
     ("h264parse", "gstreamer1.0-plugins-bad"),
+    ("h265parse", "gstreamer1.0-plugins-bad"),
+    ("vp9parse", "gstreamer1.0-plugins-bad"),
+    ("av1parse", "gstreamer1.0-plugins-bad"),
     ("avdec_h264", "gstreamer1.0-libav"),
+    ("avdec_h265", "gstreamer1.0-libav"),
+    ("avdec_vp9", "gstreamer1.0-libav"),
+    ("av1dec", "gstreamer1.0-plugins-bad"),
     ("filesrc", "libgstreamer1.0-0"),
 ];
 
