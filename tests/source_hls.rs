@@ -279,33 +279,46 @@ fn ranges_of_one_growing_file_are_segments_too() {
 }
 
 #[test]
-fn what_comes_after_a_discontinuity_is_seen_too() {
+fn every_picture_before_and_after_a_discontinuity_is_seen() {
     let nginx = Nginx::start(None).unwrap();
     let files = nginx.files();
-    let folder = files.display();
-    let hls = format!("-f hls -hls_time 1 -hls_list_size 4 -hls_flags append_list+omit_endlist {folder}/cam.m3u8");
-    let first = start_ffmpeg(&format!("{} {hls}", live(180, "")), &files);
-    wait_for_segments(&nginx, "cam.m3u8", 2);
+    // Two segments of fifteen pictures each, of several sizes, the last ones in another container.
+    for (name, lines, more) in [("a", 180, ""), ("b", 270, ""), ("c", 144, "-hls_segment_type fmp4")] {
+        let folder = files.display();
+        let picture = format!("-f lavfi -i testsrc2=size={}x{lines}:rate=15 -t 2 -pix_fmt yuv420p", lines * 16 / 9);
+        let hls = format!("-f hls -hls_time 1 -hls_list_size 0 -hls_fmp4_init_filename {name}-init");
+        let segments = format!("-hls_segment_filename {folder}/{name}%d");
+        let args = format!("{picture} -c:v libx264 -preset ultrafast -g 15 {hls} {more} {segments}");
+        ffmpeg(&args, &files.join(format!("{name}.m3u8")));
+    }
+    let write = |segments: &str| {
+        let head = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n";
+        let lines = segments.replace('!', "#EXT-X-DISCONTINUITY\n").replace('|', "\n#EXTINF:1,\n");
+        std::fs::write(files.join("next.m3u8"), format!("{head}{lines}\n")).unwrap();
+        std::fs::rename(files.join("next.m3u8"), files.join("cam.m3u8")).unwrap();
+    };
+    write("|a0");
     let sources = sources();
     let watched = Watched::add(&sources, format!("{}/files/cam.m3u8", nginx.http()));
     watched.attached();
-    watched.units(20);
-    drop(first);
-    let _second = start_ffmpeg(&format!("{} {hls}", live(270, "")), &files);
-    // Another size and timestamps that begin anew: said as another attachment, and its first unit stands alone.
-    let mut before = 0;
-    watched.wait("the discontinuity", |event| match event {
-        SourceEvent::Attached => Some(()),
-        SourceEvent::Unit(_) => {
-            before += 1;
+    write("|a0|a1\n!|b0|b1\n!#EXT-X-MAP:URI=\"c-init\"|c0|c1\n#EXT-X-ENDLIST");
+    // Other timestamps, or another container: said as another attachment, and its first unit stands alone.
+    let mut pictures = vec![0];
+    let reason = watched.wait("the end", |event| match event {
+        SourceEvent::Unit(unit) => {
+            let count = pictures.last_mut().unwrap();
+            assert!(*count > 0 || unit.keyframe);
+            *count += 1;
             None
         }
-        other => panic!("after {before} more units: {other:?}"),
+        SourceEvent::Attached => {
+            pictures.push(0);
+            None
+        }
+        SourceEvent::Reconnecting { reason, .. } => Some(reason),
+        other => panic!("{other:?}"),
     });
-    let units = watched.units(15 * 3);
-    assert!(units[0].keyframe);
-    assert_eq!(units.iter().filter(|unit| unit.keyframe).count(), 3);
-    assert_once(&fetched(&nginx));
+    assert_eq!((reason, pictures), (Reason::Ended, vec![30, 30, 30]));
 }
 
 #[test]
