@@ -213,7 +213,9 @@ impl Feeder {
         let src = src.map_err(|_element| failed("its launch description takes no segments"))?;
         let (pipeline, output) = self.wiring.connect(parts, self.attempt);
         let started = pipeline.set_state(gst::State::Playing);
-        retire(self.pipe.exchange(Some(pipeline)));
+        if let Some(unwanted) = self.pipe.exchange(Some(pipeline)) {
+            drop(retire(unwanted));
+        }
         started.map_err(|_error| failed("the pipeline does not start"))?;
         Ok(Line { src, output, container, map, fed: Duration::ZERO })
     }
@@ -227,7 +229,10 @@ impl Feeder {
             // Late is as good as never: what is stuck stays in.
             timeout(FAREWELL, leave.through()).await.ok();
         }
-        retire(self.pipe.exchange(None));
+        if let Some(old) = self.pipe.exchange(None) {
+            // What it still finds must not be taken for what the next one finds.
+            timeout(FAREWELL, retire(old)).await.ok();
+        }
     }
 
     fn failed(&self, reason: Reason, trouble: Trouble) -> Ending {
