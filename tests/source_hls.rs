@@ -21,7 +21,7 @@ use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::media_server::{Protocol, Pull};
 use sluicegate::sample::{self, Sampler};
 use sluicegate::source::{Config, Reason, SourceEvent, SourceHandle, Sources};
-use sluicegate::stream::{AccessUnit, Attention, StreamId};
+use sluicegate::stream::{AccessUnit, Attention, Codec, StreamId};
 use support::ffmpeg;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -282,13 +282,17 @@ fn ranges_of_one_growing_file_are_segments_too() {
 fn every_picture_before_and_after_a_discontinuity_is_seen() {
     let nginx = Nginx::start(None).unwrap();
     let files = nginx.files();
-    // Two segments of fifteen pictures each, of several sizes, the last ones in another container.
-    for (name, lines, more) in [("a", 180, ""), ("b", 270, ""), ("c", 144, "-hls_segment_type fmp4")] {
+    // Two segments of fifteen pictures each, of several sizes, some in another codec, the last ones in another container.
+    let x264 = "libx264 -preset ultrafast -g 15";
+    let x265 = "libx265 -preset ultrafast -x265-params keyint=15:min-keyint=15:scenecut=0:bframes=0:log-level=none";
+    let of =
+        [("a", 180, x264, ""), ("b", 270, x264, ""), ("c", 180, x265, ""), ("d", 144, x264, "-hls_segment_type fmp4")];
+    for (name, lines, codec, more) in of {
         let folder = files.display();
         let picture = format!("-f lavfi -i testsrc2=size={}x{lines}:rate=15 -t 2 -pix_fmt yuv420p", lines * 16 / 9);
         let hls = format!("-f hls -hls_time 1 -hls_list_size 0 -hls_fmp4_init_filename {name}-init");
         let segments = format!("-hls_segment_filename {folder}/{name}%d");
-        let args = format!("{picture} -c:v libx264 -preset ultrafast -g 15 {hls} {more} {segments}");
+        let args = format!("{picture} -c:v {codec} {hls} {more} {segments}");
         ffmpeg(&args, &files.join(format!("{name}.m3u8")));
     }
     let write = |segments: &str| {
@@ -301,14 +305,15 @@ fn every_picture_before_and_after_a_discontinuity_is_seen() {
     let sources = sources();
     let watched = Watched::add(&sources, format!("{}/files/cam.m3u8", nginx.http()));
     watched.attached();
-    write("|a0|a1\n!|b0|b1\n!#EXT-X-MAP:URI=\"c-init\"|c0|c1\n#EXT-X-ENDLIST");
-    // Other timestamps, or another container: said as another attachment, and its first unit stands alone.
-    let mut pictures = vec![0];
+    write("|a0|a1\n!|b0|b1\n!|c0|c1\n!#EXT-X-MAP:URI=\"d-init\"|d0|d1\n#EXT-X-ENDLIST");
+    // Other timestamps, another codec or container: said as another attachment, and its first unit stands alone.
+    let (mut pictures, mut codecs) = (vec![0], HashSet::new());
     let reason = watched.wait("the end", |event| match event {
         SourceEvent::Unit(unit) => {
             let count = pictures.last_mut().unwrap();
             assert!(*count > 0 || unit.keyframe);
             *count += 1;
+            codecs.insert(unit.codec);
             None
         }
         SourceEvent::Attached => {
@@ -318,7 +323,8 @@ fn every_picture_before_and_after_a_discontinuity_is_seen() {
         SourceEvent::Reconnecting { reason, .. } => Some(reason),
         other => panic!("{other:?}"),
     });
-    assert_eq!((reason, pictures), (Reason::Ended, vec![30, 30, 30]));
+    assert_eq!((reason, pictures), (Reason::Ended, vec![30, 30, 30, 30]));
+    assert_eq!(codecs, HashSet::from([Codec::H264, Codec::H265]));
 }
 
 #[test]

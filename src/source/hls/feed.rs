@@ -254,8 +254,8 @@ fn content(media: &[u8], has_map: bool) -> Content {
     const BOXES: [&[u8]; 8] = [b"ftyp", b"styp", b"moof", b"moov", b"sidx", b"emsg", b"prft", b"free"];
     let is_box = media.get(4..8).is_some_and(|name| BOXES.contains(&name));
     match media {
-        _ if is_box || has_map => Content::Video(Container::Fmp4),
         [0x47, ..] if media.get(188).is_none_or(|sync| *sync == 0x47) => Content::Video(Container::Ts),
+        _ if is_box || has_map => Content::Video(Container::Fmp4),
         [b'I', b'D', b'3', ..] | [0xff, 0xf0..=0xff, ..] | [0x0b, 0x77, ..] => Content::Sound,
         _ => Content::Unknown,
     }
@@ -273,6 +273,7 @@ mod tests {
         for (story, media, has_map, content_is) in [
             ("two packets", packets.as_slice(), false, Video(Ts)),
             ("a packet and something else", &[packets[..188].to_vec(), vec![0; 188]].concat(), false, Unknown),
+            ("packets behind a map", packets.as_slice(), true, Video(Ts)),
             ("a fragment", b"\0\0\0\x18styp....", false, Video(Fmp4)),
             ("whatever comes behind a map", b"\0\0\0\x18abcd....", true, Video(Fmp4)),
             ("packed audio", b"ID3.........", false, Sound),
