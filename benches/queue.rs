@@ -29,7 +29,7 @@ fn alone(criterion: &mut Criterion) {
                     black_box(mailbox.offer(7, Priority::Ordinary));
                 }
                 for _ in &mailboxes {
-                    black_box(queue.take(Duration::ZERO));
+                    black_box(queue.take(Duration::ZERO, |_work| true));
                 }
             });
         });
@@ -52,7 +52,7 @@ fn contended(criterion: &mut Criterion) {
                     }
                 }
             });
-            scope.spawn(|| while queue.take(Duration::from_secs(1)).is_some() || !queue.is_closed() {});
+            scope.spawn(|| while queue.take(Duration::from_secs(1), |_work| true).is_some() || !queue.is_closed() {});
             group.bench_function(format!("{streams} streams"), |bencher| {
                 bencher.iter(|| black_box(mine.offer(7, Priority::Ordinary)));
             });

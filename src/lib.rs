@@ -15,6 +15,7 @@ pub mod eval;
 pub mod fetch;
 pub mod finding;
 pub mod hash;
+pub mod inspector;
 pub mod judge;
 pub mod ledger;
 pub mod media_server;

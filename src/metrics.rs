@@ -4,7 +4,10 @@
 //! becomes one.
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
+mod absorb;
+mod inspectors;
 mod models;
+mod sampling;
 mod words;
 
 use std::time::Duration;
@@ -15,6 +18,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use self::absorb::Family;
 pub use self::words::{PictureOutcome, Stage};
 use crate::report::Category;
 
@@ -22,6 +26,9 @@ use crate::report::Category;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    absorbed: std::sync::Mutex<absorb::Absorbed>,
+    inspectors: IntGaugeVec,
+    inspector_restarts: IntCounterVec,
     streams: IntGaugeVec,
     uninspectable: IntGaugeVec,
     stream_seconds: CounterVec,
@@ -29,7 +36,10 @@ pub struct Metrics {
     access_units: IntCounterVec,
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
+    inspection_interval: Histogram,
+    inspection_latency: Histogram,
     queue_ready: IntGauge,
+    sampling: sampling::Sampling,
     scores: IntCounterVec,
     model_up: IntGaugeVec,
     model_info: IntGaugeVec,
@@ -57,6 +67,9 @@ pub struct Metrics {
 }
 
 const FAST: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+const INTERVAL: &[f64] = &[0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0];
+const LATENCY: &[f64] =
+    &[0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0];
 const CUTOFF: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0];
 
 impl Metrics {
@@ -71,6 +84,14 @@ impl Metrics {
         let build = gauges(r, "sluicegate_build_info", "Always 1; labelled with the version.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
+            absorbed: std::sync::Mutex::default(),
+            inspectors: gauges(r, "sluicegate_inspectors", "Inspector processes, by state.", &["state"])?,
+            inspector_restarts: counters(
+                r,
+                "sluicegate_inspector_restarts_total",
+                "Inspector processes that ended before their time and were started again, by reason.",
+                &["reason"],
+            )?,
             streams: gauges(
                 r,
                 "sluicegate_streams",
@@ -114,7 +135,20 @@ impl Metrics {
                 "Pictures the sampler chose, by what became of them.",
                 &["outcome"],
             )?,
+            inspection_interval: histogram(
+                r,
+                "sluicegate_inspection_interval_seconds",
+                "From one look at a stream to the next look at it.",
+                INTERVAL,
+            )?,
+            inspection_latency: histogram(
+                r,
+                "sluicegate_inspection_latency_seconds",
+                "From the arrival of a look's access unit until its picture was compared with all banks.",
+                LATENCY,
+            )?,
             queue_ready: gauge(r, "sluicegate_queue_ready", "Streams with work waiting for a decoder.")?,
+            sampling: sampling::Sampling::new(r)?,
             scores: counters(
                 r,
                 "sluicegate_scores_total",
@@ -221,7 +255,7 @@ impl Metrics {
         let bounded: [(&IntCounterVec, &[&str]); 4] = [
             (&self.access_units, &["keyframe", "delta"]),
             (&self.reconnects, &["ended", "error", "stalled", "no_video"]),
-            (&self.pictures, &["offered", "inspected", "superseded", "failed"]),
+            (&self.pictures, &["offered", "inspected", "superseded", "stale", "failed"]),
             (&self.findings, &["known", "classify", "state", "report"]),
         ];
         for (counter, words) in bounded {
@@ -237,6 +271,7 @@ impl Metrics {
                 self.reports.with_label_values(&[category.word(), outcome]).inc_by(0);
             }
         }
+        self.start_inspectors_at_zero();
         for action in ["kick", "notify", "quarantine"] {
             for outcome in ["done", "retry", "gave_up"] {
                 self.actions.with_label_values(&[action, outcome]).inc_by(0);
@@ -247,6 +282,8 @@ impl Metrics {
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
         let described = [
+            self.inspectors.desc(),
+            self.inspector_restarts.desc(),
             self.streams.desc(),
             self.uninspectable.desc(),
             self.stream_seconds.desc(),
@@ -254,6 +291,8 @@ impl Metrics {
             self.access_units.desc(),
             self.reconnects.desc(),
             self.pictures.desc(),
+            self.inspection_interval.desc(),
+            self.inspection_latency.desc(),
             self.queue_ready.desc(),
             self.scores.desc(),
             self.model_up.desc(),
@@ -280,7 +319,8 @@ impl Metrics {
             self.quarantine_refused.desc(),
             self.vetoes.desc(),
         ];
-        let mut names: Vec<String> = described.iter().flatten().map(|desc| desc.fq_name.clone()).collect();
+        let mut names: Vec<String> =
+            described.iter().chain(&self.sampling.desc()).flatten().map(|desc| desc.fq_name.clone()).collect();
         names.push("sluicegate_build_info".to_owned());
         names.sort();
         names
@@ -291,7 +331,7 @@ impl Metrics {
     /// # Errors
     /// When the text cannot be encoded: a bug.
     pub fn render(&self) -> Result<String, MetricsError> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+        Ok(TextEncoder::new().encode_to_string(&self.gathered())?)
     }
 
     /// Sets how many streams of `server` are in the state `word` (see `StreamState::word`).
@@ -330,7 +370,17 @@ impl Metrics {
         self.pictures.with_label_values(&[outcome.word()]).inc_by(count);
     }
 
-    /// Sets the length of the ready ring.
+    /// Records the time from one look at a stream to the next.
+    pub fn inspection_interval(&self, interval: Duration) {
+        self.inspection_interval.observe(interval.as_secs_f64());
+    }
+
+    /// Records the time from the arrival of a look's access unit until its picture was compared with all banks.
+    pub fn inspection_latency(&self, latency: Duration) {
+        self.inspection_latency.observe(latency.as_secs_f64());
+    }
+
+    /// Sets how many streams wait for a decoder.
     pub fn set_queue_ready(&self, streams: usize) {
         self.queue_ready.set(streams as i64);
     }

@@ -46,7 +46,7 @@ fn every_metric_is_described_and_nothing_else_is() {
 #[test]
 fn dashboards_and_rules_use_known_metrics_only() {
     for path in ["deploy/grafana/sluicegate.json", "deploy/prometheus/rules.yml", "docs/metrics.md"] {
-        // The rules record series of their own: `instance:sluicegate_pictures_superseded:ratio_rate5m`.
+        // The rules record series of their own: `instance:sluicegate_pictures_shed:ratio_rate5m`.
         let recorded: BTreeSet<String> = read("deploy/prometheus/rules.yml")
             .lines()
             .filter_map(|line| line.trim().strip_prefix("- record: ").map(str::to_owned))

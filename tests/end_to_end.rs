@@ -60,8 +60,8 @@ fn await_gone(events: &Events, name: &str) {
 fn assert_conserved(sluicegate: &Sluicegate) {
     let count =
         |outcome: &str| sluicegate.metric(&format!("sluicegate_pictures_total{{outcome=\"{outcome}\"}}")).unwrap();
-    rig::until("offered = inspected + superseded + failed", PATIENCE, || {
-        let accounted = count("inspected") + count("superseded") + count("failed");
+    rig::until("offered = inspected + superseded + stale + failed", PATIENCE, || {
+        let accounted = count("inspected") + count("superseded") + count("stale") + count("failed");
         (count("offered") > 0.0 && (count("offered") - accounted).abs() < 0.5).then_some(())
     })
     .unwrap();

@@ -153,6 +153,9 @@ fn everything_happens(metrics: &Metrics) {
     metrics.pictures(PictureOutcome::Superseded, 2);
     metrics.pictures(PictureOutcome::Failed, 1);
     metrics.set_queue_ready(3);
+    metrics.set_promoted(2);
+    metrics.set_ring_bytes(90_000_000);
+    metrics.sampled(1, 30);
     metrics.score("safety", "scored");
     metrics.score("safety", "shed");
     // However still the streams are, a model that cannot keep up is told of.

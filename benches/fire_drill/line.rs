@@ -24,7 +24,7 @@ use sluicegate::judge::{self, Judge, Policy};
 use sluicegate::metrics::Metrics;
 use sluicegate::model;
 use sluicegate::picture::Picture;
-use sluicegate::sample::{self, Sampler};
+use sluicegate::sample::{self, Pool, Sampler};
 use sluicegate::stream::{AccessUnit, Attention, AttentionCell, Codec, Session, StreamId};
 
 use crate::film::{Film, Footage, RATE, units};
@@ -122,9 +122,11 @@ impl Line {
 
     /// Shows a film, as a stream of its own.
     pub(crate) fn show(&mut self, name: &str, film: Film<'_>) -> Tally {
+        // As it happens, and the same each time: no chance, and one decoder for all.
+        let sampling = sample::Config { inside_groups: Duration::ZERO, ..sample::Config::default() };
         let mut stream = Stream {
             session: Session { stream: StreamId::new("drill", "live", name), id: name.into() },
-            sampler: Sampler::new(&sample::Config::default(), Duration::ZERO),
+            sampler: Sampler::new(&sampling, || 0.0, &Arc::new(Pool::new(0))),
             attention: AttentionCell::default(),
             gates: Arc::default(),
             judge: Judge::new(Arc::clone(&self.policy)),

@@ -121,7 +121,7 @@ daemon off;
 master_process off;
 error_log {folder}/error.log warn;
 pid {folder}/nginx.pid;
-events {{ worker_connections 512; }}
+events {{ worker_connections 4096; }}
 rtmp {{
   server {{
     listen 127.0.0.1:{rtmp};

@@ -1,34 +1,32 @@
-//! A stream under inspection, as all threads share it: whose it is, how closely to look, and how it is doing.
-//!
-//! Nearly everything here is an atomic word, so neither the streaming thread nor a worker ever waits for the other. What
-//! models said last is shared between workers and the models' threads only.
+//! A session under inspection, as the core knows it: since when, how closely to look, and how it is doing.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::detect::classify::Gates;
+use crate::inspector::Progress;
 use crate::stream::{AttentionCell, Session, StreamState, UninspectableReason};
-
-/// Failures of the decoder, with no picture in between, after which a stream counts as undecodable.
-const UNDECODABLE_AFTER: u32 = 3;
 
 /// One publisher's session under inspection.
 #[derive(Debug)]
 pub(super) struct Attached {
     pub(super) session: Session,
     pub(super) attention: AttentionCell,
-    /// What models said last of its pictures.
-    pub(super) gates: Arc<Gates>,
     since: Timestamp,
     found: AtomicBool,
-    received: AtomicU64,
-    inspected: AtomicU64,
-    last_inspected: AtomicU64,
-    failures: AtomicU32,
-    hindrance: AtomicU8,
-    ended: AtomicBool,
+    seen: Mutex<Seen>,
+}
+
+/// What was told of a session so far.
+#[derive(Debug, Default)]
+struct Seen {
+    received: u64,
+    inspected: u64,
+    last_inspected: Option<Timestamp>,
+    hindrance: Option<UninspectableReason>,
+    /// Why it is with nobody who inspects.
+    barred: Option<UninspectableReason>,
 }
 
 impl Attached {
@@ -36,15 +34,9 @@ impl Attached {
         Self {
             session,
             attention: AttentionCell::default(),
-            gates: Arc::default(),
             since: now,
             found: AtomicBool::new(false),
-            received: AtomicU64::new(0),
-            inspected: AtomicU64::new(0),
-            last_inspected: AtomicU64::new(0),
-            failures: AtomicU32::new(0),
-            hindrance: AtomicU8::new(0),
-            ended: AtomicBool::new(false),
+            seen: Mutex::default(),
         }
     }
 
@@ -64,89 +56,55 @@ impl Attached {
         if self.found.load(Ordering::Relaxed) { Duration::MAX } else { now.since(self.since) }
     }
 
-    /// Notes an access unit received.
-    pub(super) fn receive(&self) {
-        self.received.fetch_add(1, Ordering::Relaxed);
+    /// Notes how the inspection got on.
+    pub(super) fn got_on(&self, progress: &Progress) {
+        let mut seen = self.seen();
+        seen.received += progress.received;
+        seen.inspected += progress.inspected;
+        seen.last_inspected = seen.last_inspected.max(progress.last_inspected);
+        seen.hindrance = progress.hindrance;
+    }
+
+    /// Notes why it is not to be inspected; none: it is.
+    pub(super) fn bar(&self, reason: Option<UninspectableReason>) {
+        self.seen().barred = reason;
+    }
+
+    /// Why it is not to be inspected.
+    pub(super) fn barred(&self) -> Option<UninspectableReason> {
+        self.seen().barred
     }
 
     /// Access units received so far.
     pub(super) fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Notes pictures inspected: whatever hindered inspection is over.
-    pub(super) fn inspected(&self, pictures: u64, now: Timestamp) {
-        self.inspected.fetch_add(pictures, Ordering::Relaxed);
-        self.last_inspected.store(now.as_micros(), Ordering::Release);
-        self.failures.store(0, Ordering::Relaxed);
-        self.hindrance.store(0, Ordering::Release);
-    }
-
-    /// Notes that chosen units gave no picture.
-    pub(super) fn undecoded(&self) {
-        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= UNDECODABLE_AFTER {
-            self.hinder(UninspectableReason::Undecodable);
-        }
-    }
-
-    /// Notes why the stream cannot be inspected.
-    pub(super) fn hinder(&self, reason: UninspectableReason) {
-        self.hindrance.store(code(reason), Ordering::Release);
+        self.seen().received
     }
 
     /// Pictures inspected so far.
     pub(super) fn pictures_inspected(&self) -> u64 {
-        self.inspected.load(Ordering::Relaxed)
+        self.seen().inspected
     }
 
     /// When the last picture was inspected.
     pub(super) fn last_inspected(&self) -> Option<Timestamp> {
-        Some(self.last_inspected.load(Ordering::Acquire)).filter(|at| *at > 0).map(Timestamp::from_micros)
+        self.seen().last_inspected
     }
 
     /// How the stream is doing at `now`. Nothing inspected for `blind_after` is blind, however much video arrives.
     pub(super) fn state(&self, now: Timestamp, blind_after: Duration) -> StreamState {
-        if let Some(reason) = reason(self.hindrance.load(Ordering::Acquire)) {
+        let Seen { barred, hindrance, last_inspected, .. } = *self.seen();
+        if let Some(reason) = barred.or(hindrance) {
             return StreamState::Uninspectable(reason);
         }
-        match self.last_inspected() {
+        match last_inspected {
             Some(at) if now.since(at) <= blind_after => StreamState::Inspected,
             None if now.since(self.since) <= blind_after => StreamState::Connecting,
             _ => StreamState::Blind,
         }
     }
 
-    /// Ends the session: work of it that still waits is not done any more.
-    pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-    }
-
-    /// Whether the session is over.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-}
-
-fn code(reason: UninspectableReason) -> u8 {
-    match reason {
-        UninspectableReason::NoVideo => 1,
-        UninspectableReason::UnsupportedCodec => 2,
-        UninspectableReason::Undecodable => 3,
-        UninspectableReason::TooLarge => 4,
-        UninspectableReason::Crashed => 5,
-        UninspectableReason::NoPlace => 6,
-    }
-}
-
-fn reason(code: u8) -> Option<UninspectableReason> {
-    match code {
-        1 => Some(UninspectableReason::NoVideo),
-        2 => Some(UninspectableReason::UnsupportedCodec),
-        3 => Some(UninspectableReason::Undecodable),
-        4 => Some(UninspectableReason::TooLarge),
-        5 => Some(UninspectableReason::Crashed),
-        6 => Some(UninspectableReason::NoPlace),
-        _ => None,
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,15 +123,39 @@ mod tests {
         Attached::new(Session { stream: StreamId::new("main", "live", "cam"), id: "7".into() }, at(0))
     }
 
+    fn progress(stream: &Attached, inspected: u64, at: Option<Timestamp>) -> Progress {
+        Progress { session: stream.session.clone(), received: 10, inspected, last_inspected: at, hindrance: None }
+    }
+
     #[test]
     fn a_stream_connects_is_inspected_and_goes_blind() {
         let stream = attached();
         assert_eq!(stream.state(at(5), BLIND_AFTER), StreamState::Connecting);
         assert_eq!(stream.state(at(6), BLIND_AFTER), StreamState::Blind);
-        stream.inspected(1, at(7));
+        stream.got_on(&progress(&stream, 1, Some(at(7))));
         assert_eq!(stream.state(at(12), BLIND_AFTER), StreamState::Inspected);
         assert_eq!(stream.state(at(13), BLIND_AFTER), StreamState::Blind);
         assert_eq!(stream.pictures_inspected(), 1);
+    }
+
+    #[test]
+    fn what_another_inspector_goes_on_with_adds_up() {
+        let stream = attached();
+        stream.got_on(&progress(&stream, 2, Some(at(7))));
+        stream.got_on(&progress(&stream, 0, None));
+        assert_eq!((stream.received(), stream.pictures_inspected(), stream.last_inspected()), (20, 2, Some(at(7))));
+        stream.got_on(&Progress { hindrance: Some(UninspectableReason::NoVideo), ..progress(&stream, 0, None) });
+        assert_eq!(stream.state(at(8), BLIND_AFTER), StreamState::Uninspectable(UninspectableReason::NoVideo));
+    }
+
+    #[test]
+    fn what_is_barred_stays_so_whatever_still_comes() {
+        let stream = attached();
+        stream.bar(Some(UninspectableReason::Crashed));
+        stream.got_on(&progress(&stream, 1, Some(at(7))));
+        assert_eq!(stream.state(at(7), BLIND_AFTER), StreamState::Uninspectable(UninspectableReason::Crashed));
+        stream.bar(None);
+        assert_eq!(stream.state(at(7), BLIND_AFTER), StreamState::Inspected);
     }
 
     #[test]
@@ -183,20 +165,5 @@ mod tests {
         stream.was_found();
         assert_eq!(stream.on_air(at(5)), Duration::MAX);
         assert_eq!(stream.since(), at(0));
-    }
-
-    #[test]
-    fn a_stream_is_undecodable_after_failures_in_a_row_until_a_picture_comes() {
-        let stream = attached();
-        stream.undecoded();
-        stream.undecoded();
-        stream.inspected(1, at(1));
-        stream.undecoded();
-        stream.undecoded();
-        assert_eq!(stream.state(at(2), BLIND_AFTER), StreamState::Inspected);
-        stream.undecoded();
-        assert_eq!(stream.state(at(2), BLIND_AFTER), StreamState::Uninspectable(UninspectableReason::Undecodable));
-        stream.inspected(1, at(3));
-        assert_eq!(stream.state(at(3), BLIND_AFTER), StreamState::Inspected);
     }
 }

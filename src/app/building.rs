@@ -1,9 +1,8 @@
 //! Builds every stage from the configuration, before anything starts: what cannot work is said now.
 
 use std::sync::Arc;
-use std::thread;
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::breaking::Breaking;
 use super::deciding::STANDING_DENY;
@@ -15,16 +14,13 @@ use crate::act::outbox::Bell;
 use crate::act::servers::{self, Fallback, HookToken};
 use crate::act::webhook::Webhook;
 use crate::act::{ActError, Gate};
-use crate::bank::{InForce, Watch};
+use crate::bank::{Banks, Watch};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::decision::Verdict;
-use crate::decode::Decoder;
 use crate::judge::Policy;
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Stage};
-use crate::model;
-use crate::source::Sources;
 
 pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     let clock = Clock::system();
@@ -63,18 +59,10 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
     }
     info!(denies = gate.count(), unfinished = closed.len(), "the ledger is open");
     let (banks, watch) = banks(config, &metrics)?;
-    let parts = Parts {
-        watch,
-        models: models(&config.model, &metrics)?,
-        decoders: decoders(config)?,
-        sources: Sources::new(config.source.clone(), clock)?,
-        closed: closed.into_iter().map(|session| (session, None)).collect(),
-        breaking,
-        history,
-    };
+    let parts =
+        Parts { banks, watch, closed: closed.into_iter().map(|session| (session, None)).collect(), breaking, history };
     let house = House {
         clock,
-        banks,
         telling: Telling::new(metrics),
         ledger,
         gate,
@@ -90,11 +78,11 @@ pub(super) fn build(config: &Config) -> Result<(House, Parts), Error> {
 
 /// The banks, and whoever watches them for changes. At the start a damaged bank is an error: nobody should believe it to
 /// be in force.
-fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<InForce>, Watch), Error> {
+fn banks(config: &Config, metrics: &Metrics) -> Result<(Banks, Watch), Error> {
     let mut watch = Watch::new(&config.banks.dir)?;
     let Some(seen) = watch.look()? else {
         warn!(folder = %config.banks.dir.display(), "there is no bank yet: add one with `sluicegate bank add`");
-        return Ok((Arc::new(InForce::new(Arc::new([]))), watch));
+        return Ok((Arc::new([]), watch));
     };
     if let Some(problem) = seen.problems.into_iter().next() {
         return Err(problem.into());
@@ -108,36 +96,5 @@ fn banks(config: &Config, metrics: &Metrics) -> Result<(Arc<InForce>, Watch), Er
         metrics.set_bank_signals(&bank.name().shared(), bank.len());
         info!(bank = %bank.name(), signals = bank.len(), revision = bank.revision(), "bank loaded");
     }
-    Ok((Arc::new(InForce::new(seen.banks)), watch))
-}
-
-/// The models that can be used. What is broken is said, and streams are inspected without it, unless the configuration
-/// would rather not start.
-fn models(config: &model::Config, metrics: &Metrics) -> Result<Vec<model::Session>, Error> {
-    let opened = model::open(config)?;
-    for model::Broken { model, error } in &opened.broken {
-        metrics.set_model_up(model, false);
-        metrics.error(Stage::Classify, error.kind());
-        error!(model = &**model, %error, "a model cannot be used: streams are inspected without it");
-    }
-    for session in &opened.sessions {
-        let placement = session.placement();
-        for (model, digest) in session.entries() {
-            metrics.set_model_up(&model, true);
-            metrics.set_model_info(&model, placement.provider.word(), &digest);
-            info!(model = &*model, %placement, "model loaded");
-        }
-        if let Some((asked, why)) = &placement.instead_of {
-            let model = &*session.manifest().name;
-            warn!(model, asked = asked.word(), why, "the model runs on the CPU");
-        }
-    }
-    Ok(opened.sessions)
-}
-
-/// One decoder a worker, one worker a core unless the configuration says otherwise.
-fn decoders(config: &Config) -> Result<Vec<Decoder>, Error> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let workers = config.decode.workers.unwrap_or(cores).max(1);
-    Ok((0..workers).map(|_| Decoder::new(&config.decode)).collect::<Result<_, _>>()?)
+    Ok((seen.banks, watch))
 }

@@ -235,10 +235,8 @@ impl Deciding {
 
     /// Raises attention where the finding asks for it, and tells of it.
     fn tell_of(&self, finding: &Finding) {
-        if let Some((level, span)) = self.judge.attention(finding)
-            && let Some(stream) = self.streams.get(&finding.session)
-        {
-            stream.attention.raise(level, finding.found, finding.found + span);
+        if let Some((level, span)) = self.judge.attention(finding) {
+            self.streams.raise(&finding.session, level, finding.found, span);
         }
         self.telling.metrics.finding(finding.observation.detector());
         if matches!(finding.observation, Observation::State(_)) {

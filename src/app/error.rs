@@ -3,12 +3,10 @@
 use crate::act::ActError;
 use crate::api::ApiError;
 use crate::bank::BankError;
-use crate::decode::DecodeError;
+use crate::inspector::InspectorError;
 use crate::judge::PolicyError;
 use crate::ledger::LedgerError;
 use crate::metrics::MetricsError;
-use crate::model::ModelError;
-use crate::source::SourceError;
 
 /// The service could not start, or had to stop. The message is the stage's own.
 #[derive(Debug, thiserror::Error)]
@@ -22,24 +20,18 @@ pub enum Error {
     /// A bank.
     #[error(transparent)]
     Bank(#[from] BankError),
-    /// A decoder.
+    /// What inspects.
     #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Inspector(#[from] InspectorError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The metrics.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-    /// A model, or the runtime.
-    #[error(transparent)]
-    Model(#[from] ModelError),
     /// The policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// A source.
-    #[error(transparent)]
-    Source(#[from] SourceError),
     /// The judge's thread broke off.
     #[error("the judge's thread panicked: start again, and report what standard error says")]
     Panicked,
@@ -65,13 +57,7 @@ impl Error {
         match self {
             Self::Act(_) | Self::Policy(_) => Fault::Configuration,
             Self::Metrics(_) | Self::Panicked => Fault::Bug,
-            Self::Api(_)
-            | Self::Bank(_)
-            | Self::Decode(_)
-            | Self::Ledger(_)
-            | Self::Model(_)
-            | Self::Source(_)
-            | Self::Thread(_) => Fault::Machine,
+            Self::Api(_) | Self::Bank(_) | Self::Inspector(_) | Self::Ledger(_) | Self::Thread(_) => Fault::Machine,
         }
     }
 }

@@ -6,28 +6,29 @@
 mod acting;
 mod attached;
 mod backend;
+mod banking;
 mod breaking;
 mod building;
 mod classes;
 mod deciding;
 mod error;
 mod history;
-mod inspecting;
+mod inspectors;
 mod ordering;
 mod publishers;
 mod quarantining;
 mod reconciling;
-mod refreshing;
 mod reporting;
 mod showing;
 mod streams;
+mod suspicions;
 mod telling;
 mod unrecorded;
 mod webhooks;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -39,23 +40,25 @@ use tracing::{error, info, warn};
 
 pub use self::classes::Config as ClassConfig;
 pub use self::error::{Error, Fault};
+pub use self::inspectors::Program;
 pub use self::reporting::Config as ReportsConfig;
 pub use self::streams::Config as StreamsConfig;
 
 use self::acting::Acting;
 use self::backend::Backend;
+use self::banking::Banking;
 use self::breaking::Breaking;
 use self::classes::Classes;
 use self::deciding::{Deciding, Notice};
 use self::history::History;
-use self::inspecting::{Detecting, Ticket, Worker};
+use self::inspectors::{Inspectors, Plan};
 use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
-use self::refreshing::Refreshing;
 use self::reporting::Desk;
 use self::showing::Showing;
-use self::streams::{Queue, Streams};
+use self::streams::Streams;
+use self::suspicions::Suspicions;
 use self::telling::Telling;
 use self::unrecorded::Unrecorded;
 use self::webhooks::Remembering;
@@ -64,19 +67,16 @@ use crate::act::aftermath::Keeper;
 use crate::act::outbox::{self, Bell};
 use crate::act::servers::{Fallbacks, HookToken, MediaServer};
 use crate::act::webhook::Webhook;
-use crate::bank::{InForce, Watch};
+use crate::api;
+use crate::bank::{Banks, Watch};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::decode::Decoder;
-use crate::detect::classify::{Classify, Scorer};
-use crate::detect::gate::Terms;
-use crate::detect::known::Known;
+use crate::inspector::wire::Limits;
+use crate::inspector::{Inspection, Line, Setup};
 use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Policy};
 use crate::ledger::Ledger;
-use crate::source::Sources;
 use crate::stream::Session;
-use crate::{api, model};
 
 /// Findings on their way to the judge; when they are this many, detectors wait.
 const NOTICES: usize = 1024;
@@ -87,14 +87,14 @@ const ALARMS: usize = 64;
 /// How long a shutdown waits for requests to media servers and webhooks that are under way.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM. Inspectors are started as `program` says.
 ///
 /// # Errors
 /// When something cannot be built from the configuration, or the HTTP interface stops by itself.
-pub fn run(config: &Config) -> Result<(), Error> {
+pub fn run(config: &Config, program: Program) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (house, parts) = building::build(config)?;
-    runtime.block_on(house.live(config, parts))
+    runtime.block_on(house.live(config, program, parts))
 }
 
 /// What every thread may hold a share of.
@@ -104,7 +104,6 @@ struct House {
     ledger: Arc<Ledger>,
     gate: Arc<Gate>,
     policy: Arc<Policy>,
-    banks: Arc<InForce>,
     servers: Vec<Arc<dyn MediaServer>>,
     hook_tokens: HashMap<Arc<str>, HookToken>,
     fallbacks: Arc<Fallbacks>,
@@ -114,9 +113,7 @@ struct House {
 
 /// What exactly one thread will own.
 struct Parts {
-    models: Vec<model::Session>,
-    decoders: Vec<Decoder>,
-    sources: Sources,
+    banks: Banks,
     watch: Watch,
     /// Sessions that a decision of an earlier run closes and that were not observed gone yet.
     closed: HashMap<Session, Option<Timestamp>>,
@@ -124,22 +121,15 @@ struct Parts {
     history: History,
 }
 
-/// Everything left of the judge, at work.
-struct Inspection {
-    streams: Arc<Streams>,
-    queue: Arc<Queue>,
-    workers: Vec<JoinHandle<()>>,
-    scorers: Vec<Arc<Scorer<Ticket>>>,
-}
-
 impl House {
     /// Starts every stage, works until told to stop, and stops them from left to right, so that nothing under way is
     /// lost between two of them.
-    async fn live(self, config: &Config, parts: Parts) -> Result<(), Error> {
+    async fn live(self, config: &Config, program: Program, parts: Parts) -> Result<(), Error> {
         let listener = api::bind(&config.api).await?;
         let (notices, inbox) = bounded(NOTICES);
-        let Parts { models, decoders, sources, watch, closed, breaking, history } = parts;
-        let inspection = self.inspect(config, models, decoders, sources, &notices)?;
+        let Parts { banks, watch, closed, breaking, history } = parts;
+        let streams = Arc::new(self.streams(config, &notices));
+        let inspection = self.inspect(config, program, &streams)?;
         let (to_keep, asked) = bounded(ALARMS);
         let quarantining = Quarantining {
             banks: config.banks.dir.clone(),
@@ -148,20 +138,19 @@ impl House {
             clock: self.clock,
         };
         let keeper = start("quarantine", move || quarantining.run(&asked))?;
-        let deciding =
-            Deciding { closed, breaking, history, ..self.deciding(config, &inspection.streams, Alarms::new(to_keep)) };
+        let deciding = Deciding { closed, breaking, history, ..self.deciding(config, &streams, Alarms::new(to_keep)) };
         let (alive, mut fallen) = watch::channel(());
         let judge = start("judge", move || {
             let _alive = alive;
             deciding.run(&inbox);
         })?;
         let (stop, stopped) = watch::channel(false);
-        let outbox = tokio::spawn(outbox::run(self.acting(config, &inspection.streams), stopped));
-        let mut keeping = self.keep(config, &inspection.streams, watch, &notices);
+        let outbox = tokio::spawn(outbox::run(self.acting(config, &streams), stopped));
+        let mut keeping = self.keep(config, &streams, (watch, banks), &notices);
         let ready = Arc::new(AtomicBool::new(true));
-        let (desk, reporting) = reporting::open(&self, config, &inspection.streams)?;
+        let (desk, reporting) = reporting::open(&self, config, &streams)?;
         keeping.spawn(reporting);
-        let backend = self.backend(config, &inspection.streams, desk, &ready, &notices);
+        let backend = self.backend(config, &streams, desk, &ready, &notices);
         info!(listen = %config.api.listen, "ready");
 
         // Without its judge the house would look well and decide nothing: better that it is restarted.
@@ -175,7 +164,13 @@ impl House {
         ready.store(false, Ordering::Release);
         info!("stopping");
         keeping.shutdown().await;
-        inspection.end().await;
+        let left = Arc::clone(&streams);
+        let ended = tokio::task::spawn_blocking(move || {
+            left.detach_all();
+            inspection.stop();
+        });
+        // A thread that panicked has said so on standard error.
+        drop(ended.await);
         // Fails only when the judge is gone already.
         drop(notices.send(Notice::Close));
         let judged = tokio::task::spawn_blocking(move || judge.join()).await;
@@ -190,56 +185,40 @@ impl House {
         if matches!(judged, Ok(Ok(()))) { Ok(()) } else { Err(Error::Panicked) }
     }
 
-    fn inspect(
-        &self,
-        config: &Config,
-        models: Vec<model::Session>,
-        decoders: Vec<Decoder>,
-        sources: Sources,
-        notices: &Sender<Notice>,
-    ) -> Result<Inspection, Error> {
-        let (clock, metrics) = (self.clock, &self.telling.metrics);
-        let queue = Arc::new(Queue::new(config.sample.max_streams));
-        let streams = Streams {
+    fn streams(&self, config: &Config, notices: &Sender<Notice>) -> Streams {
+        Streams {
             config: config.streams.clone(),
-            sampling: config.sample.clone(),
-            sources,
-            queue: Arc::clone(&queue),
+            max_gap: config.sample.max_gap,
+            max_streams: config.sample.max_streams.get(),
+            inspection: OnceLock::new(),
             notices: notices.clone(),
             telling: self.telling.clone(),
-            clock,
+            clock: self.clock,
             classes: Classes::new(&config.class),
             publishers: Publishers::default(),
+            suspicions: Suspicions::default(),
             entries: RwLock::default(),
+        }
+    }
+
+    /// Starts what inspects streams: other processes, unless the configuration says that this one is to.
+    fn inspect(&self, config: &Config, program: Program, streams: &Arc<Streams>) -> Result<Arc<dyn Inspection>, Error> {
+        let hearing = Arc::clone(streams);
+        let report = Arc::new(move |event| hearing.hear(event));
+        let (clock, metrics) = (self.clock, Arc::clone(&self.telling.metrics));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let processes = config.inspector.processes.unwrap_or(cores.clamp(2, 4));
+        let setup = setup(config, config.decode.workers.unwrap_or(cores).div_ceil(processes.max(1)));
+        let inspection: Arc<dyn Inspection> = if processes == 0 {
+            Arc::new(Line::start(&setup, clock, &metrics, report)?)
+        } else {
+            setup.check()?;
+            let limits = Limits { open_files: config.inspector.max_open_files, memory: config.inspector.memory };
+            Arc::new(Inspectors::start(Plan { program, processes, setup, limits, clock, metrics, report })?)
         };
-        let terms = Terms { within: config.model.unchanged_within, rescore_after: config.model.rescore_after };
-        let start_model = |session| {
-            let notices = notices.clone();
-            let on_scores = move |ticket: &Ticket, observation| {
-                // Waits when the judge is behind: evidence is never dropped. Fails only when the judge has ended.
-                drop(notices.send(Notice::Found(ticket.finding(observation, clock.now()))));
-            };
-            Scorer::start(session, config.model.queue, terms, clock, Arc::clone(metrics), on_scores).map(Arc::new)
-        };
-        let scorers = models.into_iter().map(start_model).collect::<Result<Vec<_>, _>>()?;
-        let start_worker = |decoder| {
-            let worker = Worker {
-                decoder,
-                detecting: Detecting {
-                    known: Known::new(Arc::clone(&self.banks)),
-                    classify: Classify::new(&scorers),
-                    notices: notices.clone(),
-                    metrics: Arc::clone(metrics),
-                    clock,
-                },
-                metrics: Arc::clone(metrics),
-                clock,
-            };
-            let queue = Arc::clone(&queue);
-            start("inspect", move || worker.run(&queue))
-        };
-        let workers = decoders.into_iter().map(start_worker).collect::<Result<_, _>>()?;
-        Ok(Inspection { streams: Arc::new(streams), queue, workers, scorers })
+        // Set for the first time: nobody else does it.
+        drop(streams.inspection.set(Arc::clone(&inspection)));
+        Ok(inspection)
     }
 
     fn deciding(&self, config: &Config, streams: &Arc<Streams>, alarms: Alarms) -> Deciding {
@@ -290,10 +269,15 @@ impl House {
 
     /// Starts what keeps the house in step with the world: one task a media server, one for the banks, and one that
     /// shows states.
-    fn keep(&self, config: &Config, streams: &Arc<Streams>, watch: Watch, notices: &Sender<Notice>) -> JoinSet<()> {
+    fn keep(
+        &self,
+        config: &Config,
+        streams: &Arc<Streams>,
+        (watch, banks): (Watch, Banks),
+        notices: &Sender<Notice>,
+    ) -> JoinSet<()> {
         let mut keeping = JoinSet::new();
-        let (banks, metrics) = (Arc::clone(&self.banks), Arc::clone(&self.telling.metrics));
-        keeping.spawn(Refreshing::new(watch, banks, metrics).run());
+        keeping.spawn(Banking::new(watch, banks, Arc::clone(&self.telling.metrics)).run());
         for server in &self.servers {
             let reconciling = Reconciling {
                 server: Arc::clone(server),
@@ -353,16 +337,15 @@ impl House {
     }
 }
 
-impl Inspection {
-    /// Detaches every stream, and lets what is under way come to its end.
-    async fn end(self) {
-        self.streams.detach_all();
-        self.queue.close();
-        for worker in self.workers {
-            join(worker).await;
-        }
-        // Scores what still waits, and ends the models' threads.
-        drop(self.scorers);
+/// All that inspecting needs to know of the configuration.
+fn setup(config: &Config, workers: usize) -> Setup {
+    Setup {
+        source: config.source.clone(),
+        sample: config.sample.clone(),
+        decode: config.decode.clone(),
+        model: config.model.clone(),
+        banks: config.banks.dir.clone(),
+        workers: workers.max(1),
     }
 }
 

@@ -1,10 +1,10 @@
-//! The streams under inspection: attached and detached by session, each wired from its source to its mailbox.
+//! The streams under inspection: attached and detached by session, each handed to whoever inspects.
 //!
 //! Beside findings the judge weighs what is known here: the class of a stream, and that it cannot be inspected, which is
 //! told when it changes and every [`AGAIN`] while it lasts.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -16,17 +16,16 @@ use super::classes::Classes;
 use super::deciding::Notice;
 use super::publishers::Publishers;
 use super::reporting::{Bucket, TOLD};
+use super::suspicions::Suspicions;
 use super::telling::Telling;
 use crate::act::ActError;
 use crate::api::{Happening, StreamView};
 use crate::clock::{Clock, Timestamp};
 use crate::decision::Context;
 use crate::finding::{Finding, Observation};
+use crate::inspector::{Event, Inspection, Refusal};
 use crate::media_server::Pull;
-use crate::metrics::{PictureOutcome, Stage};
-use crate::sample::queue::Priority;
-use crate::sample::{self, Sampler, Work};
-use crate::source::{SourceEvent, SourceHandle, Sources};
+use crate::metrics::Stage;
 use crate::stream::{Attention, Publisher, Session, StreamId, StreamState, UninspectableReason};
 
 /// How often the judge is told that a stream still cannot be inspected.
@@ -56,24 +55,25 @@ impl Default for Config {
     }
 }
 
-/// The mailboxes of all streams.
-pub(super) type Queue = sample::queue::Queue<Arc<Attached>, Work>;
-
 /// See the module.
 pub(super) struct Streams {
     pub(super) config: Config,
-    pub(super) sampling: sample::Config,
-    pub(super) sources: Sources,
-    pub(super) queue: Arc<Queue>,
+    /// The longest time between two pictures of a stream that is inspected as it should be.
+    pub(super) max_gap: Duration,
+    /// How many streams may be inspected at once.
+    pub(super) max_streams: usize,
+    /// Who inspects; set once, when that has started.
+    pub(super) inspection: OnceLock<Arc<dyn Inspection>>,
     pub(super) notices: Sender<Notice>,
     pub(super) telling: Telling,
     pub(super) clock: Clock,
     pub(super) classes: Classes,
     pub(super) publishers: Publishers,
+    pub(super) suspicions: Suspicions,
     pub(super) entries: RwLock<HashMap<Session, Entry>>,
 }
 
-/// A stream, its state as last shown, and its source.
+/// A stream, and its state as last shown.
 pub(super) struct Entry {
     stream: Arc<Attached>,
     publisher: Publisher,
@@ -86,8 +86,6 @@ pub(super) struct Entry {
     reports: u64,
     /// Up to when its time is counted as inspected or missed.
     counted: Timestamp,
-    /// Dropping it stops the source.
-    _source: SourceHandle,
 }
 
 impl Streams {
@@ -100,55 +98,33 @@ impl Streams {
     pub(super) fn attach(&self, session: &Session, publisher: &Publisher, pull: Result<Pull, ActError>) {
         let now = self.clock.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let inspected = entries.values().filter(|entry| entry.stream.barred().is_none()).count();
+        let room = inspected < self.max_streams;
         if let Some(entry) = entries.get_mut(session) {
             let known = std::mem::take(&mut entry.publisher);
             entry.publisher = if known.may_be(publisher) { known.or(publisher) } else { known };
+            if let (Some(UninspectableReason::NoPlace), true, Ok(pull)) = (entry.stream.barred(), room, pull) {
+                entry.stream.bar(None);
+                drop(entries);
+                self.inspect(session, pull);
+            }
             return;
         }
         let pull = match pull {
             Ok(pull) => pull,
-            Err(error) => return self.not_inspected(session, error.kind(), &error),
+            Err(error) => {
+                self.telling.metrics.error(Stage::Source, error.kind());
+                return warn!(%session, %error, "a stream is not inspected; it is tried again as long as its server lists it");
+            }
         };
         let stream = Arc::new(Attached::new(session.clone(), now));
-        let mailbox = match self.queue.open(Arc::clone(&stream)) {
-            Ok(mailbox) => mailbox,
-            Err(error) => return self.not_inspected(session, error.kind(), &error),
-        };
-        let phase = self.sampling.min_interval.mul_f64(rand::random::<f64>());
-        let mut sampler = Sampler::new(&self.sampling, phase);
-        let (watched, metrics) = (Arc::clone(&stream), Arc::clone(&self.telling.metrics));
-        let on_event = move |event: SourceEvent| match event {
-            SourceEvent::Unit(unit) => {
-                watched.receive();
-                metrics.access_unit(unit.keyframe);
-                let attention = watched.attention.level(unit.arrived);
-                if let Some(work) = sampler.offer(unit, attention) {
-                    metrics.pictures(PictureOutcome::Offered, work.inspect.len() as u64);
-                    if let Some(older) = mailbox.offer(work, priority(attention)) {
-                        metrics.pictures(PictureOutcome::Superseded, older.inspect.len() as u64);
-                    }
-                }
-            }
-            SourceEvent::Attached => sampler.reset(),
-            SourceEvent::Reconnecting { reason, error, after } => {
-                metrics.reconnect(reason.word());
-                if let Some(error) = error {
-                    metrics.error(Stage::Source, error.kind());
-                    info!(session = %watched.session, %error, ?after, "the source failed and is attached again");
-                }
-            }
-            SourceEvent::Finished => info!(session = %watched.session, "the file has come to its end"),
-            SourceEvent::NoVideo => watched.hinder(UninspectableReason::NoVideo),
-            SourceEvent::UnsupportedCodec(codec) => {
-                warn!(session = %watched.session, codec, "the codec cannot be inspected");
-                watched.hinder(UninspectableReason::UnsupportedCodec);
-            }
-        };
-        let source = match self.sources.add(pull, Box::new(on_event)) {
-            Ok(source) => source,
-            Err(error) => return self.not_inspected(session, error.kind(), &error),
-        };
-        info!(%session, "attached");
+        if room {
+            info!(%session, "attached");
+        } else {
+            stream.bar(Some(UninspectableReason::NoPlace));
+            let max_streams = self.max_streams;
+            warn!(%session, max_streams, "all places for streams are taken: it is not inspected until one is free");
+        }
         let entry = Entry {
             stream,
             publisher: self.publishers.complete(&session.stream, publisher, now),
@@ -158,17 +134,51 @@ impl Streams {
             hearing: Bucket::new(TOLD, f64::from(TOLD) / HEARING.as_secs_f64(), now),
             reports: 0,
             counted: now,
-            _source: source,
         };
         entries.insert(session.clone(), entry);
         drop(entries);
+        if room {
+            self.inspect(session, pull);
+        }
+        if let Some((level, until)) = self.suspicions.of(&session.stream, now) {
+            self.raise(session, level, now, until.since(now));
+        }
         let happening = Happening::StreamAttached { session: session.id.clone() };
         self.telling.tell(now, &session.stream, happening);
     }
 
-    fn not_inspected(&self, session: &Session, kind: &str, error: &dyn std::error::Error) {
-        self.telling.metrics.error(Stage::Source, kind);
-        warn!(%session, %error, "a stream is not inspected; it is tried again as long as its server lists it");
+    fn inspect(&self, session: &Session, pull: Pull) {
+        if let Some(inspection) = self.inspection.get() {
+            inspection.attach(session, pull);
+        }
+    }
+
+    /// Takes in what is said of the inspection. Waits when the judge is behind: evidence is never dropped.
+    pub(super) fn hear(&self, event: Event) {
+        match event {
+            // Fails only when the judge has ended.
+            Event::Found(finding) => drop(self.notices.send(Notice::Found(finding))),
+            Event::Progress(news) => {
+                let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+                for progress in &news {
+                    if let Some(entry) = entries.get(&progress.session) {
+                        entry.stream.got_on(progress);
+                    }
+                }
+            }
+            Event::Refused { session, why } => {
+                let reason = match why {
+                    Refusal::Full => UninspectableReason::NoPlace,
+                    Refusal::Crashed => UninspectableReason::Crashed,
+                    // Told by whoever could not; as nothing comes, it is blind.
+                    Refusal::Unpullable => return,
+                };
+                if let Some(stream) = self.get(&session) {
+                    stream.bar(Some(reason));
+                }
+            }
+            Event::InHand { .. } => {}
+        }
     }
 
     /// Ends the inspection of a session.
@@ -176,7 +186,9 @@ impl Streams {
         let Some(entry) = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(session) else {
             return;
         };
-        entry.stream.end();
+        if let Some(inspection) = self.inspection.get() {
+            inspection.detach(session);
+        }
         let now = self.clock.now();
         self.publishers.gone(session, entry.publisher.clone(), now);
         drop(entry);
@@ -235,10 +247,23 @@ impl Streams {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let Some(entry) = entries.get_mut(session) else { return false };
         entry.reports += 1;
+        let heard = entry.hearing.take(now).is_ok();
+        drop(entries);
         if let Some((level, span)) = raised {
-            entry.stream.attention.raise(level, now, now + span);
+            self.raise(session, level, now, span);
         }
-        entry.hearing.take(now).is_ok()
+        heard
+    }
+
+    /// Looks at a session as closely as is said, for as long.
+    pub(super) fn raise(&self, session: &Session, level: Attention, now: Timestamp, span: Duration) {
+        self.suspicions.keep(&session.stream, level, now, now + span);
+        if let Some(stream) = self.get(session) {
+            stream.attention.raise(level, now, now + span);
+            if let Some(inspection) = self.inspection.get() {
+                inspection.raise(session, level, now, now + span);
+            }
+        }
     }
 
     /// How many sessions have been on the air for `span` at `now`, as far as is known.
@@ -266,8 +291,7 @@ impl Streams {
                     entry.shown = (state, now);
                     changes.push((session.clone(), state));
                 }
-                let inspected =
-                    entry.stream.last_inspected().is_some_and(|at| now.since(at) <= self.sampling.max_gap + SLACK);
+                let inspected = entry.stream.last_inspected().is_some_and(|at| now.since(at) <= self.max_gap + SLACK);
                 self.telling.metrics.stream_time(inspected, now.since(entry.counted));
                 entry.counted = now;
                 if is_due(entry.told, state, now) && self.notices.try_send(state_of(session, state, now)).is_ok() {
@@ -296,7 +320,6 @@ impl Streams {
             let count = states.iter().filter(|(_, state)| *state == StreamState::Uninspectable(reason)).count();
             metrics.set_uninspectable(reason.word(), count);
         }
-        metrics.set_queue_ready(self.queue.ready());
     }
 
     /// Every stream, as the API shows it.
@@ -306,15 +329,6 @@ impl Streams {
         let mut views: Vec<StreamView> = entries.values().map(|entry| view(entry, now)).collect();
         views.sort_by(|a, b| a.stream.cmp(&b.stream));
         views
-    }
-}
-
-/// How soon a stream that is looked at so closely is to be served.
-fn priority(attention: Attention) -> Priority {
-    match attention {
-        Attention::Calm | Attention::Suspicious => Priority::Ordinary,
-        Attention::Reported => Priority::Reported,
-        Attention::Imminent => Priority::Imminent,
     }
 }
 

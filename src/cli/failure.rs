@@ -8,8 +8,10 @@ use std::process::ExitCode;
 pub enum Exit {
     /// What was asked for is done.
     Done = 0,
-    /// What was looked at is not well: `doctor`, `replay` and `policy test` alone end so.
+    /// What was looked at is not well: `doctor`, `replay`, `policy test` and `scan` alone end so.
     Unwell = 1,
+    /// Something could not be inspected: `scan` alone ends so, whatever went wrong.
+    NotInspected = 2,
     /// The command line or the configuration is wrong.
     Usage = 64,
     /// Something that is needed is missing or cannot be reached.

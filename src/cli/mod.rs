@@ -1,8 +1,8 @@
 //! The command line: one file a subcommand, and how each outcome becomes an exit code.
 //!
 //! It promises: results go to standard output, everything else to standard error; a message says what happened and what to
-//! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), and for
-//! `doctor`, `replay` and `policy test` alone 1.
+//! do next; the exit code is 0, 64 (usage or configuration), 69 (something this machine lacks) or 70 (a bug), for
+//! `doctor`, `replay` and `policy test` also 1, and for `scan` 0, 1 or 2 and no other.
 
 mod bank;
 mod breaker;
@@ -14,6 +14,7 @@ mod doctor;
 mod failure;
 mod hash;
 mod init;
+mod inspector;
 mod r#match;
 mod model;
 mod orders;
@@ -21,6 +22,7 @@ mod policy;
 mod quarantine;
 mod replay;
 mod run;
+mod scan;
 mod streams;
 mod table;
 mod webhook;
@@ -68,11 +70,14 @@ Environment:
 
 Exit codes:
   0 done   1 `doctor` found something missing, `replay` or `policy test` something else
-  64 usage or configuration   69 something this machine lacks   70 a bug";
+  64 usage or configuration   69 something this machine lacks   70 a bug
+  `scan` has its own: 0 clear   1 findings   2 something could not be inspected";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    #[command(hide = true)]
+    Inspector(inspector::Args),
     Init(init::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
@@ -87,12 +92,13 @@ enum Command {
     Bank(bank::BankArgs),
     Hash(hash::HashArgs),
     Match(r#match::MatchArgs),
+    Scan(scan::Args),
     /// List the models that come with Sluicegate, and verify those on this machine.
     #[command(after_long_help = "Examples:\n  sluicegate model list\n  sluicegate model verify safety")]
     Model(model::ModelArgs),
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     /// Lines for people.
     Text,
@@ -102,12 +108,16 @@ enum LogFormat {
 
 /// Reads the command line. Help and version are a failure too: told already, exit code 0.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Failure> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Whoever calls `scan` from a script asks for one of three codes.
+    let scans = arguments.iter().skip(1).find(|word| !word.to_string_lossy().starts_with('-'));
+    let wrong = if scans.is_some_and(|word| word == "scan") { Exit::NotInspected } else { Exit::Usage };
     Args::try_parse_from(arguments).map_err(|error| {
         // Where even this cannot be written there is nobody left to tell.
         error.print().ok();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::told(Exit::Done),
-            _ => Failure::told(Exit::Usage),
+            _ => Failure::told(wrong),
         }
     })
 }
@@ -115,8 +125,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Fail
 /// Does what the command line asks for.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     log_as(args.log_format, &args.command)?;
+    let log_format = args.log_format;
     let done = match &args.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(args, log_format),
+        Command::Inspector(args) => inspector::run(args),
         Command::Init(args) => init::run(args),
         Command::CheckConfig(args) => check_config::run(args),
         Command::Doctor(args) => doctor::run(args),
@@ -131,6 +143,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Command::Bank(args) => return answered(bank::run(args, &mut io::stdout().lock())),
         Command::Hash(args) => return answered(hash::run(args, &mut io::stdout().lock())),
         Command::Match(args) => return answered(r#match::run(args, &mut io::stdout().lock())),
+        Command::Scan(args) => return scan::run(args, &mut io::stdout().lock()).or_exit(Exit::NotInspected),
         Command::Model(args) => return answered(model::run(args, &mut io::stdout().lock())),
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -150,7 +163,8 @@ fn answered(outcome: anyhow::Result<ExitCode>) -> Result<ExitCode, Failure> {
 
 fn log_as(format: LogFormat, command: &Command) -> Outcome {
     // A tool's output is its answer; a service's log is what it tells at all.
-    let usual = if matches!(command, Command::Run(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
+    let usual =
+        if matches!(command, Command::Run(_) | Command::Inspector(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
     let filter = EnvFilter::builder().with_default_directive(usual.into()).with_env_var(ENVIRONMENT);
     let filter = match std::env::var_os(ENVIRONMENT) {
         Some(_) => filter.from_env().map_err(anyhow::Error::new).or_exit(Exit::Usage)?,

@@ -13,6 +13,7 @@ use gstreamer_app as gst_app;
 use super::codec::chain;
 use super::planes::planes;
 use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
+use crate::clock::Timestamp;
 use crate::picture::Picture;
 use crate::stream::{AccessUnit, Codec};
 
@@ -32,6 +33,11 @@ impl Decoder {
     pub fn new(config: &Config) -> Result<Self, DecodeError> {
         let lines = vec![(Codec::H264, Line::start(config, Codec::H264)?)];
         Ok(Self { config: config.clone(), lines })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Decodes `units`, which start at a keyframe, and gives the pictures of those whose sequence number is in
@@ -64,12 +70,13 @@ impl Decoder {
     }
 }
 
-/// `appsrc ! parser ! decoder ! videoconvert ! appsink`, running, for one codec.
+/// `appsrc ! parser ! decoder ! videoconvert ! appsink`, running, for one codec: what a [`Decoder`] and a
+/// [`Continuous`](super::Continuous) one are made of.
 ///
 /// The parser is there for its caps, which tell a picture's size before anything is allocated for it; `videoconvert`
 /// passes I420 through untouched, and brings ten bits down to eight.
 #[derive(Debug)]
-struct Line {
+pub(super) struct Line {
     pipeline: gst::Pipeline,
     entry: gst_app::AppSrc,
     outputs: Receiver<Output>,
@@ -82,15 +89,21 @@ struct Line {
 #[derive(Debug)]
 enum Output {
     Frame(gst::Sample),
-    Drained,
+    Done,
     Failed(DecodeError),
 }
 
 /// Decoded frames in flight between the decoder and the worker, which takes them at once.
 const IN_FLIGHT: usize = 2;
 
+/// Pictures that are to come, by the sequence number of their unit: when each is shown, and when it arrived.
+pub(super) type Awaited = BTreeMap<u64, (Option<Duration>, Timestamp)>;
+
+/// What tells the worker that the decoder has had all units before it.
+const MARK: &str = "sluicegate-mark";
+
 impl Line {
-    fn start(config: &Config, codec: Codec) -> Result<Self, DecodeError> {
+    pub(super) fn start(config: &Config, codec: Codec) -> Result<Self, DecodeError> {
         start_gstreamer()?;
         let chain = chain(codec);
         let start = |error: gst::glib::BoolError| DecodeError::Start(error.to_string());
@@ -117,6 +130,9 @@ impl Line {
             .enable_last_sample(false)
             .callbacks(hand_over(&sender))
             .build();
+        if let Some(pad) = entry.static_pad("src") {
+            report_marks(&pad, sender.clone());
+        }
         if let Some(pad) = parser.static_pad("src") {
             refuse_large(&pad, config.max_pixels, sender.clone());
         }
@@ -139,11 +155,11 @@ impl Line {
     }
 
     /// False when something came out between two runs, which only an error can be.
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.outputs.is_empty()
     }
 
-    /// How many pictures `each` was given.
+    /// Decodes a run, and has nothing left of it afterwards. How many pictures `each` was given.
     fn run(
         &mut self,
         units: &[AccessUnit],
@@ -152,28 +168,54 @@ impl Line {
         each: &mut dyn FnMut(Picture),
     ) -> Result<usize, DecodeError> {
         self.forget();
-        let stopped = |_error| DecodeError::Failed("it takes no more units".to_owned());
-        for unit in units {
-            let buffer = self.buffer(unit);
-            self.entry.push_buffer(buffer).map_err(stopped)?;
-        }
+        self.feed(units)?;
         // Without this the decoder sits on its last pictures until the next units arrive, which may be another
         // stream's. It also makes most decoders forget their reference pictures.
         self.entry.send_event(gst::event::SegmentDone::new(gst::ClockTime::ZERO));
+        self.take(&mut awaited(units, inspect), timeout, each)
+    }
 
-        let asked: BTreeSet<u64> = inspect.iter().copied().collect();
-        let asked = units.iter().filter(|unit| asked.contains(&unit.sequence));
-        let mut awaited: BTreeMap<u64, &AccessUnit> = asked.map(|unit| (unit.sequence, unit)).collect();
+    /// Decodes units that follow on those before. What is shown only after units still to come stays in the decoder, and in
+    /// `pictures`. How many pictures `each` was given.
+    pub(super) fn go_on(
+        &mut self,
+        units: &[AccessUnit],
+        pictures: &mut Awaited,
+        timeout: Duration,
+        each: &mut dyn FnMut(Picture),
+    ) -> Result<usize, DecodeError> {
+        self.feed(units)?;
+        self.entry.send_event(gst::event::CustomDownstream::new(gst::Structure::new_empty(MARK)));
+        self.take(pictures, timeout, each)
+    }
+
+    fn feed(&mut self, units: &[AccessUnit]) -> Result<(), DecodeError> {
+        for unit in units {
+            let buffer = self.buffer(unit);
+            let pushed = self.entry.push_buffer(buffer);
+            pushed.map_err(|_error| DecodeError::Failed("it takes no more units".to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what comes out until the decoder is done with what went in.
+    fn take(
+        &mut self,
+        pictures: &mut Awaited,
+        timeout: Duration,
+        each: &mut dyn FnMut(Picture),
+    ) -> Result<usize, DecodeError> {
         let mut given = 0;
         loop {
             match self.outputs.recv_timeout(timeout) {
                 Ok(Output::Frame(sample)) => {
-                    if let Some(unit) = sequence(&sample).and_then(|sequence| awaited.remove(&sequence)) {
-                        each(picture(unit, &sample)?);
+                    let label = sequence(&sample);
+                    if let Some((sequence, (pts, arrived))) = label.and_then(|label| pictures.remove_entry(&label)) {
+                        each(picture(sequence, pts, arrived, &sample)?);
                         given += 1;
                     }
                 }
-                Ok(Output::Drained) => return Ok(given),
+                Ok(Output::Done) => return Ok(given),
                 Ok(Output::Failed(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => return Err(DecodeError::TimedOut(timeout)),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -220,16 +262,21 @@ fn sequence(sample: &gst::Sample) -> Option<u64> {
     Some(label.timestamp().nseconds())
 }
 
-fn picture(unit: &AccessUnit, sample: &gst::Sample) -> Result<Picture, DecodeError> {
+/// The pictures of `units` that `inspect` names.
+pub(super) fn awaited(units: &[AccessUnit], inspect: &[u64]) -> Awaited {
+    let asked: BTreeSet<u64> = inspect.iter().copied().collect();
+    let asked = units.iter().filter(|unit| asked.contains(&unit.sequence));
+    asked.map(|unit| (unit.sequence, (unit.pts, unit.arrived))).collect()
+}
+
+fn picture(
+    sequence: u64,
+    pts: Option<Duration>,
+    arrived: Timestamp,
+    sample: &gst::Sample,
+) -> Result<Picture, DecodeError> {
     let planes = planes(sample)?;
-    Ok(Picture {
-        sequence: unit.sequence,
-        pts: unit.pts,
-        arrived: unit.arrived,
-        luma: planes.luma,
-        chroma: Some(planes.chroma),
-        range: planes.range,
-    })
+    Ok(Picture { sequence, pts, arrived, luma: planes.luma, chroma: Some(planes.chroma), range: planes.range })
 }
 
 /// Hands each frame, and the end of each run, to the worker. Once the worker has let go of the line, the decoder is
@@ -245,11 +292,23 @@ fn hand_over(sender: &Sender<Output>) -> gst_app::AppSinkCallbacks {
         .new_event(move |exit| {
             let Ok(object) = exit.pull_object() else { return false };
             if object.downcast_ref::<gst::Event>().is_some_and(|event| event.type_() == gst::EventType::SegmentDone) {
-                return events.send(Output::Drained).is_ok();
+                return events.send(Output::Done).is_ok();
             }
             false
         })
         .build()
+}
+
+/// Tells the worker when a mark comes by. Everything behind `pad` runs in the thread that hands units to it, so whatever
+/// was before the mark has been through the decoder.
+fn report_marks(pad: &gst::Pad, sender: Sender<Output>) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_pad, info| match &info.data {
+        Some(gst::PadProbeData::Event(event)) if event.has_name(MARK) => {
+            say(&sender, Output::Done);
+            gst::PadProbeReturn::Drop
+        }
+        _ => gst::PadProbeReturn::Ok,
+    });
 }
 
 /// Stops a stream that announces pictures of more than `max_pixels` in front of the decoder.

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ enum Wanted {
 #[derive(Debug, Default)]
 struct Found {
     video: AtomicBool,
+    /// Video tracks beside the one that is read.
+    further: AtomicUsize,
     /// Every track is known.
     settled: AtomicBool,
     playlist: AtomicBool,
@@ -95,13 +97,19 @@ impl Video {
         Self::open_for(Wanted::Colour, path, threads)
     }
 
+    /// Opens the file at `path` as [`Video::open_in_colour`] does, even where it says that its end is missing: see
+    /// [`expect_whole`].
+    ///
+    /// # Errors
+    /// When it cannot be read, is empty or is no regular file.
+    pub fn open_as_far_as_it_goes(path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
+        regular(path, |reason| not_video(path, reason))?;
+        start_gstreamer()?;
+        Self::start(Wanted::Colour, path, threads)
+    }
+
     fn open_for(wanted: Wanted, path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
-        let unreadable = |source| DecodeError::File { path: path.to_owned(), source };
-        let facts = regular(path, |reason| not_video(path, reason))?;
-        let mut file = File::open(path).map_err(unreadable)?;
-        if is_cut_short(&mut file, facts.len()).map_err(unreadable)? {
-            return Err(DecodeError::Damaged { path: path.to_owned(), reason: CUT_SHORT.to_owned() });
-        }
+        expect_whole(path)?;
         start_gstreamer()?;
         Self::start(wanted, path, threads)
     }
@@ -109,6 +117,11 @@ impl Video {
     /// How long the file says it is; none before the first picture, or where it does not say.
     pub fn duration(&self) -> Option<Duration> {
         Some(self.pipeline.query_duration::<gst::ClockTime>()?.into())
+    }
+
+    /// How many video tracks the file has beside the one that is read, as far as is known by now.
+    pub fn further_tracks(&self) -> usize {
+        self.found.further.load(Ordering::Acquire)
     }
 
     fn start(wanted: Wanted, path: &Path, threads: NonZeroUsize) -> Result<Self, DecodeError> {
@@ -160,7 +173,10 @@ impl Video {
             // The first video track wins: a second one finds the pad taken and stays unlinked.
             match entry.as_ref().map(|entry| pad.link(entry)) {
                 Some(Ok(_)) => seen.video.store(true, Ordering::Release),
-                other => tracing::debug!(?other, "a further video track is left out"),
+                other => {
+                    seen.further.fetch_add(1, Ordering::AcqRel);
+                    tracing::debug!(?other, "a further video track is left out");
+                }
             }
         });
         let seen = Arc::clone(&found);
@@ -235,6 +251,20 @@ impl Video {
     }
 }
 
+/// Refuses a file that says itself that its end is missing.
+///
+/// # Errors
+/// When it does, or cannot be read, is empty or is no regular file.
+pub fn expect_whole(path: &Path) -> Result<(), DecodeError> {
+    let unreadable = |source| DecodeError::File { path: path.to_owned(), source };
+    let facts = regular(path, |reason| not_video(path, reason))?;
+    let mut file = File::open(path).map_err(unreadable)?;
+    if is_cut_short(&mut file, facts.len()).map_err(unreadable)? {
+        return Err(DecodeError::Damaged { path: path.to_owned(), reason: CUT_SHORT.to_owned() });
+    }
+    Ok(())
+}
+
 impl Iterator for Video {
     type Item = Result<Picture, DecodeError>;
 
@@ -275,7 +305,7 @@ impl Found {
     }
 }
 
-fn not_video(path: &Path, reason: &'static str) -> DecodeError {
+pub(super) fn not_video(path: &Path, reason: &'static str) -> DecodeError {
     DecodeError::NotVideo { path: path.to_owned(), reason }
 }
 
@@ -318,12 +348,12 @@ fn refuse_large(entry: &gst::Pad, found: Arc<Found>) {
     });
 }
 
-fn names(caps: &gst::CapsRef) -> impl Iterator<Item = &str> {
+pub(super) fn names(caps: &gst::CapsRef) -> impl Iterator<Item = &str> {
     caps.iter().map(|structure| structure.name().as_str())
 }
 
 /// Playlists and session descriptions name addresses to fetch.
-fn is_playlist(caps: &gst::Caps) -> bool {
+pub(super) fn is_playlist(caps: &gst::Caps) -> bool {
     let playlists = ["application/x-hls", "application/dash+xml", "application/vnd.ms-sstr+xml", "application/sdp"];
     names(caps).any(|name| playlists.contains(&name) || name == "text/uri-list")
 }

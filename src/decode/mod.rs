@@ -2,13 +2,17 @@
 //!
 //! A [`Decoder`] serves every stream in turn, one run at a time. It promises that a run costs bounded time and bounded
 //! memory, that nothing of one run shows in the next, that every picture is attributed to the access unit that it came
-//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. [`file::Video`] reads a
-//! local video for banks and models, [`still()`] a local picture. No GStreamer type leaves this room.
+//! from, and that no damaged unit ever stops a worker: after an error the decoder starts afresh. A [`Continuous`] decoder
+//! serves one stream, and keeps what it needs to go on from one piece of it to the next. [`file::Video`] reads a
+//! local video for banks and models, [`groups::Groups`] one to be inspected, [`still()`] a local picture. No GStreamer type
+//! leaves this room.
 
 mod codec;
 mod container;
+mod continuous;
 mod decoder;
 pub mod file;
+pub mod groups;
 mod planes;
 pub mod still;
 
@@ -21,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stream::UninspectableReason;
 
+pub use continuous::Continuous;
 pub use decoder::Decoder;
 pub use still::still;
 
@@ -166,10 +171,11 @@ impl DecodeError {
 }
 
 /// Every element that decoding needs, those of all codecs included, with the Debian package that holds it.
-const ELEMENTS: [(&str, &str); 13] = [
+const ELEMENTS: [(&str, &str); 14] = [
     ("appsrc", "gstreamer1.0-plugins-base"),
     ("appsink", "gstreamer1.0-plugins-base"),
     ("decodebin", "gstreamer1.0-plugins-base"),
+    ("parsebin", "gstreamer1.0-plugins-base"),
     ("videoconvert", "gstreamer1.0-plugins-base"),
     ("h264parse", "gstreamer1.0-plugins-bad"),
     ("h265parse", "gstreamer1.0-plugins-bad"),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{DetectError, Detector, Look};
-use crate::bank::{Bank, InForce, Kind, Signal};
+use crate::bank::{Bank, Banks, InForce, Kind, Signal};
 use crate::finding::{Match, Observation, Opinion};
 use crate::hash::{Hasher, Pdq};
 use crate::picture::Picture;
@@ -15,13 +15,28 @@ use crate::picture::Picture;
 #[derive(Debug)]
 pub struct Known {
     banks: Arc<InForce>,
+    asked: Asked,
     hasher: Hasher,
+}
+
+/// Which banks a picture is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Those in force when it arrived.
+    InForce,
+    /// All that were given, for whoever gave them chose them.
+    All,
 }
 
 impl Known {
     /// A detector of what is in `banks`.
     pub fn new(banks: Arc<InForce>) -> Self {
-        Self { banks, hasher: Hasher::new() }
+        Self { banks, asked: Asked::InForce, hasher: Hasher::new() }
+    }
+
+    /// A detector of what is in `banks`, be they in force or not.
+    pub fn of_all(banks: Banks) -> Self {
+        Self { banks: Arc::new(InForce::new(banks)), asked: Asked::All, hasher: Hasher::new() }
     }
 }
 
@@ -30,7 +45,7 @@ impl Detector for Known {
         "known"
     }
 
-    /// For each harmful bank in force when the picture arrived the nearest signal within the bank's distance, unless the
+    /// For each harmful bank that is asked, those in force when the picture arrived or all, the nearest signal within the bank's distance, unless the
     /// picture shows less than the bank asks for, or matches a benign bank. Seeds of investigations and signals set aside
     /// come after all others.
     fn inspect(&mut self, picture: &Picture) -> Result<Look, DetectError> {
@@ -39,7 +54,8 @@ impl Detector for Known {
         let banks = self.banks.current();
         let matches = |kind| {
             let banks = banks.iter().map(AsRef::as_ref).filter(move |bank: &&Bank| bank.settings().kind == kind);
-            banks.filter(|bank| bank.settings().in_force(picture.arrived)).filter_map(|bank| matched(bank, &pdq))
+            let asked = |bank: &&Bank| self.asked == Asked::All || bank.settings().in_force(picture.arrived);
+            banks.filter(asked).filter_map(|bank| matched(bank, &pdq))
         };
         let observations: Vec<_> = matches(Kind::Harmful).map(Observation::Match).collect();
         // Few pictures match anything, so few are compared with the benign banks.
@@ -233,8 +249,10 @@ mod tests {
             known(&banks).inspect(&picture).unwrap().observations.len()
         };
         assert_eq!((at(49), at(50), at(51)), (1, 0, 0));
-        let disabled = Settings { enabled: false, ..Settings::default() };
-        assert_eq!(seen(&[bank("demo", disabled, &[hash_of(2)])], 2), []);
+        let disabled = [bank("demo", Settings { enabled: false, ..Settings::default() }, &[hash_of(2)])];
+        assert_eq!(seen(&disabled, 2), []);
+        let asked = Known::of_all(disabled.into()).inspect(&picture(2)).unwrap();
+        assert_eq!(asked.observations.len(), 1, "unless all are asked");
     }
 
     #[test]

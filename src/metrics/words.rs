@@ -37,7 +37,8 @@ impl Stage {
     }
 }
 
-/// What became of a picture that the sampler chose. `offered = inspected + superseded + failed + pending`.
+/// What became of a picture that the sampler chose. `offered = inspected + superseded + stale + failed
+/// + pending`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureOutcome {
     /// Chosen by the sampler and put into its stream's mailbox.
@@ -46,6 +47,8 @@ pub enum PictureOutcome {
     Inspected,
     /// Replaced in the mailbox by newer work of the same stream.
     Superseded,
+    /// Waited for a decoder until it was too old to say how the stream is now.
+    Stale,
     /// Did not decode, or its stream was gone by its turn.
     Failed,
 }
@@ -56,6 +59,7 @@ impl PictureOutcome {
             Self::Offered => "offered",
             Self::Inspected => "inspected",
             Self::Superseded => "superseded",
+            Self::Stale => "stale",
             Self::Failed => "failed",
         }
     }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::batch::Batching;
 
@@ -12,7 +12,7 @@ use super::batch::Batching;
 const FULL: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
 /// The section `[model]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The models and probes that pictures are given to: names of models Sluicegate ships a manifest of, or paths of
@@ -73,7 +73,7 @@ impl Config {
 }
 
 /// What runs models: ONNX Runtime calls it an execution provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
     /// The machine's own cores: in every ONNX Runtime.
@@ -100,7 +100,7 @@ impl Provider {
 }
 
 /// What is done about a model that cannot be loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenBroken {
     /// Start without it, and say so: known content is found all the same.

@@ -3,10 +3,13 @@
 //! Decoding is dear and shared by all streams; telling a keyframe from the rest is nearly free. So everything is decided
 //! here, on encoded frames: the [`Sampler`] of a stream chooses which pictures are wanted and says which access units it
 //! takes to decode them, and the [`queue`] holds the newest such [`Work`] of each stream until a decoder is free.
-//! Overload therefore sheds before decoding, and always the oldest work of the same stream.
+//! Overload therefore sheds before decoding, always the oldest work of the same stream, and of all streams alike; and what
+//! is still decoded then is of now.
 //!
 //! Pure: no clock, no I/O, no logging, no thread. The time is the arrival of the access unit at hand.
 
+mod pool;
+mod promoted;
 pub mod queue;
 mod ring;
 mod sampler;
@@ -16,7 +19,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-pub use self::sampler::{Sampler, Work};
+pub use self::pool::Pool;
+pub use self::sampler::{Course, Sampler, Work, Worth};
 use crate::config::duration;
 
 /// The `[sample]` section of the configuration.
@@ -33,6 +37,16 @@ pub struct Config {
     pub burst_fps: Rate,
     /// Memory, in bytes, for the encoded frames of one stream's current and previous group of pictures.
     pub lookback_bytes: usize,
+    /// The mean time from one picture inside a group, chosen at random while the stream is calm, to the next; zero for none.
+    #[serde(with = "duration")]
+    pub inside_groups: Duration,
+    /// How many streams may be decoded continuously at once; two a core where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_promoted: Option<usize>,
+    /// Work that waited for a decoder longer than this is left, and newer work of its stream takes its turn. What is looked
+    /// at because of a suspicion is never left.
+    #[serde(serialize_with = "duration::serialize", deserialize_with = "longer_than_zero")]
+    pub max_age: Duration,
     /// How many streams may be under inspection at once.
     pub max_streams: NonZeroUsize,
 }
@@ -44,8 +58,18 @@ impl Default for Config {
             max_gap: Duration::from_secs(2),
             burst_fps: Rate(5.0),
             lookback_bytes: 8 * 1024 * 1024,
+            inside_groups: Duration::from_mins(3),
+            max_promoted: None,
+            max_age: Duration::from_millis(750),
             max_streams: NonZeroUsize::MIN.saturating_add(1023),
         }
+    }
+}
+
+impl Config {
+    /// How many streams may be decoded continuously at once on this machine.
+    pub fn promoted_at_once(&self) -> usize {
+        self.max_promoted.unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(1, usize::from))
     }
 }
 

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::sample::Work;
 use crate::stream::AccessUnit;
 
 /// See the module.
@@ -24,7 +23,12 @@ struct Kept {
     unit: AccessUnit,
     /// Its picture was asked for, and is not asked for again.
     chosen: bool,
+    /// It is shown before its group's keyframe, as in an open group of pictures.
+    leads: bool,
 }
+
+/// How many pictures an encoder reorders over a keyframe, at most; more is not believed.
+const MOST_LEADING: usize = 8;
 
 /// When a picture is shown and when it came.
 #[derive(Debug, Clone, Copy)]
@@ -34,13 +38,13 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    fn of(unit: &AccessUnit) -> Self {
+    pub(super) fn of(unit: &AccessUnit) -> Self {
         Self { pts: unit.pts, arrived: unit.arrived }
     }
 
     /// The publisher writes the timestamps, so a clock that stands still must not keep pictures from being chosen:
     /// the time of arrival, which is ours, counts as well.
-    fn is_past(self, earlier: Self, interval: Duration) -> bool {
+    pub(super) fn is_past(self, earlier: Self, interval: Duration) -> bool {
         let shown = self.pts.zip(earlier.pts).is_some_and(|(now, then)| now.saturating_sub(then) >= interval);
         shown || self.arrived.since(earlier.arrived) >= interval
     }
@@ -52,8 +56,9 @@ impl Ring {
         Self { kept: Vec::new(), current: 0, bytes: 0, budget }
     }
 
-    /// Takes in the next unit; it is kept if it can be decoded.
-    pub(super) fn push(&mut self, unit: AccessUnit) {
+    /// Takes in the next unit; it is kept if it can be decoded. Gives the units of the current group where they have just
+    /// outgrown the budget: it holds them no more.
+    pub(super) fn push(&mut self, unit: AccessUnit) -> Option<Vec<AccessUnit>> {
         if self.kept.last().is_some_and(|last| last.unit.sequence.checked_add(1) != Some(unit.sequence)) {
             self.clear();
         }
@@ -61,16 +66,33 @@ impl Ring {
             self.drop_previous();
             self.current = self.kept.len();
         } else if self.kept.is_empty() {
-            return;
+            return None;
         }
         self.bytes += cost(&unit);
-        self.kept.push(Kept { unit, chosen: false });
+        let leads = self.leads(&unit);
+        self.kept.push(Kept { unit, chosen: false, leads });
         if self.bytes > self.budget {
             self.drop_previous();
         }
-        if self.bytes > self.budget {
-            self.clear();
+        if self.bytes <= self.budget {
+            return None;
         }
+        let outgrown = self.kept.drain(..).map(|kept| kept.unit).collect();
+        self.clear();
+        Some(outgrown)
+    }
+
+    /// Whether `unit` is one of the few that follow a keyframe and are shown before it.
+    fn leads(&self, unit: &AccessUnit) -> bool {
+        let Some([keyframe, before @ ..]) = self.kept.get(self.current..) else { return false };
+        let shown_before = unit.pts.zip(keyframe.unit.pts).is_some_and(|(unit, keyframe)| unit < keyframe);
+        // The publisher writes the timestamps: were there no limit, they could have a whole group passed over.
+        shown_before && before.len() < MOST_LEADING && before.iter().all(|kept| kept.leads)
+    }
+
+    /// Bytes held, bookkeeping included.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Forgets everything: what comes next does not follow from what came before.
@@ -87,52 +109,50 @@ impl Ring {
         }
     }
 
-    /// Chooses the newest unit's picture, if it is `sequence`: the run from its keyframe to it.
-    pub(super) fn run_to(&mut self, sequence: u64) -> Option<Work> {
+    /// Chooses the newest unit's picture, if it is `sequence`: the run that decodes it.
+    pub(super) fn run_to(&mut self, sequence: u64) -> Option<Vec<AccessUnit>> {
         let newest = self.kept.last_mut()?;
         if newest.unit.sequence != sequence || newest.chosen {
             return None;
         }
         newest.chosen = true;
-        Some(self.work(self.current, vec![sequence]))
+        // Shown before its group's keyframe, it is made of the group before as well.
+        let start = if newest.leads { 0 } else { self.current };
+        Some(self.units(start))
     }
 
-    /// Chooses, of all that is kept, pictures `interval` apart, and gives a run that decodes those that were not chosen
-    /// before. `anchor` is the last picture that an earlier pick went by, and is moved on; units that this earlier pick
-    /// passed over are passed over again.
-    pub(super) fn pick(&mut self, anchor: &mut Option<Moment>, interval: Duration) -> Option<Work> {
-        let mut start = None;
-        let mut inspect = Vec::new();
-        for (at, kept) in self.kept.iter_mut().enumerate() {
-            let moment = Moment::of(&kept.unit);
-            let due = anchor.is_none_or(|anchor| moment.is_past(anchor, interval));
-            if due && !kept.chosen {
-                kept.chosen = true;
-                inspect.push(kept.unit.sequence);
-                start.get_or_insert(if at < self.current { 0 } else { self.current });
-            }
-            if kept.chosen {
-                *anchor = Some(moment);
-            }
+    /// Chooses, of the current group, pictures `interval` apart that were not chosen before, and `more` of the newest.
+    /// `anchor` is the last picture that an earlier pick went by, and is moved on; units that this earlier pick passed over
+    /// are passed over again, but for the newest. Their sequence numbers, in order.
+    pub(super) fn pick(&mut self, anchor: &mut Option<Moment>, interval: Duration, more: usize) -> Vec<u64> {
+        let mut picked = choose(self.kept.iter_mut().skip(self.current), anchor, interval);
+        let rest = self.kept.iter_mut().skip(self.current).rev().filter(|kept| !kept.chosen && !kept.leads);
+        for kept in rest.take(more.saturating_sub(picked.len())) {
+            kept.chosen = true;
+            picked.push(kept.unit.sequence);
         }
-        Some(self.work(start?, inspect))
+        picked.sort_unstable();
+        picked
     }
 
-    /// Chooses the newest unit's picture as well: `work` then runs up to it.
-    pub(super) fn extend(&mut self, work: &mut Work) {
-        let done = work.inspect.last().copied().unwrap_or_default();
-        work.units.extend(self.kept.iter().map(|kept| &kept.unit).filter(|unit| unit.sequence > done).cloned());
-        if let Some(newest) = self.kept.last_mut().filter(|newest| !newest.chosen) {
-            newest.chosen = true;
-            work.inspect.push(newest.unit.sequence);
-        }
+    /// The units of the current group, from its keyframe on.
+    pub(super) fn group(&self) -> Vec<AccessUnit> {
+        self.units(self.current)
     }
 
-    /// The units from `start` to the last that is to be inspected.
-    fn work(&self, start: usize, inspect: Vec<u64>) -> Work {
-        let last = inspect.last().copied().unwrap_or_default();
-        let run = self.kept.iter().skip(start).map(|kept| &kept.unit);
-        Work { units: run.take_while(|unit| unit.sequence <= last).cloned().collect(), inspect }
+    /// Chooses, of all that is kept, pictures `interval` apart that were not chosen before: a run that decodes them, and
+    /// their sequence numbers.
+    pub(super) fn look_back(&mut self, interval: Duration) -> Option<(Vec<AccessUnit>, Vec<u64>)> {
+        let current = self.kept.get(self.current)?.unit.sequence;
+        let picked = choose(self.kept.iter_mut(), &mut None, interval);
+        let (first, last) = (*picked.first()?, *picked.last()?);
+        let mut units = self.units(if first < current { 0 } else { self.current });
+        units.retain(|unit| unit.sequence <= last);
+        Some((units, picked))
+    }
+
+    fn units(&self, start: usize) -> Vec<AccessUnit> {
+        self.kept.iter().skip(start).map(|kept| kept.unit.clone()).collect()
     }
 
     fn drop_previous(&mut self) {
@@ -142,7 +162,23 @@ impl Ring {
     }
 }
 
+/// Chooses of `kept` pictures `interval` apart, from `anchor` on.
+fn choose<'a>(kept: impl Iterator<Item = &'a mut Kept>, anchor: &mut Option<Moment>, interval: Duration) -> Vec<u64> {
+    let mut chosen = Vec::new();
+    for kept in kept.filter(|kept| !kept.leads) {
+        let moment = Moment::of(&kept.unit);
+        if !kept.chosen && anchor.is_none_or(|anchor| moment.is_past(anchor, interval)) {
+            kept.chosen = true;
+            chosen.push(kept.unit.sequence);
+        }
+        if kept.chosen {
+            *anchor = Some(moment);
+        }
+    }
+    chosen
+}
+
 /// Bookkeeping counts too: a publisher may send a great many tiny frames.
-fn cost(unit: &AccessUnit) -> usize {
+pub(super) fn cost(unit: &AccessUnit) -> usize {
     unit.data.len() + size_of::<Kept>()
 }

@@ -1,49 +1,130 @@
 //! Chooses, for one stream, the pictures that are worth a decoder's time.
 //!
 //! - **Calm**: keyframes, `min_interval` apart or more. A keyframe decodes alone, so this is cheap.
-//! - **Gap**: where keyframes come further apart than `max_gap`, the unit at hand, decoded by way of every unit since
-//!   its keyframe. So while units arrive that can be decoded and fit the ring, the gap between chosen pictures never
-//!   exceeds `max_gap` and one frame. The run grows with the group of pictures, so this is meant for the odd long group;
-//!   a stream that has nothing else is better served by a decoder of its own, which does not exist yet. A group larger
-//!   than the ring is inspected at its keyframe only.
-//! - **Attention**: as soon as it rises, the pictures of the last two groups `1 / burst_fps` apart, so that the moments
-//!   *before* the first suspicion count as evidence; from then on every `1 / burst_fps` the pictures that came since.
+//! - **Gap**: while units arrive, no two chosen pictures are further apart than `max_gap` and one frame, by arrival. The
+//!   first time that keyframes come too late for that, the unit at hand is decoded by way of every unit since its keyframe.
+//!   The second time the stream is *promoted*: decoded continuously, by a decoder of its own, unit for unit, which costs the
+//!   same however rare keyframes are. So is a stream of which no keyframe came for `max_gap`, or whose group of pictures
+//!   outgrew the ring: it begins with what there is, and its first pictures may be damaged. Two groups in a row within
+//!   `max_gap` end it.
+//! - **Inside groups**: now and then, at moments nobody can tell beforehand, a picture between two keyframes.
+//! - **Attention**: as soon as it rises, the newest pictures; then those of the last two groups `1 / burst_fps` apart, so
+//!   that the moments *before* the first suspicion count as evidence; from then on, every `1 / burst_fps`, the pictures that
+//!   came since. The stream is promoted, for to decode a group anew for each picture is dear.
 //!
-//! No picture is asked for twice, and none that needs a unit which never came.
+//! Places for promoted streams are few. Where there is none, pictures are decoded by way of every unit since their keyframe,
+//! as long as the group fits the ring.
+//!
+//! No picture is asked for twice.
 
+use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::sample::Config;
+use crate::sample::pool::{Place, Pool, Share};
+use crate::sample::promoted::Promoted;
 use crate::sample::ring::{Moment, Ring};
 use crate::stream::{AccessUnit, Attention};
 
 /// What to decode, and of which units pictures are wanted.
 ///
-/// `units` follow one another without a gap and begin with a keyframe; `inspect` names some of them, at least one, in
-/// increasing order, and the last of `units` is among them.
+/// `inspect` names some of `units`, in increasing order. A sampler whose stream is promoted, or looked at closely, waits
+/// with more work until this is dropped: it is done, or will not be.
 #[derive(Debug, Clone)]
 pub struct Work {
-    /// A run that can be decoded.
+    /// What to decode, in this order. They follow one another without a gap, but for a lone first one in [`Course::Begun`].
     pub units: Vec<AccessUnit>,
     /// The sequence numbers of the units whose pictures are to be inspected.
     pub inspect: Vec<u64>,
+    /// What came before.
+    pub course: Course,
+    /// What it is worth once it is old.
+    pub worth: Worth,
+    _under_way: Arc<()>,
 }
 
-/// The sampler of one stream. It holds at most `lookback_bytes` of encoded frames.
-#[derive(Debug)]
+/// What becomes of work that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// A look at how the stream is now: when it is old, a newer one serves better.
+    WhileFresh,
+    /// Pictures from before and after a suspicion: they are evidence, and nothing that comes later stands in for them. And what
+    /// a decoder of the stream's own needs to go on.
+    Always,
+}
+
+impl Work {
+    /// Whether it is still to be done at `now`: what is worth something only while fresh is not, when the newest of its
+    /// pictures came longer than `max_age` ago.
+    pub fn is_fresh(&self, now: Timestamp, max_age: Duration) -> bool {
+        match self.worth {
+            Worth::WhileFresh => self.units.last().is_some_and(|newest| now.since(newest.arrived) <= max_age),
+            Worth::Always => true,
+        }
+    }
+}
+
+/// What a piece of [`Work`] has to do with the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// Nothing. It begins with a keyframe and asks for at least one picture; any decoder will do.
+    Alone,
+    /// Nothing, but others will continue it: it is for a fresh decoder that the stream keeps. Where there was nothing better
+    /// to begin with it does not begin with a keyframe, or misses units behind it.
+    Begun,
+    /// Its units follow on those of the piece before, to be decoded by the decoder that the stream kept. Where units were
+    /// lost or passed over, that is the best there is.
+    Continued,
+}
+
+/// Eager to have so many pictures at once when attention rises: with the first they are three.
+const AT_ONCE: usize = 2;
+
+/// What a promoted stream may hold back for its decoder, however small its ring.
+const LEAST_WAITING: usize = 1024 * 1024;
+
+/// Groups of pictures in a row within `max_gap` after which keyframes come often enough.
+const OFTEN_ENOUGH: u32 = 2;
+
+/// The sampler of one stream. It holds at most `lookback_bytes` of encoded frames and the last keyframe; where the stream is
+/// promoted, at most 1 MiB and a keyframe where that is more.
 pub struct Sampler {
     min_interval: Duration,
     max_gap: Duration,
     burst_interval: Duration,
+    inside_groups: Duration,
+    lookback_bytes: usize,
     phase: Duration,
+    chance: Box<dyn FnMut() -> f64 + Send>,
+    pool: Arc<Pool>,
+    held: Share,
     ring: Ring,
+    promoted: Option<Promoted>,
+    under_way: Weak<()>,
     chosen: Option<Chosen>,
+    /// When the first unit of this attachment came.
+    attached: Option<Timestamp>,
+    /// The last keyframe, or the first unit where none came yet: it brings the parameters that a decoder must know.
+    lead: Option<AccessUnit>,
+    /// When the last keyframe came, and how many groups in a row were within `max_gap`.
+    groups: (Option<Timestamp>, u32),
+    /// How often the gap demanded a picture since keyframes last came often enough.
+    demanded: u32,
+    /// When there was last no place.
+    refused: Option<Timestamp>,
+    /// From when on a picture inside a group is chosen.
+    inside_due: Option<Timestamp>,
     attention: Attention,
     /// Where the pictures chosen under attention have got to.
     anchor: Option<Moment>,
     /// When pictures are next chosen under attention.
     burst_due: Timestamp,
+    /// Pictures still to be chosen at once, however close.
+    at_once: usize,
+    /// What was before the rise of attention is still to be looked at.
+    look_back: bool,
 }
 
 /// What the last chosen picture means for the next.
@@ -57,336 +138,305 @@ struct Chosen {
     gap_due: Timestamp,
 }
 
+impl fmt::Debug for Sampler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sampler")
+            .field("chosen", &self.chosen)
+            .field("promoted", &self.promoted)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Sampler {
     /// A sampler that has seen nothing yet.
     ///
-    /// `phase`, drawn at random from zero to `min_interval`, shifts the times at which pictures are chosen, so that a
-    /// publisher cannot time frames to fall between them. It never delays the first picture, nor stretches a gap.
-    pub fn new(config: &Config, phase: Duration) -> Self {
+    /// `chance` gives numbers from 0 up to, but not including, 1, that no publisher can tell beforehand: they shift the times
+    /// at which pictures are chosen, so that nobody can time frames to fall between them. Chance never delays the first
+    /// picture, nor stretches a gap.
+    pub fn new(config: &Config, mut chance: impl FnMut() -> f64 + Send + 'static, pool: &Arc<Pool>) -> Self {
         Self {
             min_interval: config.min_interval,
             max_gap: config.max_gap,
             burst_interval: config.burst_fps.interval(),
-            phase,
+            inside_groups: config.inside_groups,
+            lookback_bytes: config.lookback_bytes,
+            phase: config.min_interval.mul_f64(chance()),
+            chance: Box::new(chance),
+            pool: Arc::clone(pool),
+            held: Share::of(Arc::clone(pool)),
             ring: Ring::new(config.lookback_bytes),
+            promoted: None,
+            under_way: Weak::new(),
             chosen: None,
+            attached: None,
+            lead: None,
+            groups: (None, 0),
+            demanded: 0,
+            refused: None,
+            inside_due: None,
             attention: Attention::Calm,
             anchor: None,
             burst_due: Timestamp::ZERO,
+            at_once: 0,
+            look_back: false,
         }
     }
 
     /// Takes in the stream's next unit, and says whether something is to be decoded now.
     ///
-    /// The time is `unit.arrived`. `unit.sequence` counts on by one; where it does not, units were lost, and nothing
-    /// is chosen that would need them.
+    /// The time is `unit.arrived`. `unit.sequence` counts on by one; where it does not, units were lost.
     pub fn offer(&mut self, unit: AccessUnit, attention: Attention) -> Option<Work> {
-        let (sequence, now) = (unit.sequence, unit.arrived);
-        let keyframe = unit.keyframe.then(|| unit.clone());
-        self.ring.push(unit);
-
+        let now = unit.arrived;
         if attention > self.attention {
-            self.burst_due = now;
+            (self.burst_due, self.at_once, self.look_back) = (now, AT_ONCE, true);
         }
         self.attention = attention;
-
-        self.burst(now).or_else(|| self.calm(keyframe?)).or_else(|| self.gap(sequence, now))
+        self.attached.get_or_insert(now);
+        if unit.keyframe {
+            self.count_group(now);
+        }
+        if unit.keyframe || self.lead.is_none() {
+            self.lead = Some(unit.clone());
+        }
+        let outgrown = self.ring.push(unit.clone());
+        if unit.keyframe && self.is_over() {
+            self.promoted = None;
+        }
+        let work = match self.promoted.take() {
+            Some(promoted) => self.go_on(promoted, &unit),
+            None => self.choose(&unit, outgrown),
+        };
+        let waiting = self.promoted.as_ref().map_or(0, Promoted::bytes);
+        self.held.set(self.ring.bytes().max(waiting));
+        work
     }
 
     /// Starts afresh after the stream was attached again: timestamps begin anew, and the group of pictures is broken.
     pub fn reset(&mut self) {
         self.ring.clear();
-        self.anchor = None;
+        (self.promoted, self.lead, self.attached, self.anchor) = (None, None, None, None);
+        self.groups = (None, 0);
+        self.held.set(0);
     }
 
-    fn burst(&mut self, now: Timestamp) -> Option<Work> {
-        if self.attention == Attention::Calm || now < self.burst_due {
+    /// Chooses for a stream that is not promoted.
+    fn choose(&mut self, unit: &AccessUnit, outgrown: Option<Vec<AccessUnit>>) -> Option<Work> {
+        self.burst(unit)
+            .or_else(|| self.calm(unit))
+            .or_else(|| self.gap(unit, outgrown))
+            .or_else(|| self.inside(unit))
+            .or_else(|| self.look_back())
+    }
+
+    fn burst(&mut self, unit: &AccessUnit) -> Option<Work> {
+        let now = unit.arrived;
+        if self.attention == Attention::Calm || now < self.burst_due || !self.is_idle() {
             return None;
         }
-        let mut work = self.ring.pick(&mut self.anchor, self.burst_interval)?;
-        self.burst_due = now + self.burst_interval;
-        self.note_last(&work);
-        if self.chosen.is_some_and(|chosen| now >= chosen.gap_due) {
-            self.ring.extend(&mut work);
-            self.note_last(&work);
+        let gap = self.chosen.is_some_and(|chosen| now >= chosen.gap_due);
+        let inspect = self.ring.pick(&mut self.anchor, self.burst_interval, self.at_once.max(gap.into()));
+        let last = *inspect.last()?;
+        self.at_once = self.at_once.saturating_sub(inspect.len());
+        self.burst_due = if self.at_once > 0 { now } else { now + self.burst_interval };
+        let mut units = self.ring.group();
+        if let Some(chosen) = units.iter().find(|unit| unit.sequence == last).cloned() {
+            self.note(&chosen);
         }
-        Some(work)
+        if let Some(place) = self.place(now) {
+            return Some(self.promote(place, units, inspect, now));
+        }
+        units.retain(|unit| unit.sequence <= last);
+        Some(self.work(units, inspect, Course::Alone))
     }
 
-    fn calm(&mut self, keyframe: AccessUnit) -> Option<Work> {
-        if self.chosen.is_some_and(|chosen| keyframe.arrived < chosen.calm_due) {
+    fn calm(&mut self, unit: &AccessUnit) -> Option<Work> {
+        if !unit.keyframe || self.chosen.is_some_and(|chosen| unit.arrived < chosen.calm_due) {
             return None;
         }
         // Not by way of the ring: a keyframe too large for it must not go unseen.
-        self.ring.choose(keyframe.sequence);
-        let work = Work { inspect: vec![keyframe.sequence], units: vec![keyframe] };
-        self.note_last(&work);
-        Some(work)
+        self.ring.choose(unit.sequence);
+        self.note(unit);
+        Some(self.work(vec![unit.clone()], vec![unit.sequence], Course::Alone))
     }
 
-    fn gap(&mut self, sequence: u64, now: Timestamp) -> Option<Work> {
-        let chosen = self.chosen.filter(|chosen| now >= chosen.gap_due)?;
-        let work = self.ring.run_to(sequence)?;
-        // The next keyframe stays as due as it was: left out, it would only make for another run.
-        self.chosen = Some(Chosen { at: now, gap_due: now + self.gap_after(work.units.last()?), ..chosen });
-        Some(work)
+    fn gap(&mut self, unit: &AccessUnit, outgrown: Option<Vec<AccessUnit>>) -> Option<Work> {
+        let (now, sequence) = (unit.arrived, unit.sequence);
+        let due = self.chosen.is_none_or(|chosen| now >= chosen.gap_due);
+        if let Some(group) = outgrown.filter(|_| self.demanded > 0 && !unit.keyframe) {
+            // The last moment at which it can be begun with a keyframe.
+            let place = self.place(now)?;
+            let inspect = Vec::from_iter(due.then_some(sequence));
+            self.note_if(due, unit);
+            return Some(self.promote(place, group, inspect, now));
+        }
+        if !due {
+            return None;
+        }
+        if let Some(run) = self.ring.run_to(sequence) {
+            self.demanded += u32::from(!unit.keyframe);
+            self.note_if(true, unit);
+            if self.demanded > 1
+                && let Some(place) = self.place(now)
+            {
+                return Some(self.promote(place, run, vec![sequence], now));
+            }
+            return Some(self.work(run, vec![sequence], Course::Alone));
+        }
+        // Nothing is held that leads up to it. A keyframe may be on its way, if this attachment is fresh.
+        if self.attached.is_some_and(|attached| now.since(attached) < self.max_gap) {
+            return None;
+        }
+        let place = self.place(now)?;
+        self.demanded += 1;
+        self.note_if(true, unit);
+        let lead = self.lead.clone().filter(|lead| lead.sequence != sequence);
+        Some(self.promote(place, lead.into_iter().chain([unit.clone()]).collect(), vec![sequence], now))
     }
 
-    /// Counts the times from the last picture of `work`, if it is the newest that was chosen.
-    fn note_last(&mut self, work: &Work) {
-        let Some(last) = work.units.last() else { return };
-        let at = last.arrived;
+    /// A picture between two keyframes, at a moment that nobody can tell beforehand; under attention there are enough.
+    fn inside(&mut self, unit: &AccessUnit) -> Option<Work> {
+        let now = unit.arrived;
+        if self.inside_groups.is_zero() || self.attention != Attention::Calm {
+            return None;
+        }
+        if self.inside_due.is_none() {
+            self.inside_due = Some(now + self.until_inside());
+        }
+        if unit.keyframe || self.inside_due.is_some_and(|due| now < due) || !self.is_idle() {
+            return None;
+        }
+        let run = self.ring.run_to(unit.sequence)?;
+        self.inside_due = Some(now + self.until_inside());
+        if let Some(chosen) = &mut self.chosen {
+            // The next keyframe stays as due as it was. Full measure, or this would make for another run.
+            (chosen.at, chosen.gap_due) = (now, chosen.gap_due.max(now + self.max_gap));
+        }
+        Some(self.work(run, vec![unit.sequence], Course::Alone))
+    }
+
+    /// The pictures from before the rise of attention, once those that are there at once were asked for.
+    fn look_back(&mut self) -> Option<Work> {
+        if !self.look_back || self.at_once > 0 || self.attention == Attention::Calm || !self.is_idle() {
+            return None;
+        }
+        self.look_back = false;
+        let (units, inspect) = self.ring.look_back(self.burst_interval)?;
+        Some(self.work(units, inspect, Course::Alone))
+    }
+
+    /// Chooses for a stream that is promoted.
+    fn go_on(&mut self, mut promoted: Promoted, unit: &AccessUnit) -> Option<Work> {
+        let now = unit.arrived;
+        let skipped = promoted.push(unit.clone());
+        self.pool.skip(skipped);
+        let moment = Moment::of(unit);
+        let calm = unit.keyframe && self.chosen.is_none_or(|chosen| now >= chosen.calm_due);
+        let gap = self.chosen.is_none_or(|chosen| now >= chosen.gap_due);
+        let past = |anchor: Moment| moment.is_past(anchor, self.burst_interval);
+        let burst = self.attention != Attention::Calm && (self.at_once > 0 || self.anchor.is_none_or(past));
+        if calm || gap || burst || skipped > 0 {
+            promoted.want();
+            self.at_once = self.at_once.saturating_sub(1);
+            self.anchor = Some(moment);
+            self.ring.choose(unit.sequence);
+            self.note(unit);
+        }
+        let piece = if self.is_idle() && !promoted.wants() { self.look_back() } else { None };
+        let piece = piece.or_else(|| {
+            let (units, inspect) = if self.is_idle() { promoted.take(now)? } else { return None };
+            Some(self.work(units, inspect, Course::Continued))
+        });
+        self.promoted = Some(promoted);
+        piece
+    }
+
+    /// Whether a promoted stream needs no decoder of its own any more.
+    fn is_over(&self) -> bool {
+        let often = self.groups.1 >= OFTEN_ENOUGH && self.attention == Attention::Calm;
+        often && self.promoted.as_ref().is_some_and(|promoted| !promoted.wants())
+    }
+
+    /// Begins to decode continuously, with `units`.
+    fn promote(&mut self, place: Place, units: Vec<AccessUnit>, inspect: Vec<u64>, now: Timestamp) -> Work {
+        let before = units.last().map_or(0, |last| last.sequence);
+        let budget = self.lookback_bytes.max(LEAST_WAITING);
+        self.promoted = Some(Promoted::new(place, before, now, budget));
+        self.work(units, inspect, Course::Begun)
+    }
+
+    /// A place among the streams that are decoded continuously. That there is none is counted once in `max_gap`.
+    fn place(&mut self, now: Timestamp) -> Option<Place> {
+        let place = self.pool.place();
+        if place.is_none() && self.refused.is_none_or(|at| now.since(at) >= self.max_gap) {
+            self.pool.refuse();
+            self.refused = Some(now);
+        }
+        place
+    }
+
+    fn work(&mut self, units: Vec<AccessUnit>, inspect: Vec<u64>, course: Course) -> Work {
+        let under_way = Arc::new(());
+        self.under_way = Arc::downgrade(&under_way);
+        let is_look = course == Course::Alone && self.attention == Attention::Calm;
+        let worth = if is_look { Worth::WhileFresh } else { Worth::Always };
+        Work { units, inspect, course, worth, _under_way: under_way }
+    }
+
+    /// Whether the work given last was done, or will not be.
+    fn is_idle(&self) -> bool {
+        self.under_way.strong_count() == 0
+    }
+
+    fn count_group(&mut self, now: Timestamp) {
+        let (before, often) = self.groups;
+        let often = match before.map(|before| now.since(before)) {
+            Some(length) if length <= self.max_gap => often.saturating_add(1),
+            Some(_) => 0,
+            None => often,
+        };
+        self.groups = (Some(now), often);
+        if often >= OFTEN_ENOUGH {
+            self.demanded = 0;
+        }
+    }
+
+    /// Counts the times from `picture`, if it is the newest that was chosen.
+    fn note(&mut self, picture: &AccessUnit) {
+        let at = picture.arrived;
         if self.chosen.is_some_and(|newest| at < newest.at) {
             return;
         }
         let calm = if self.chosen.is_none() { self.min_interval + self.phase } else { self.min_interval };
-        self.chosen = Some(Chosen { at, calm_due: at + calm, gap_due: at + self.gap_after(last) });
+        self.chosen = Some(Chosen { at, calm_due: at + calm, gap_due: at + self.gap_after(picture) });
     }
 
-    /// How long after `picture` the next must follow. The phase comes in between pictures inside a group only, or it
-    /// would have streams with short groups pay for runs they do not need.
-    fn gap_after(&self, picture: &AccessUnit) -> Duration {
-        if picture.keyframe { self.max_gap } else { self.max_gap.saturating_sub(self.phase).max(self.max_gap / 2) }
+    /// Counts the gap from `picture` if it `is` chosen. The next keyframe stays as due as it was: left out, it would only make
+    /// for another run.
+    fn note_if(&mut self, is: bool, picture: &AccessUnit) {
+        if is {
+            let before = self.chosen;
+            self.note(picture);
+            if let (Some(chosen), Some(before)) = (&mut self.chosen, before) {
+                chosen.calm_due = before.calm_due;
+            }
+        }
+    }
+
+    /// How long after `picture` the next must follow. Chance comes in between pictures inside a group only, or it would have
+    /// streams with short groups pay for runs they do not need.
+    fn gap_after(&mut self, picture: &AccessUnit) -> Duration {
+        if picture.keyframe && self.promoted.is_none() {
+            return self.max_gap;
+        }
+        self.max_gap.mul_f64(1.0 - (self.chance)() / 2.0)
+    }
+
+    /// How long until the next picture inside a group: of any length, on average `inside_groups`, and no more likely to end in
+    /// one moment than in another (an exponential distribution).
+    fn until_inside(&mut self) -> Duration {
+        self.inside_groups.mul_f64(-(1.0 - (self.chance)()).max(f64::MIN_POSITIVE).ln())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::stream::Codec;
-
-    const STEP: Duration = Duration::from_millis(100);
-
-    fn unit(sequence: u64, keyframe: bool, millis: u64, bytes: usize) -> AccessUnit {
-        AccessUnit {
-            sequence,
-            codec: Codec::H264,
-            keyframe,
-            pts: Some(Duration::from_millis(millis)),
-            arrived: Timestamp::from_millis(1_000_000 + millis),
-            data: Bytes::from(vec![0; bytes]),
-        }
-    }
-
-    /// `7` for a picture that decodes alone, `3-7:5,7` for a run and the pictures wanted of it.
-    fn shown(work: &Work) -> String {
-        let wanted: Vec<String> = work.inspect.iter().map(u64::to_string).collect();
-        match work.units.as_slice() {
-            [only] => only.sequence.to_string(),
-            [first, .., last] => format!("{}-{}:{}", first.sequence, last.sequence, wanted.join(",")),
-            [] => "nothing".to_owned(),
-        }
-    }
-
-    /// Plays a timeline of 100 ms a step: `k` a keyframe, `.` another frame, `-` no frame, `~` a frame that is lost on
-    /// the way, `r` a new attachment; `!` behind a frame: people look closely.
-    fn play(sampler: &mut Sampler, timeline: &str) -> String {
-        let mut chosen = Vec::new();
-        let mut sequence = 0;
-        for (step, token) in timeline.split_whitespace().enumerate() {
-            let attention = if token.ends_with('!') { Attention::Suspicious } else { Attention::Calm };
-            let at = (STEP * step as u32).as_millis() as u64;
-            match token.trim_end_matches('!') {
-                frame @ ("k" | ".") => {
-                    let work = sampler.offer(unit(sequence, frame == "k", at, 100), attention);
-                    chosen.extend(work.as_ref().map(shown));
-                    sequence += 1;
-                }
-                "~" => sequence += 1,
-                "r" => sampler.reset(),
-                _ => {}
-            }
-        }
-        chosen.join(" ")
-    }
-
-    #[test]
-    fn stories() {
-        let config = || Config { max_gap: Duration::from_secs(1), ..Config::default() };
-        let small = || Config { lookback_bytes: 3 * (100 + 200), ..config() };
-        let slow = || Config { burst_fps: 2.5.try_into().unwrap(), ..config() };
-        for (story, config, timeline, chosen) in [
-            ("keyframes are chosen", config(), "k . . . . . k . . . . . k", "0 6 12"),
-            ("but not too close", config(), "k . k . k . k . k . k", "0 6"),
-            ("nothing before the first keyframe", config(), ". . . . . . . . . . . . k", "12"),
-            ("a long group is looked into", config(), "k . . . . . . . . . . . . k", "0 0-10:10 13"),
-            ("and its keyframe is due as ever", config(), "k . . . . . . . . . . k . . . .", "0 0-10:10 11"),
-            ("again and again", config(), "k . . . . . . . . . . . . . . . . . . . . .", "0 0-10:10 0-20:20"),
-            ("unless a frame of it is lost", config(), "k . . . . ~ . . . . . . . . k", "0 14"),
-            ("or it outgrows the ring", small(), "k . . . . . . . . . . . . k", "0 13"),
-            ("a new attachment waits for a keyframe", config(), "k . . . . r . . . . . . . . k . .", "0 13"),
-            ("and does not come round sooner", config(), "k r k . . . . . . . . .", "0 1-9:9"),
-            (
-                "look back, then look often",
-                config(),
-                "k . . . . . k . . .! .! .! .! .!",
-                "0 6 0-8:2,4,8 6-10:10 6-12:12",
-            ),
-            ("look back without repeating", config(), "k . . . . . k .! .", "0 6 0-4:2,4"),
-            ("keyframes not chosen before count too", config(), "k . . k . .! .", "0 0-4:2,4"),
-            ("a look back with nothing to see", config(), ".! .! k! .! .! .! k!", "2 2-4:4 6"),
-            ("a look back does not hasten the next keyframe", config(), "k . . . . . k .! . k . k", "0 6 0-4:2,4 11"),
-            ("only what is held counts", small(), "k . k . k . k . k . k . k .!", "0 6 12 10"),
-            ("a new attachment begins a new count", slow(), "k! r k! .! .!", "0 1"),
-            ("attention that returns", config(), "k .! .! . . . . .! .!", "0 0-2:2 0-6:4,6"),
-            ("a lost frame ends the look back", config(), "k . . ~ k . .! .!", "0 4-6:4,6"),
-        ] {
-            let mut sampler = Sampler::new(&config, Duration::ZERO);
-            assert_eq!(play(&mut sampler, timeline), chosen, "{story}: {timeline}");
-        }
-    }
-
-    #[test]
-    fn the_phase_shifts_later_pictures_but_never_the_first() {
-        let config = Config { max_gap: Duration::from_secs(1), ..Config::default() };
-        for (story, millis, timeline, chosen) in [
-            ("keyframes only", 0, "k k k k k k k k k k k k k k", "0 5 10"),
-            ("keyframes only, shifted", 200, "k k k k k k k k k k k k k k", "0 7 12"),
-            ("a long group", 0, "k . . . . . . . . . . . . . . . . . . . . .", "0 0-10:10 0-20:20"),
-            ("a long group, shifted", 200, "k . . . . . . . . . . . . . . . . . . . . .", "0 0-10:10 0-18:18"),
-        ] {
-            let mut sampler = Sampler::new(&config, Duration::from_millis(millis));
-            assert_eq!(play(&mut sampler, timeline), chosen, "{story}: {timeline}");
-        }
-    }
-
-    #[test]
-    fn a_phase_longer_than_the_gap_does_not_choose_every_frame() {
-        let second = Duration::from_secs(1);
-        let config = Config { min_interval: 3 * second, max_gap: second, ..Config::default() };
-        let mut sampler = Sampler::new(&config, 2 * second);
-        let timeline = "k . . . . . . . . . . . . . . . . . . . .";
-        assert_eq!(play(&mut sampler, timeline), "0 0-10:10 0-15:15 0-20:20");
-    }
-
-    #[test]
-    fn timestamps_that_stand_still_hide_nothing() {
-        let mut sampler = Sampler::new(&Config::default(), Duration::ZERO);
-        let frozen = |sequence, keyframe| AccessUnit {
-            pts: Some(Duration::ZERO),
-            ..unit(sequence, keyframe, sequence * 100, 100)
-        };
-        let mut chosen = vec![sampler.offer(frozen(0, true), Attention::Calm).unwrap()];
-        chosen.extend((1..=6).filter_map(|sequence| sampler.offer(frozen(sequence, false), Attention::Suspicious)));
-        assert_eq!(chosen.iter().map(shown).collect::<Vec<_>>(), ["0", "0-2:2", "0-4:4", "0-6:6"]);
-    }
-
-    #[test]
-    fn frames_that_arrive_at_once_are_told_apart_by_their_timestamps() {
-        let mut sampler = Sampler::new(&Config::default(), Duration::ZERO);
-        let at_once = |sequence| AccessUnit {
-            arrived: Timestamp::from_millis(1_000_000),
-            ..unit(sequence, sequence == 0, sequence * 100, 100)
-        };
-        for sequence in 0..6 {
-            sampler.offer(at_once(sequence), Attention::Calm);
-        }
-        let work = sampler.offer(at_once(6), Attention::Reported).unwrap();
-        assert_eq!(shown(&work), "0-6:2,4,6");
-    }
-
-    /// A frame as the property tests deal it: whether it is a keyframe, the time since the one before, its size, whether
-    /// the one before was lost, how closely people look, and whether the stream was attached again before it.
-    type Dealt = (bool, u64, usize, bool, bool, bool);
-
-    fn frames(keyframes: f64, lost: f64, attached: f64) -> impl Strategy<Value = Vec<Dealt>> {
-        let weighted = prop::bool::weighted;
-        prop::collection::vec(
-            (weighted(keyframes), 1..120_u64, 0..3000_usize, weighted(lost), any::<bool>(), weighted(attached)),
-            1..400,
-        )
-    }
-
-    fn config() -> impl Strategy<Value = Config> {
-        (0..1500_u64, 1..3000_u64, 0.5..60.0_f64, 0..200_000_usize).prop_map(|(min, max, fps, lookback_bytes)| Config {
-            min_interval: Duration::from_millis(min),
-            max_gap: Duration::from_millis(max),
-            burst_fps: fps.try_into().unwrap(),
-            lookback_bytes,
-            ..Config::default()
-        })
-    }
-
-    /// Deals the frames to a sampler: what was offered, and the work chosen, with the number of frames offered by then.
-    fn deal(config: &Config, phase: f64, frames: &[Dealt]) -> (Vec<AccessUnit>, Vec<(usize, Work)>) {
-        let mut sampler = Sampler::new(config, config.min_interval.mul_f64(phase));
-        let (mut offered, mut chosen, mut millis, mut sequence) = (Vec::new(), Vec::new(), 0, 0);
-        let mut attention = Attention::Calm;
-        for (keyframe, gap, bytes, lost, turn, attached) in frames {
-            millis += gap;
-            sequence += 1 + u64::from(*lost);
-            // Attention comes and goes in stretches.
-            if *turn && sequence % 7 == 0 {
-                attention = if attention == Attention::Calm { Attention::Suspicious } else { Attention::Calm };
-            }
-            if *attached {
-                sampler.reset();
-            }
-            let unit = unit(sequence, *keyframe, millis, *bytes);
-            offered.push(unit.clone());
-            chosen.extend(sampler.offer(unit, attention).map(|work| (offered.len(), work)));
-        }
-        (offered, chosen)
-    }
-
-    proptest! {
-        #[test]
-        fn work_can_always_be_decoded_and_asks_for_nothing_twice(
-            config in config(), phase in 0.0..1.0_f64, frames in frames(0.05, 0.02, 0.01),
-        ) {
-            let (offered, chosen) = deal(&config, phase, &frames);
-            let mut asked = BTreeSet::new();
-            for (seen, work) in chosen {
-                let run: Vec<u64> = work.units.iter().map(|unit| unit.sequence).collect();
-                prop_assert!(work.units[0].keyframe);
-                prop_assert!(run.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{:?}", run);
-                prop_assert!(work.inspect.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", work.inspect);
-                prop_assert!(work.inspect.iter().all(|sequence| run.contains(sequence)));
-                prop_assert_eq!(work.inspect.last(), run.last());
-                prop_assert!(work.inspect.iter().all(|sequence| asked.insert(*sequence)), "twice: {:?}", work.inspect);
-                prop_assert!(offered[..seen].iter().any(|unit| unit.sequence == work.inspect[0]));
-                let held: usize = work.units.iter().map(|unit| unit.data.len()).sum();
-                prop_assert!(work.units.len() == 1 || held <= config.lookback_bytes);
-            }
-        }
-
-        #[test]
-        fn the_gap_between_chosen_pictures_is_bounded(
-            config in config(), phase in 0.0..1.0_f64, frames in frames(0.02, 0.0, 0.0),
-        ) {
-            let config = Config { lookback_bytes: usize::MAX, ..config };
-            let mut frames = frames;
-            frames[0].0 = true;
-            let (offered, chosen) = deal(&config, phase, &frames);
-            let asked: BTreeSet<u64> = chosen.iter().flat_map(|(_, work)| work.inspect.clone()).collect();
-            let mut since = offered[0].arrived;
-            let mut before = since;
-            prop_assert!(asked.contains(&offered[0].sequence));
-            for unit in &offered {
-                let frame = unit.arrived.since(before);
-                prop_assert!(unit.arrived.since(since) <= config.max_gap + frame, "{}", unit.sequence);
-                before = unit.arrived;
-                if asked.contains(&unit.sequence) {
-                    since = unit.arrived;
-                }
-            }
-        }
-
-        #[test]
-        fn calm_keyframes_keep_their_distance(
-            config in config(), phase in 0.0..1.0_f64, frames in frames(0.6, 0.05, 0.05),
-        ) {
-            let config = Config { max_gap: Duration::from_hours(1), ..config };
-            let calm: Vec<Dealt> = frames.iter().map(|&(key, gap, bytes, lost, _, again)| (key, gap, bytes, lost, false, again)).collect();
-            let (_, chosen) = deal(&config, phase, &calm);
-            let times: Vec<Timestamp> = chosen.iter().map(|(_, work)| work.units[0].arrived).collect();
-            prop_assert!(chosen.iter().all(|(_, work)| work.units.len() == 1));
-            prop_assert!(times.windows(2).all(|pair| pair[1].since(pair[0]) >= config.min_interval));
-        }
-    }
-}
+mod tests;

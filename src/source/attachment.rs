@@ -52,20 +52,14 @@ pub(super) fn attach(
     let feed = Arc::new(Feed { clock, outlet, attempt, progress: Arc::clone(&progress), paced, leave });
     let pipeline = connect(parts, pull, &feed);
     let attachment = Attachment { media: Media::Pipeline(pipeline.clone()), progress };
-    if paced {
-        // A sink that is added on the way from standstill to playing would not know since when, and not wait.
-        start(&pipeline, gst::State::Paused, &attachment, pull);
-    }
-    start(&pipeline, gst::State::Playing, &attachment, pull);
-    Ok(attachment)
-}
-
-fn start(pipeline: &gst::Pipeline, state: gst::State, attachment: &Attachment, pull: &Pull) {
+    // Of a file first to standstill: a sink that is added on the way to playing would not know since when, and not wait.
+    let first = if paced { gst::State::Paused } else { gst::State::Playing };
     // A failure to start is told on the bus as well, with its reason.
-    if pipeline.set_state(state).is_err() {
+    if pipeline.set_state(first).is_err() || pipeline.set_state(gst::State::Playing).is_err() {
         let (stream, reason) = (pull.stream.to_string(), "the pipeline does not start".to_owned());
         attachment.progress.end(Reason::Error, Some(SourceError::Failed { stream, reason }));
     }
+    Ok(attachment)
 }
 
 /// Starts to follow a playlist; otherwise like [`attach`]. `memory` is what former attachments of the same source left.

@@ -8,21 +8,25 @@
 //!   a queue to fill;
 //! - the end of a stream, an error and silence come to the same: the source is detached and attached again, with growing
 //!   and jittered waits, until its handle is dropped;
-//! - no stream can hold up another, and nothing here waits for ever, not even the shutdown.
+//! - no stream can hold up another, and nothing here waits for ever, not even the shutdown;
+//! - no media server is attached to faster than `attach_per_second`, whoever has to be attached and why.
 
 mod attachment;
 mod backoff;
 mod branch;
+mod descriptors;
 mod error;
 mod framing;
 mod hls;
 mod launch;
 mod outlet;
+mod pace;
 mod progress;
 mod supervisor;
 mod typed;
 mod watch;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stream::AccessUnit;
 
+pub use descriptors::{Room, make_room, room_for};
 pub use error::SourceError;
 pub use launch::check;
 pub use supervisor::{SourceHandle, Sources};
@@ -52,6 +57,8 @@ pub struct Config {
     /// The longest wait before attaching again.
     #[serde(with = "crate::config::duration")]
     pub reconnect_max: Duration,
+    /// Attach to no more streams of one media server in a second, but for the first few.
+    pub attach_per_second: NonZeroU32,
     /// Where an HLS stream comes in several renditions, the cheapest that has so many lines is looked at.
     pub min_height: u32,
 }
@@ -64,6 +71,7 @@ impl Default for Config {
             no_video_after: Duration::from_secs(6),
             reconnect_min: Duration::from_millis(200),
             reconnect_max: Duration::from_secs(10),
+            attach_per_second: NonZeroU32::MIN.saturating_add(49),
             min_height: 360,
         }
     }

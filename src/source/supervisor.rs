@@ -3,6 +3,7 @@
 //! The thread itself never waits for a stream. Pipelines are stopped on threads of their own, because stopping one joins
 //! its streaming thread, and a network element that hangs would take all other sources with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::attachment::{Attachment, attach, follow};
 use super::hls;
 use super::launch::{Launch, load};
 use super::outlet::Outlet;
+use super::pace::Pace;
 use super::progress::Ending;
 use super::watch::{Call, judge, was_healthy};
 use super::{Config, Reason, SourceError, SourceEvent, backoff};
@@ -63,7 +65,15 @@ impl Sources {
         let protocols = launches.iter().map(Launch::protocol).collect();
         let (commands, inbox) = bounded(COMMANDS);
         let hls = hls::Engine::new(Arc::clone(&launches), config.min_height, clock);
-        let supervisor = Supervisor { config, launches, hls, clock, sources: Vec::new(), commands: commands.clone() };
+        let supervisor = Supervisor {
+            config,
+            launches,
+            hls,
+            clock,
+            sources: Vec::new(),
+            paces: HashMap::new(),
+            commands: commands.clone(),
+        };
         let thread = Builder::new().name("sources".to_owned()).spawn(move || supervisor.run(&inbox));
         let thread = thread.map_err(|_error| SourceError::Stopped)?;
         Ok(Self { commands, protocols, thread: Some(thread) })
@@ -129,6 +139,13 @@ struct Source {
     memory: hls::Memory,
 }
 
+impl Source {
+    /// From when on it is to be attached, if it is not.
+    fn due(&self) -> Option<Timestamp> {
+        if let Phase::Due(at) = self.phase { Some(at) } else { None }
+    }
+}
+
 #[derive(Debug)]
 enum Phase {
     /// To be attached at this time.
@@ -151,6 +168,8 @@ struct Supervisor {
     hls: hls::Engine,
     clock: Clock,
     sources: Vec<Source>,
+    /// How fast each media server is attached to.
+    paces: HashMap<Arc<str>, Pace>,
     commands: Sender<Command>,
 }
 
@@ -166,7 +185,10 @@ impl Supervisor {
             let mut stop = false;
             for command in command.into_iter().chain(inbox.try_iter()) {
                 match command {
-                    Command::Add(source) => self.sources.push(source),
+                    Command::Add(mut source) => {
+                        source.phase = Phase::Due(self.clock.now());
+                        self.sources.push(source);
+                    }
                     Command::Look => {}
                     Command::Stop => stop = true,
                 }
@@ -174,7 +196,9 @@ impl Supervisor {
             if stop {
                 break;
             }
-            let sources = std::mem::take(&mut self.sources);
+            let mut sources = std::mem::take(&mut self.sources);
+            // Whoever has been due for longest comes first: one that fails again and again keeps nobody from a first try.
+            sources.sort_by_key(Source::due);
             self.sources = sources.into_iter().filter_map(|source| self.look(source, &mut reaper)).collect();
         }
         for source in self.sources {
@@ -187,7 +211,7 @@ impl Supervisor {
     }
 
     /// Does what is to be done about `source`; nothing is left of one that nobody wants any more.
-    fn look(&self, mut source: Source, reaper: &mut Reaper) -> Option<Source> {
+    fn look(&mut self, mut source: Source, reaper: &mut Reaper) -> Option<Source> {
         if source.outlet.is_closed() {
             if let Phase::Attached(attachment, _) = source.phase {
                 reaper.stop(attachment);
@@ -197,7 +221,7 @@ impl Supervisor {
         let now = self.clock.now();
         source.phase = match source.phase {
             Phase::Finished => Phase::Finished,
-            Phase::Due(at) if at > now => Phase::Due(at),
+            Phase::Due(at) if at > now || !self.may_attach(&source.pull, now) => Phase::Due(at),
             Phase::Due(_) => match self.attach(&source) {
                 Ok(attachment) => Phase::Attached(attachment, Video::Awaited),
                 Err(error) => {
@@ -231,6 +255,12 @@ impl Supervisor {
             },
         };
         Some(source)
+    }
+
+    /// Whether the server of `pull` may be attached to once more now; it is counted then.
+    fn may_attach(&mut self, pull: &Pull, now: Timestamp) -> bool {
+        let rate = self.config.attach_per_second;
+        self.paces.entry(Arc::clone(&pull.stream.server)).or_insert_with(|| Pace::new(rate, now)).allows(now)
     }
 
     fn attach(&self, source: &Source) -> Result<Attachment, SourceError> {

@@ -19,7 +19,8 @@ enum Uses {
 /// What every stage shares; a leaf uses leaves only. `config::duration` is one, the rest of `config` is not.
 const LEAVES: &[&str] = &["clock", "stream", "picture", "finding", "decision", "media_server", "metrics", "report"];
 
-const STAGE: &str = "data flows one way and only `app` sees two stages: put what they share into a leaf module";
+const STAGE: &str =
+    "data flows one way and only `app` and `inspector` see two stages: put what they share into a leaf module";
 const HELPER: &str = "it serves stages and must not know them";
 
 const ROOMS: &[Room] = &[
@@ -37,6 +38,11 @@ const ROOMS: &[Room] = &[
     Room { name: "fetch", uses: Uses::Leaves(&["model"]), why: HELPER },
     Room { name: "eval", uses: Uses::Leaves(&[]), why: "statistics know neither pictures nor models" },
     Room { name: "metrics", uses: Uses::Leaves(&[]), why: "a leaf module knows nothing above it" },
+    Room {
+        name: "inspector",
+        uses: Uses::Leaves(&["source", "sample", "decode", "detect", "hash", "bank", "model"]),
+        why: "what handles strangers' media knows no policy, no token and nothing of what follows from a finding",
+    },
     Room { name: "config", uses: Uses::All, why: "" },
     Room { name: "cli", uses: Uses::All, why: "" },
     Room { name: "app", uses: Uses::All, why: "" },

@@ -1,7 +1,5 @@
 //! What is cut, once and again, and what its deny is: notices in, decisions out, without the thread.
 
-use std::num::NonZeroUsize;
-
 use crossbeam_channel::bounded;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -13,10 +11,8 @@ use crate::decision::{DenyBy, Lowered, LoweredBecause, Outbox as _};
 use crate::finding::{Match, Observation, Opinion};
 use crate::media_server::Pull;
 use crate::metrics::Metrics;
-use crate::sample::queue::Queue;
-use crate::source::Sources;
 use crate::stream::StreamId;
-use crate::{judge, ledger, sample, source};
+use crate::{judge, ledger};
 
 /// A judge's thread that is not started, and the folder of its ledger.
 fn deciding() -> (Deciding, TempDir) {
@@ -34,14 +30,15 @@ fn started(folder: &TempDir) -> Deciding {
     let policy = Arc::new(Policy::parse(judge::Config { rule, ..judge::Config::default() }).unwrap());
     let streams = Streams {
         config: crate::app::StreamsConfig::default(),
-        sampling: sample::Config::default(),
-        sources: Sources::new(source::Config::default(), clock).unwrap(),
-        queue: Arc::new(Queue::new(NonZeroUsize::MIN)),
+        max_gap: Duration::from_secs(2),
+        max_streams: 9,
+        inspection: std::sync::OnceLock::new(),
         notices: bounded(1).0,
         telling: telling.clone(),
         clock,
         classes: crate::app::classes::Classes::default(),
         publishers: crate::app::publishers::Publishers::default(),
+        suspicions: crate::app::suspicions::Suspicions::default(),
         entries: std::sync::RwLock::default(),
     };
     Deciding {

@@ -1,6 +1,5 @@
 //! Reports from the desk to the ledger, the sampler and the judge; the stream is pulled from where nothing is.
 
-use std::num::NonZeroUsize;
 use std::sync::RwLock;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -9,13 +8,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::app::classes::Classes;
 use crate::app::publishers::Publishers;
-use crate::app::streams::{Config as StreamsConfig, Queue};
+use crate::app::streams::Config as StreamsConfig;
+use crate::app::suspicions::Suspicions;
+use crate::ledger;
 use crate::media_server::{Protocol, Pull};
 use crate::metrics::Metrics;
 use crate::report::Category;
-use crate::source::Sources;
 use crate::stream::Publisher;
-use crate::{ledger, sample, source};
 
 struct House {
     desk: Desk,
@@ -33,14 +32,15 @@ fn house(config: Config) -> House {
     let (notices, judge) = bounded(1024);
     let streams = Arc::new(Streams {
         config: StreamsConfig::default(),
-        sampling: sample::Config::default(),
-        sources: Sources::new(source::Config::default(), clock).unwrap(),
-        queue: Arc::new(Queue::new(NonZeroUsize::MIN)),
+        max_gap: Duration::from_secs(2),
+        max_streams: 9,
+        inspection: std::sync::OnceLock::new(),
         notices,
         telling: telling.clone(),
         clock,
         classes: Classes::default(),
         publishers: Publishers::default(),
+        suspicions: Suspicions::default(),
         entries: RwLock::default(),
     });
     let ledger = Arc::new(Ledger::open(&ledger::Config { path: folder.path().join("ledger.sqlite") }).unwrap());

@@ -29,6 +29,12 @@ impl Progress {
         VideoProgress { bar: self.bars.add(bar), name, pictures: 0 }
     }
 
+    /// A download of which nothing is there yet, to be told its length and position.
+    pub(in crate::cli) fn download(&self, shown: &str) -> ProgressBar {
+        let bar = ProgressBar::no_length().with_style(style("{bar:30} {bytes} of {total_bytes}, {eta} left, {msg}"));
+        self.bars.add(bar.with_message(shown.to_owned()))
+    }
+
     /// One more file is done.
     pub(in crate::cli) fn file_done(&self) {
         self.files.inc(1);

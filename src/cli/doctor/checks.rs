@@ -21,6 +21,7 @@ const ROOM: u64 = 1 << 30;
 /// Looks at everything that `config` needs.
 pub(super) fn all(config: &Config) -> Vec<Check> {
     let mut checks = gstreamer(config);
+    checks.push(descriptors(config));
     checks.extend(models(&config.model));
     checks.push(folder("banks.dir", &config.banks.dir));
     checks.push(folder("ledger.path", config.ledger.path.parent().unwrap_or(Path::new("."))));
@@ -54,6 +55,21 @@ fn gstreamer(config: &Config) -> Vec<Check> {
         Check::missing(format!("gstreamer element {element}"), "not installed", format!("apt install {package}"))
     });
     missing.collect()
+}
+
+/// Whether as many streams as the configuration allows may be pulled at once.
+fn descriptors(config: &Config) -> Check {
+    let streams = config.sample.max_streams;
+    match source::room_for(streams) {
+        source::Room::Enough(limit) => {
+            Check::well("open files", format!("{limit} allowed, enough for {streams} streams"))
+        }
+        source::Room::Short { limit, needed } => Check::missing(
+            "open files",
+            format!("{limit} allowed, and {streams} streams need {needed}"),
+            "raise it (`ulimit -Hn`, `LimitNOFILE` of the unit), or lower `sample.max_streams`",
+        ),
+    }
 }
 
 /// The runtime, then each model as `run` would load it, and what it runs on.

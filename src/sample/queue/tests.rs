@@ -1,8 +1,7 @@
-//! One piece of work a stream, streams in turn, the urgent first, and nothing lost between threads.
+//! One piece of work a stream, streams in turn, the urgent first, nothing stale, and nothing lost between threads.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::AtomicU64;
+use std::collections::{HashMap, HashSet};
 use std::thread;
 
 use proptest::prelude::*;
@@ -19,8 +18,12 @@ impl<K, T> Mailbox<K, T> {
     }
 }
 
+/// The next piece, where none becomes stale.
 fn take<T>(queue: &Queue<usize, T>) -> Option<(usize, T)> {
-    queue.take(Duration::ZERO)
+    match queue.take(Duration::ZERO, |_work| true)? {
+        Taken::Fresh(key, work) => Some((key, work)),
+        Taken::Stale(..) => panic!("nothing becomes stale"),
+    }
 }
 
 #[test]
@@ -37,13 +40,13 @@ fn newer_work_displaces_older_work_of_the_same_stream_only() {
 }
 
 #[test]
-fn a_closed_stream_takes_back_its_work_and_makes_room_once_out_of_the_ring() {
+fn a_closed_stream_takes_back_its_work_and_makes_room_once_out_of_line() {
     let queue = queue(1);
     let mailbox = queue.open(0).unwrap();
     assert_eq!(queue.open(1).unwrap_err(), SampleError::Full { max_streams: 1 });
     mailbox.calmly("work");
     assert_eq!(mailbox.close(), Some("work"));
-    assert!(queue.open(1).is_err(), "its entry is still in the ring");
+    assert!(queue.open(1).is_err(), "its entry is still in line");
     assert_eq!(take(&queue), None);
     let next = queue.open(1).unwrap();
     assert_eq!(next.calmly("more"), None);
@@ -63,7 +66,7 @@ fn closing_wakes_everybody_and_loses_nothing() {
     let queue = queue(1);
     let mailbox = queue.open(0).unwrap();
     thread::scope(|scope| {
-        let takers = [(); 3].map(|()| scope.spawn(|| queue.take(Duration::from_hours(1))));
+        let takers = [(); 3].map(|()| scope.spawn(|| queue.take(Duration::from_hours(1), |_work| true)));
         queue.close();
         queue.close();
         assert!(takers.into_iter().all(|taker| taker.join().unwrap().is_none()));
@@ -107,10 +110,10 @@ fn a_flood_from_one_stream_starves_nobody() {
 }
 
 #[test]
-fn the_reported_come_first_and_the_imminent_before_them() {
+fn the_pressing_come_first_and_the_imminent_before_them() {
     let queue = queue(3);
     let places: Vec<_> = (0..3).map(|key| queue.open(key).unwrap()).collect();
-    for (mailbox, priority) in places.iter().zip([Priority::Ordinary, Priority::Reported, Priority::Imminent]) {
+    for (mailbox, priority) in places.iter().zip([Priority::Ordinary, Priority::Pressing, Priority::Imminent]) {
         mailbox.offer("work", priority);
     }
     let served: Vec<usize> = std::iter::from_fn(|| take(&queue)).map(|(key, _)| key).collect();
@@ -133,9 +136,75 @@ fn a_stream_that_becomes_urgent_while_it_waits_moves_ahead_and_is_served_once() 
 }
 
 #[test]
+fn what_became_stale_is_given_back_and_the_stream_keeps_its_turn() {
+    let queue = queue(3);
+    let [a, b, c] = [0, 1, 2].map(|key| queue.open(key).unwrap());
+    let take_since = |oldest: u64| queue.take(Duration::ZERO, |came: &u64| *came >= oldest);
+    for (came, mailbox) in [(10, &a), (11, &b), (12, &c)] {
+        mailbox.calmly(came);
+    }
+    assert_eq!(take_since(11), Some(Taken::Stale(0, 10)));
+    assert_eq!(take_since(11), Some(Taken::Fresh(1, 11)));
+    assert_eq!(a.calmly(13), None, "the stale work is gone");
+    b.calmly(14);
+    assert_eq!(take_since(12), Some(Taken::Fresh(0, 13)), "ahead of those who wait for their first look since");
+    assert_eq!(take_since(12), Some(Taken::Fresh(2, 12)));
+    assert_eq!(take_since(12), Some(Taken::Fresh(1, 14)));
+    assert_eq!(take_since(12), None);
+}
+
+#[test]
+fn whoever_was_looked_at_longest_ago_comes_first() {
+    let queue = queue(3);
+    let places: Vec<_> = (0..3).map(|key| queue.open(key).unwrap()).collect();
+    for key in [2, 0, 1] {
+        places[key].calmly(key);
+        assert_eq!(take(&queue), Some((key, key)));
+    }
+    for key in 0..3 {
+        places[key].calmly(key);
+    }
+    let served: Vec<usize> = std::iter::from_fn(|| take(&queue)).map(|(key, _)| key).collect();
+    assert_eq!(served, [2, 0, 1]);
+}
+
+#[test]
+fn a_stream_that_comes_back_again_and_again_is_as_good_as_looked_at() {
+    let queue = queue(3);
+    let steady = queue.open(0).unwrap();
+    for _ in 0..10 {
+        queue.open(1).unwrap().calmly("mine");
+        steady.calmly("theirs");
+        let served = [take(&queue), take(&queue)].map(|taken| taken.unwrap().0);
+        assert!(served.contains(&0), "{served:?}");
+    }
+}
+
+#[test]
+fn whoever_sleeps_is_told_of_what_another_left() {
+    const STREAMS: usize = 8;
+    let queue = queue(STREAMS);
+    let places: Vec<_> = (0..STREAMS).map(|key| queue.open(key).unwrap()).collect();
+    let meeting = std::sync::Barrier::new(STREAMS);
+    thread::scope(|scope| {
+        for _ in 0..STREAMS {
+            // Nobody comes back for a second piece before everybody has one.
+            scope.spawn(|| {
+                let taken = queue.take(Duration::from_mins(1), |_work| true);
+                meeting.wait();
+                assert!(taken.is_some());
+            });
+        }
+        for mailbox in &places {
+            mailbox.calmly("work");
+        }
+    });
+}
+
+#[test]
 fn a_flood_of_urgent_streams_starves_nobody() {
     const EACH: usize = 10;
-    let priorities = [Priority::Ordinary, Priority::Reported, Priority::Imminent];
+    let priorities = [Priority::Ordinary, Priority::Pressing, Priority::Imminent];
     let queue = queue(3 * EACH);
     let places: Vec<_> = (0..3 * EACH).map(|key| queue.open(key).unwrap()).collect();
     let offer = |key: usize| places[key].offer(key, priorities[key / EACH]);
@@ -161,14 +230,45 @@ enum Step {
 }
 
 fn priority() -> impl Strategy<Value = Priority> {
-    prop_oneof![Just(Priority::Ordinary), Just(Priority::Reported), Just(Priority::Imminent)]
+    prop_oneof![Just(Priority::Ordinary), Just(Priority::Pressing), Just(Priority::Imminent)]
+}
+
+/// The slow twin: what each stream has, where it stands, and who is in which line.
+#[derive(Default)]
+struct Twin {
+    /// When the work of each stream came.
+    work: HashMap<usize, usize>,
+    lines: HashMap<Priority, HashSet<usize>>,
+    /// The take after which each was looked at, or opened.
+    looked_at: HashMap<usize, usize>,
+    taken: usize,
+}
+
+impl Twin {
+    fn take(&mut self, oldest: usize) -> Option<Taken<usize, usize>> {
+        loop {
+            let mut turn = TURNS[self.taken % TURNS.len()].iter();
+            let line = turn.find(|turn| self.lines.get(turn).is_some_and(|line| !line.is_empty()))?;
+            let line = self.lines.get_mut(line).unwrap();
+            // Streams are numbered as they were opened.
+            let place = *line.iter().min_by_key(|place| (self.looked_at[*place], **place)).unwrap();
+            line.remove(&place);
+            let Some(came) = self.work.remove(&place) else { continue };
+            if came < oldest {
+                return Some(Taken::Stale(place, came));
+            }
+            self.taken += 1;
+            self.looked_at.insert(place, self.taken);
+            return Some(Taken::Fresh(place, came));
+        }
+    }
 }
 
 proptest! {
-    /// The twin: the work of each stream in a map, and for each priority the streams in the order in which they became
-    /// ready. A stream that comes back is a place of its own.
+    /// A stream that comes back is a place of its own.
     #[test]
     fn behaves_as_lists_of_streams_and_accounts_for_everything(
+        patience in 1..60_usize,
         steps in prop::collection::vec(
             prop_oneof![
                 4 => (0..6_usize, priority()).prop_map(|(key, priority)| Step::Offer(key, priority)),
@@ -181,52 +281,127 @@ proptest! {
         const PLACES: usize = 4;
         let queue = queue(PLACES);
         let mut mailboxes: HashMap<usize, (Mailbox<usize, usize>, usize)> = HashMap::new();
-        let mut work: HashMap<usize, usize> = HashMap::new();
-        let mut rings: HashMap<Priority, Vec<usize>> = HashMap::new();
-        let (mut offered, mut taken, mut superseded, mut closed) = (0, 0, 0, 0);
-        for (serial, step) in steps.into_iter().enumerate() {
+        let mut twin = Twin::default();
+        let (mut offered, mut taken, mut stale, mut superseded, mut closed) = (0, 0, 0, 0, 0);
+        for (now, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Offer(key, priority) => {
                     if let Entry::Vacant(vacant) = mailboxes.entry(key) {
-                        let Ok(mailbox) = queue.open(serial) else { continue };
-                        vacant.insert((mailbox, serial));
+                        let Ok(mailbox) = queue.open(now) else { continue };
+                        twin.looked_at.insert(now, twin.taken);
+                        vacant.insert((mailbox, now));
                     }
                     offered += 1;
                     let (mailbox, place) = &mailboxes[&key];
-                    let displaced = mailbox.offer(serial, priority);
-                    prop_assert_eq!(displaced, work.insert(*place, serial));
+                    let displaced = mailbox.offer(now, priority);
+                    prop_assert_eq!(displaced, twin.work.insert(*place, now));
                     superseded += usize::from(displaced.is_some());
-                    let ring = rings.entry(priority).or_default();
-                    if !ring.contains(place) {
-                        ring.push(*place);
-                    }
+                    twin.lines.entry(priority).or_default().insert(*place);
                 }
                 Step::Take => {
-                    let mut expected = None;
-                    while expected.is_none() {
-                        let mut turn = TURNS[taken % TURNS.len()].iter();
-                        let Some(ring) = turn.find(|turn| rings.get(turn).is_some_and(|ring| !ring.is_empty())) else {
-                            break;
-                        };
-                        let place = rings.get_mut(ring).unwrap().remove(0);
-                        expected = work.remove(&place).map(|work| (place, work));
-                    }
-                    let got = take(&queue);
-                    prop_assert_eq!(got, expected);
-                    taken += usize::from(got.is_some());
+                    let oldest = now.saturating_sub(patience);
+                    let got = queue.take(Duration::ZERO, |came| *came >= oldest);
+                    prop_assert_eq!(&got, &twin.take(oldest));
+                    taken += usize::from(matches!(got, Some(Taken::Fresh(..))));
+                    stale += usize::from(matches!(got, Some(Taken::Stale(..))));
                 }
                 Step::Close(key) => {
                     let Some((mailbox, place)) = mailboxes.remove(&key) else { continue };
                     let left = mailbox.close();
-                    prop_assert_eq!(left, work.remove(&place));
+                    prop_assert_eq!(left, twin.work.remove(&place));
                     closed += usize::from(left.is_some());
                 }
             }
             prop_assert!(queue.ready() <= 3 * PLACES);
         }
         closed += mailboxes.into_values().filter_map(|(mailbox, _)| mailbox.close()).count();
-        prop_assert_eq!(offered, taken + superseded + closed);
+        prop_assert_eq!(offered, taken + stale + superseded + closed);
     }
+
+    /// Three times more work than can be done, however the streams time theirs: what is taken is fresh, nobody is looked at
+    /// twice while another has fresh work waiting, and nobody waits for more than the others take.
+    #[test]
+    fn under_overload_every_stream_has_its_turn(phases in prop::collection::vec(0..PERIOD, STREAMS)) {
+        let looks = overload(&phases);
+        let windows = STREAMS as u64 / (MAX_AGE / SERVICE) + 2;
+        for (stream, looks) in looks.iter().enumerate() {
+            let ends = [0].into_iter().chain(looks.iter().copied()).zip(looks.iter().copied().chain([HORIZON]));
+            let longest = ends.map(|(earlier, later)| later - earlier).max().unwrap();
+            prop_assert!(longest <= windows * PERIOD, "stream {stream} waits for {longest}: {phases:?}");
+        }
+    }
+}
+
+/// In hundredths of a second: a keyframe of each stream comes once a period, looking at one takes the service time.
+const PERIOD: u64 = 200;
+const STREAMS: usize = 60;
+const SERVICE: u64 = 10;
+const MAX_AGE: u64 = 50;
+const HORIZON: u64 = 10_000;
+
+/// One worker before [`STREAMS`] streams, in virtual time: when each stream was looked at.
+fn overload(phases: &[u64]) -> Vec<Vec<u64>> {
+    let queue = queue(STREAMS);
+    let places: Vec<_> = (0..STREAMS).map(|key| queue.open(key).unwrap()).collect();
+    let mut looks = vec![Vec::new(); STREAMS];
+    // Who was looked at since each stream's waiting work came.
+    let mut passed: Vec<Option<HashSet<usize>>> = vec![None; STREAMS];
+    let (mut offered, mut accounted, mut free_at) = (0, 0, 0);
+    for now in 0..HORIZON {
+        for (key, mailbox) in places.iter().enumerate() {
+            if now % PERIOD == phases[key] {
+                offered += 1;
+                accounted += u64::from(mailbox.calmly(now).is_some());
+                passed[key] = Some(HashSet::new());
+            }
+        }
+        while now >= free_at {
+            match queue.take(Duration::ZERO, |came| now - came <= MAX_AGE) {
+                Some(Taken::Fresh(key, came)) => {
+                    assert!(now - came <= MAX_AGE, "stale");
+                    for (other, passed) in passed.iter_mut().enumerate().filter(|(other, _)| *other != key) {
+                        let waits = now % PERIOD;
+                        let age = (waits + PERIOD - phases[other]) % PERIOD;
+                        let Some(passed) = passed.as_mut().filter(|_| age <= MAX_AGE) else { continue };
+                        assert!(passed.insert(key), "{key} is looked at twice while {other} waits");
+                    }
+                    passed[key] = None;
+                    looks[key].push(now);
+                    free_at = now + SERVICE;
+                    accounted += 1;
+                }
+                Some(Taken::Stale(key, came)) => {
+                    assert!(now - came > MAX_AGE, "fresh");
+                    passed[key] = None;
+                    accounted += 1;
+                }
+                None => break,
+            }
+        }
+    }
+    accounted += places.into_iter().filter_map(Mailbox::close).count() as u64;
+    assert_eq!(offered, accounted);
+    looks
+}
+
+/// Where the streams spread their work evenly, they are looked at evenly: every third keyframe of each.
+#[test]
+fn under_overload_the_time_between_looks_grows_evenly() {
+    // In an order that has nothing to do with that in which they were opened.
+    let phases: Vec<u64> = (0..STREAMS as u64).map(|key| key * 37 % STREAMS as u64 * PERIOD / STREAMS as u64).collect();
+    let looks = overload(&phases);
+    let ideal = STREAMS as u64 * SERVICE;
+    for (stream, looks) in looks.iter().enumerate() {
+        let longest = looks.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(longest <= ideal + 2 * PERIOD, "stream {stream} waits for {longest}");
+    }
+    let counts: Vec<usize> = looks.iter().map(Vec::len).collect();
+    let (fewest, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+    assert!(most - fewest <= 2, "{counts:?}");
+    assert!(
+        counts.iter().sum::<usize>() as u64 >= HORIZON / SERVICE * 99 / 100,
+        "the worker is never idle: {counts:?}"
+    );
 }
 
 /// Two producers, two consumers, 100,000 pieces each, and each producer waits for its last piece to be taken.
@@ -240,7 +415,9 @@ fn no_wake_up_is_lost_between_threads() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !queue.is_closed() {
-                    let Some((key, serial)) = queue.take(Duration::from_mins(1)) else { continue };
+                    let Some(Taken::Fresh(key, serial)) = queue.take(Duration::from_mins(1), |_work| true) else {
+                        continue;
+                    };
                     taken.fetch_add(1, Ordering::Relaxed);
                     if serial == EACH {
                         told[key].send(()).unwrap();
@@ -252,7 +429,7 @@ fn no_wake_up_is_lost_between_threads() {
             let (queue, wait) = (&queue, &wait);
             scope.spawn(move || {
                 let mailbox = queue.open(key).unwrap();
-                let priorities = [Priority::Ordinary, Priority::Imminent, Priority::Reported];
+                let priorities = [Priority::Ordinary, Priority::Imminent, Priority::Pressing];
                 let urgent = |serial: u64| priorities[serial as usize / 7 % 3];
                 let superseded = (1..=EACH).filter_map(|serial| mailbox.offer(serial, urgent(serial))).count() as u64;
                 wait[key].recv_timeout(Duration::from_secs(30)).expect("the last piece is taken");
@@ -277,7 +454,8 @@ fn nothing_is_lost_when_streams_come_and_go() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !queue.is_closed() {
-                    taken.fetch_add(u64::from(queue.take(Duration::from_mins(1)).is_some()), Ordering::Relaxed);
+                    let piece = queue.take(Duration::from_mins(1), |_work| true);
+                    taken.fetch_add(u64::from(piece.is_some()), Ordering::Relaxed);
                 }
             });
         }

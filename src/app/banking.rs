@@ -1,5 +1,5 @@
-//! Keeps the banks in force in step with their files, so that what is added works within a second, and has a new base made of
-//! a bank in which much has changed, in a thread of its own: nobody waits for it.
+//! Keeps the banks: says when one is loaded, changed or damaged, and has a new base made of a bank in which much has changed,
+//! in a thread of its own: nobody waits for it. Whoever compares pictures with them reads them by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::bank::{Bank, BankError, BankName, Compaction, InForce, Refreshed, Watch};
+use crate::bank::{Bank, BankError, BankName, Banks, Compaction, Refreshed, Watch};
 use crate::metrics::{Metrics, Stage};
 
 /// How often the folder of banks is looked at.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// See the module.
-pub(super) struct Refreshing {
+pub(super) struct Banking {
     watch: Watch,
-    banks: Arc<InForce>,
+    banks: Banks,
     metrics: Arc<Metrics>,
     under_way: Option<UnderWay>,
     /// Banks of which no base could be made, as they were then: not tried again before they change.
@@ -30,8 +30,8 @@ struct UnderWay {
     done: oneshot::Receiver<Result<Compaction, BankError>>,
 }
 
-impl Refreshing {
-    pub(super) const fn new(watch: Watch, banks: Arc<InForce>, metrics: Arc<Metrics>) -> Self {
+impl Banking {
+    pub(super) const fn new(watch: Watch, banks: Banks, metrics: Arc<Metrics>) -> Self {
         Self { watch, banks, metrics, under_way: None, failed: BTreeMap::new() }
     }
 
@@ -45,10 +45,10 @@ impl Refreshing {
                 (self, seen)
             });
             // Only when the runtime is going down.
-            let Ok((refreshing, seen)) = looked.await else { return };
-            self = refreshing;
+            let Ok((banking, seen)) = looked.await else { return };
+            self = banking;
             match seen {
-                Ok(Some(seen)) => self.put_in_force(seen),
+                Ok(Some(seen)) => self.tell_of(seen),
                 Ok(None) => {}
                 Err(problem) => {
                     self.metrics.error(Stage::Known, problem.kind());
@@ -59,7 +59,7 @@ impl Refreshing {
         }
     }
 
-    fn put_in_force(&self, seen: Refreshed) {
+    fn tell_of(&mut self, seen: Refreshed) {
         for problem in &seen.problems {
             self.metrics.error(Stage::Known, problem.kind());
             error!(%problem, "a bank cannot be read; what was in force of it stays");
@@ -77,7 +77,7 @@ impl Refreshing {
             self.metrics.set_bank_signals(&bank.name().shared(), bank.len());
             info!(bank = %bank.name(), signals = bank.len(), revision = bank.revision(), "bank loaded");
         }
-        self.banks.replace(seen.banks);
+        self.banks = seen.banks;
     }
 
     /// Sees how the compaction under way goes, and begins one where it is due and none is.
@@ -93,11 +93,10 @@ impl Refreshing {
                 Err(oneshot::error::TryRecvError::Closed) => self.give_up(&under_way.bank),
             }
         }
-        let current = self.banks.current();
         let is_due = |bank: &&Arc<Bank>| {
             bank.is_compaction_due() && self.failed.get(bank.name()).is_none_or(|failed| *failed != bank.revision())
         };
-        let Some(bank) = current.iter().find(is_due).map(Arc::clone) else { return };
+        let Some(bank) = self.banks.iter().find(is_due).map(Arc::clone) else { return };
         let (told, done) = oneshot::channel();
         let (store, name) = (self.watch.store().clone(), bank.name().clone());
         // A thread that nobody waits for at the end: killed at any moment, it leaves the bank as it was.

@@ -1,0 +1,56 @@
+//! What the samplers hold of the streams, and how many streams are decoded continuously.
+
+use prometheus::core::{Collector, Desc};
+use prometheus::{IntCounter, IntGauge, Registry};
+
+use super::{Metrics, counter, gauge};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Sampling {
+    promoted: IntGauge,
+    ring_bytes: IntGauge,
+    refused: IntCounter,
+    skipped: IntCounter,
+}
+
+impl Sampling {
+    pub(super) fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            promoted: gauge(r, "sluicegate_streams_promoted", "Streams that are decoded continuously.")?,
+            ring_bytes: gauge(r, "sluicegate_ring_bytes", "Encoded frames held to look back at, in bytes.")?,
+            refused: counter(
+                r,
+                "sluicegate_promotions_refused_total",
+                "Times that a stream was to be decoded continuously, and there was no place.",
+            )?,
+            skipped: counter(
+                r,
+                "sluicegate_units_skipped_total",
+                "Access units passed over in streams that are decoded continuously: the decoders are behind.",
+            )?,
+        })
+    }
+
+    pub(super) fn desc(&self) -> Vec<Vec<&Desc>> {
+        vec![self.promoted.desc(), self.ring_bytes.desc(), self.refused.desc(), self.skipped.desc()]
+    }
+}
+
+impl Metrics {
+    /// Sets how many streams are decoded continuously.
+    pub fn set_promoted(&self, streams: usize) {
+        self.sampling.promoted.set(streams as i64);
+    }
+
+    /// Sets how many bytes of encoded frames are held.
+    pub fn set_ring_bytes(&self, bytes: usize) {
+        self.sampling.ring_bytes.set(bytes as i64);
+    }
+
+    /// Counts streams that were to be decoded continuously and had no place, and units that such streams left out.
+    pub fn sampled(&self, refused: u64, skipped: u64) {
+        self.sampling.refused.inc_by(refused);
+        self.sampling.skipped.inc_by(skipped);
+    }
+}
