@@ -80,10 +80,16 @@ pub(super) fn url_of(text: &str, schemes: &[&str], example: &str) -> Result<Url,
     if !schemes.contains(&url.scheme()) {
         return Err(refused(&format!("it must begin with {}://", schemes.join(":// or "))));
     }
-    if url.host_str().is_none_or(str::is_empty) {
+    let scheme = url.scheme();
+    if scheme != "file" && url.host_str().is_none_or(str::is_empty) {
         return Err(refused("it names no host"));
     }
-    if url.query().is_some() && schemes.contains(&"rtmp") || url.fragment().is_some() {
+    if scheme == "srt" && url.port().is_none() {
+        return Err(refused("it names no port"));
+    }
+    // Of what streams are pulled from, SRT alone keeps its settings behind ?, and files are asked to repeat behind #.
+    let query = url.query().is_some() && schemes.contains(&"rtmp") && scheme != "srt";
+    if query || url.fragment().is_some_and(|fragment| (scheme, fragment) != ("file", "loop")) {
         return Err(refused("it has a part after ? or #"));
     }
     Ok(url)

@@ -22,12 +22,11 @@ pub(super) fn of(config: &Config) -> Vec<(&'static str, String)> {
 
 /// Without user and password, which addresses may hold.
 fn server(server: &servers::Config) -> String {
-    let host = server.pull.host_str().unwrap_or_default();
-    let port = server.pull.port_or_known_default().unwrap_or(1935);
+    let place = server.pulled_from();
     let apps = if server.apps.is_empty() { "all applications".to_owned() } else { server.apps.join(", ") };
     let facts = server.kind.facts();
     let (tested, kick, down) = (facts.tested.sentence(), facts.kick.sentence(), facts.when_down.sentence());
-    format!("{} at {host}:{port}, {apps}; {}: {tested}; {kick}; {down}", server.name, facts.word)
+    format!("{} at {place}, {apps}; {}: {tested}; {kick}; {down}", server.name, facts.word)
 }
 
 fn banks(config: &Config) -> String {

@@ -192,8 +192,8 @@ fn what_no_section_can_check_alone_is_checked() {
     for (text, problem) in [
         (SERVER, "5:8: `server.name`: two are called `main`; rename one"),
         (
-            "[[server]]\nname = 'b'\nkind = 'srs'\npull = 'srt://h'",
-            "7:8: `server.pull`: not an address (it must begin with rtmp:// or http:// or https://)",
+            "[[server]]\nname = 'b'\nkind = 'srs'\npull = 'ftp://h'",
+            "7:8: `server.pull`: not an address (it must begin with rtmp:// or http:// or https:// or rtsp:// or srt:// or",
         ),
         (
             "[[server]]\nname = 'b'\nkind = 'node-media-server'\npull = 'rtmp://h'",

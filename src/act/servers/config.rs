@@ -17,7 +17,7 @@ pub struct Config {
     pub name: Arc<str>,
     /// What it is.
     pub kind: Kind,
-    /// Where streams are pulled from: over RTMP, or over HTTP as the kind offers it.
+    /// Where streams are pulled from: over whatever the kind offers.
     pub pull: Url,
     /// Where it is asked and told: the address of its HTTP interface. May hold a user and a password.
     pub control: Url,
@@ -113,6 +113,16 @@ impl Config {
     /// Whether an application is watched.
     pub(super) fn watches(&self, app: &str) -> bool {
         self.apps.is_empty() || self.apps.iter().any(|watched| **watched == *app)
+    }
+
+    /// Where streams are pulled from, for people: host and port, or the folder.
+    pub fn pulled_from(&self) -> String {
+        if self.pull.scheme() == "file" {
+            return self.pull.path().to_owned();
+        }
+        let usual = if self.pull.scheme() == "rtsp" { 554 } else { 1935 };
+        let port = self.pull.port_or_known_default().unwrap_or(usual);
+        format!("{}:{port}", self.pull.host_str().unwrap_or_default())
     }
 
     /// What is wrong with values that are each well-formed: the key and a message.
@@ -248,7 +258,9 @@ impl Config {
 
 fn deserialize_pull<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    http::url_of(&text, &["rtmp", "http", "https"], "rtmp://127.0.0.1:1935").map(Some).map_err(de::Error::custom)
+    http::url_of(&text, &["rtmp", "http", "https", "rtsp", "srt", "file"], "rtmp://127.0.0.1:1935")
+        .map(Some)
+        .map_err(de::Error::custom)
 }
 
 fn deserialize_control<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
@@ -285,6 +297,9 @@ mod tests {
             ("kind = \"nginx\"", "nginx-rtmp"),
             ("pull = \"ftp://h\"", "begin with rtmp:// or http://"),
             ("pull = \"rtmp://h/?a=b\"", "after ?"),
+            ("pull = \"rtsp://h/#loop\"", "after ?"),
+            ("pull = \"file:///srv/clips#twice\"", "after ?"),
+            ("pull = \"srt://h\"", "names no port"),
             ("control = \"127.0.0.1:8080\"", "not an address"),
             ("contol = \"http://h\"", "unknown field"),
             ("apps = \"live\"", "sequence"),
@@ -305,6 +320,8 @@ mod tests {
         for (kind, line, key) in [
             ("nginx-rtmp", "pull = 'http://h'", "pull"),
             ("node-media-server", "pull = 'rtmp://h'", "pull"),
+            ("srs", "pull = 'rtsp://h'", "pull"),
+            ("mediamtx", "pull = 'file:///srv/clips'", "pull"),
             ("mediamtx", "vhost = 'a'", "vhost"),
             ("srs", "hook_secret = 'a'", "hook_secret"),
             ("srs", "http.list = 'GET http://h/'", "http"),
@@ -340,6 +357,10 @@ mod tests {
         }
         for (kind, line) in [
             ("srs", "pull = 'rtmp://h'"),
+            ("srs", "pull = 'srt://h:10080?passphrase=0123456789'"),
+            ("mediamtx", "pull = 'rtsp://h:8554'"),
+            ("mediamtx", "pull = 'srt://h:8890'"),
+            ("zlmediakit", "pull = 'rtsp://h:554'"),
             ("srs", "vhost = 'a'"),
             ("oven-media-engine", "hook_secret = 'a'"),
             ("srs", "hook_token = '0123456789abcdef'\naccount_param = 'a'\nkey_param = 'k'"),

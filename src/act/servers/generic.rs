@@ -20,7 +20,7 @@ pub(super) use kick::{Kick, problems as kick_problems};
 use template::{Filled, Line};
 
 use super::link::{self, LARGEST_LIST, Link};
-use super::{Kicked, MediaServer};
+use super::{Kicked, MediaServer, srt};
 use crate::act::webhook::Secret;
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
@@ -199,6 +199,9 @@ impl MediaServer for Generic {
     }
 
     fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
+        if self.config.pull.scheme() == "srt" {
+            return srt::pull(&self.config.pull, stream, &srt::standard(stream, None)?);
+        }
         link::pull(&self.config.pull, stream)
     }
 }

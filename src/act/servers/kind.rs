@@ -189,10 +189,12 @@ impl Kind {
                 word: "srs",
                 pull: "http://127.0.0.1:8080",
                 control: "http://127.0.0.1:1985",
-                schemes: &["http", "https", "rtmp"],
+                schemes: &["http", "https", "rtmp", "srt"],
                 ..usual
             },
-            Self::MediaMtx => Facts { word: "mediamtx", control: "http://127.0.0.1:9997", ..usual },
+            Self::MediaMtx => {
+                Facts { word: "mediamtx", control: "http://127.0.0.1:9997", schemes: &["rtmp", "rtsp", "srt"], ..usual }
+            }
             Self::NodeMediaServer => Facts {
                 word: "node-media-server",
                 tested: Tested::Real,
@@ -213,8 +215,9 @@ impl Kind {
             },
             Self::ZlMediaKit => Facts {
                 word: "zlmediakit",
+                pull: "http://127.0.0.1:80",
                 control: "http://127.0.0.1:80",
-                schemes: &["rtmp", "http", "https"],
+                schemes: &["http", "https", "rtmp", "rtsp"],
                 ..usual
             },
             Self::AntMedia => Facts {
@@ -261,7 +264,7 @@ impl Kind {
                 kick: Kick::Configured,
                 hooks: Hooks::Configured,
                 when_down: WhenDown::Unknown,
-                schemes: &["rtmp", "http", "https"],
+                schemes: &["rtmp", "http", "https", "rtsp", "srt", "file"],
                 ..usual
             },
         }

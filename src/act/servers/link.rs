@@ -207,16 +207,18 @@ pub(super) fn without_user(url: &Url) -> Url {
     bare
 }
 
-/// Where a server that serves plain RTMP or HTTP-FLV has `stream`.
+/// Where a server that serves plain RTMP, RTSP or HTTP-FLV, or a folder, has `stream`.
 ///
-/// An RTMP name goes into the address as it is: neither `rtmp2src` nor the servers decode it. In an HTTP address it is
+/// An RTMP name goes into the address as it is: neither `rtmp2src` nor the servers decode it. In any other address it is
 /// encoded, and a step that encoding cannot keep a step is refused: a client or a server would climb with it.
 ///
 /// # Errors
 /// [`ActError::Unpullable`].
 pub(super) fn pull(base: &Url, stream: &StreamId) -> Result<Pull, ActError> {
     let unpullable = |reason| ActError::Unpullable { server: stream.server.clone(), reason };
-    let bare = without_user(base);
+    let mut bare = without_user(base);
+    let repeats = bare.fragment() == Some("loop");
+    bare.set_fragment(None);
     let text = bare.as_str().trim_end_matches('/');
     let (app, name) = (&stream.app, &stream.name);
     if base.scheme() == "rtmp" {
@@ -232,8 +234,13 @@ pub(super) fn pull(base: &Url, stream: &StreamId) -> Result<Pull, ActError> {
     }
     let slash = if app.is_empty() { "" } else { "/" };
     let app = app.split('/').map(encoded).collect::<Vec<_>>().join("/");
-    let url = format!("{text}/{app}{slash}{}.flv", encoded(name));
-    Ok(Pull { stream: stream.clone(), protocol: Protocol::HttpFlv, url })
+    let place = format!("{text}/{app}{slash}{}", encoded(name));
+    let (protocol, url) = match base.scheme() {
+        "rtsp" => (Protocol::Rtsp, place),
+        "file" => (Protocol::File, format!("{place}{}", if repeats { "#loop" } else { "" })),
+        _ => (Protocol::HttpFlv, format!("{place}.flv")),
+    };
+    Ok(Pull { stream: stream.clone(), protocol, url })
 }
 
 #[cfg(test)]
@@ -270,6 +277,16 @@ mod tests {
         };
         assert_eq!(pulled("rtmp://u:p@h:1935/", "live", "a%20b&c"), ("rtmp", "rtmp://h:1935/live/a%20b&c".to_owned()));
         assert_eq!(pulled("http://h", "", "cam"), ("http-flv", "http://h/cam.flv".to_owned()));
+        assert_eq!(
+            pulled("rtsp://u:p@h:8554", "live/a", "n#h b"),
+            ("rtsp", "rtsp://h:8554/live/a/n%23h%20b".to_owned())
+        );
+        assert_eq!(pulled("rtsp://h", "", "cam"), ("rtsp", "rtsp://h/cam".to_owned()));
+        assert_eq!(pulled("file:///srv/clips", "", "a b.mp4"), ("file", "file:///srv/clips/a%20b.mp4".to_owned()));
+        assert_eq!(
+            pulled("file:///srv/clips#loop", "x", "a.mp4"),
+            ("file", "file:///srv/clips/x/a.mp4#loop".to_owned())
+        );
         assert_eq!(pulled("http://h:80/x/", "live/a", "n#h"), ("http-flv", "http://h/x/live/a/n%23h.flv".to_owned()));
     }
 
@@ -283,6 +300,9 @@ mod tests {
             ("http://h", "live/", "cam"),
             ("http://h", "live", ".."),
             ("http://h", "live", "../other/cam"),
+            ("rtsp://h", "live", "../other/cam"),
+            ("file:///srv/clips", "", "../other/cam"),
+            ("file:///srv/clips", "..", "other"),
             ("http://h", "live", ""),
             ("rtmp://h", "", "cam"),
         ] {

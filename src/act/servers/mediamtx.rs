@@ -19,7 +19,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, decoded};
-use super::{Config, Kicked, MediaServer, query};
+use super::{Config, Kicked, MediaServer, query, srt};
 use crate::act::{self, ActError};
 use crate::media_server::{Hook, HookRequest, Listed, Pull};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
@@ -238,6 +238,9 @@ impl MediaServer for MediaMtx {
     }
 
     fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
+        if self.config.pull.scheme() == "srt" {
+            return srt::pull(&self.config.pull, stream, &srt::read(stream)?);
+        }
         link::pull(&self.config.pull, stream)
     }
 }

@@ -24,6 +24,7 @@ mod node_media_server;
 mod oven_media_engine;
 mod query;
 mod srs;
+mod srt;
 mod zlmediakit;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::link::{self, LARGEST_ANSWER, LARGEST_LIST, Link, is_plain};
-use super::{Config, Kicked, MediaServer, query};
+use super::{Config, Kicked, MediaServer, query, srt};
 use crate::act::{self, ActError};
 use crate::media_server::{Admission, Hook, HookRequest, Listed, Pull, Reply};
 use crate::stream::{Publisher, Session, SessionId, StreamId};
@@ -179,6 +179,9 @@ impl MediaServer for Srs {
     }
 
     fn pull(&self, stream: &StreamId) -> Result<Pull, ActError> {
+        if self.config.pull.scheme() == "srt" {
+            return srt::pull(&self.config.pull, stream, &srt::standard(stream, self.config.vhost.as_deref())?);
+        }
         let mut pull = link::pull(&self.config.pull, stream)?;
         if let Some(vhost) = &self.config.vhost {
             pull.url = format!("{}?vhost={}", pull.url, link::encoded(vhost));

@@ -148,11 +148,16 @@ fn server(server: &servers::Config) -> Vec<Check> {
     let (tested, kick, down) = (facts.tested.sentence(), facts.kick.sentence(), facts.when_down.sentence());
     let mut checks =
         vec![Check::well(format!("server {} kind", server.name), format!("{}: {tested}; {kick}; {down}", facts.word))];
-    let ports = [("pull", &server.pull), ("control", &server.control)];
-    checks.extend(ports.map(|(key, url)| {
-        let port = url.port_or_known_default().unwrap_or(1935);
-        reachable(&format!("server {} {key}", server.name), &format!("{}:{port}", url.host_str().unwrap_or_default()))
-    }));
+    let (what, place) = (format!("server {} pull", server.name), server.pulled_from());
+    checks.push(match server.pull.scheme() {
+        "file" if Path::new(&place).is_dir() => Check::well(what, place),
+        "file" => Check::missing(what, format!("{place} is no folder"), "correct `pull` in its [[server]]"),
+        "srt" => Check::well(what, format!("{place}, over SRT, which cannot be asked without a stream")),
+        _ => reachable(&what, &place),
+    });
+    let port = server.control.port_or_known_default().unwrap_or(80);
+    let control = format!("{}:{port}", server.control.host_str().unwrap_or_default());
+    checks.push(reachable(&format!("server {} control", server.name), &control));
     checks
 }
 

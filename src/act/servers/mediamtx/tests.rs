@@ -197,4 +197,15 @@ fn streams_are_pulled_by_their_path() {
     let url = |app: &str, name: &str| mtx("").pull(&StreamId::new("main", app, name)).unwrap().url;
     assert_eq!(url("a/b", "c"), "rtmp://127.0.0.1:1935/a/b/c");
     assert_eq!(mtx("").pull(&StreamId::new("main", "", "cam")).unwrap_err().kind(), "unpullable");
+    for (base, app, name, expected) in [
+        ("rtsp://h:8554", "", "cam", Ok("rtsp://h:8554/cam")),
+        ("rtsp://h:8554", "a/b", "c d", Ok("rtsp://h:8554/a/b/c%20d")),
+        ("srt://h:8890", "", "cam", Ok("srt://h:8890?streamid=read%3Acam")),
+        ("srt://h:8890?latency=300", "a", "c d", Ok("srt://h:8890?latency=300&streamid=read%3Aa%2Fc%20d")),
+        ("srt://h:8890", "a", "cam:user:password", Err("unpullable")),
+    ] {
+        let pull = mtx(&format!("pull = '{base}'")).pull(&StreamId::new("main", app, name));
+        let pull = pull.as_ref().map(|pull| &*pull.url).map_err(|error| error.kind());
+        assert_eq!(pull, expected, "{base} {app} {name}");
+    }
 }

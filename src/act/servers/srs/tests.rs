@@ -182,4 +182,8 @@ fn streams_are_pulled_from_their_virtual_host() {
     assert_eq!(pulled(""), ("http-flv", "http://127.0.0.1:8080/live/n%23h.flv".to_owned()));
     assert_eq!(pulled("vhost = 'a.b'").1, "http://127.0.0.1:8080/live/n%23h.flv?vhost=a.b");
     assert_eq!(pulled("pull = 'rtmp://h'"), ("rtmp", "rtmp://h/live/n#h".to_owned()));
+    let srt = "srt://h:10080?streamid=%23%21%3A%3Ar%3Dlive%2Fn%23h%2Cm%3Drequest";
+    assert_eq!(pulled("pull = 'srt://h:10080'"), ("srt", srt.to_owned()));
+    let of_a_host = "srt://h:10080?streamid=%23%21%3A%3Ah%3Da.b%2Cr%3Dlive%2Fn%23h%2Cm%3Drequest";
+    assert_eq!(pulled("pull = 'srt://h:10080'\nvhost = 'a.b'").1, of_a_host);
 }

@@ -180,7 +180,9 @@ fn only_code_0_lets_anybody_in() {
 fn a_stream_is_pulled_under_its_own_name() {
     let stream = StreamId::new("main", "live", "n#h");
     for (more, protocol, url) in [
-        ("", "rtmp", "rtmp://127.0.0.1:1935/live/n#h"),
+        ("", "http-flv", "http://127.0.0.1/live/n%23h.live.flv"),
+        ("pull = 'rtmp://h'", "rtmp", "rtmp://h/live/n#h"),
+        ("pull = 'rtsp://h'\nvhost = 'a'", "rtsp", "rtsp://h/live/n%23h?vhost=a"),
         ("pull = 'http://h:8080'", "http-flv", "http://h:8080/live/n%23h.live.flv"),
         ("pull = 'http://h'\nvhost = 'a&b'", "http-flv", "http://h/live/n%23h.live.flv?vhost=a%26b"),
     ] {
