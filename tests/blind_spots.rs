@@ -83,7 +83,7 @@ impl Watch {
                 let mut look =
                     |picture: Picture| noting.lock().unwrap().pictures.push((picture.arrived, picture.luma.width));
                 let decoded = match work.course {
-                    Course::Alone => shared.decode(&work.units, &work.inspect, &mut look),
+                    Course::Alone | Course::Aside => shared.decode(&work.units, &work.inspect, &mut look),
                     Course::Begun => {
                         own = Continuous::new(&config);
                         own.decode(&work.units, &work.inspect, &mut look)

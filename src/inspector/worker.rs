@@ -98,8 +98,10 @@ impl Worker {
         // continued any more: it is given up with the stream's next work, or with the stream.
         let mut own = stream.own.try_lock().ok();
         let decoded = match (work.course, own.as_deref_mut()) {
-            (Course::Alone, own) => {
-                if let Some(own) = own {
+            (Course::Alone | Course::Aside, own) => {
+                if work.course == Course::Alone
+                    && let Some(own) = own
+                {
                     *own = None;
                 }
                 decoder.decode(&work.units, &work.inspect, &mut look)
