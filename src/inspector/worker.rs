@@ -155,8 +155,10 @@ fn decode(
 ) -> (Result<(), DecodeError>, Owed) {
     let mut own = stream.own.try_lock().ok();
     match (work.course, own.as_deref_mut()) {
-        (Course::Alone, own) => {
-            if let Some(own) = own {
+        (Course::Alone | Course::Aside, own) => {
+            if work.course == Course::Alone
+                && let Some(own) = own
+            {
                 *own = None;
             }
             (decoder.decode(&work.units, &work.inspect, look), (0, 0))
