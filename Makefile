@@ -92,6 +92,12 @@ bench-cutoff: setup ## how long cutting off takes on a real nginx, and a storm o
 	@$(CARGO) bench --locked --quiet --bench outbox --no-run
 	@assets/venv/bin/python scripts/bench_cutoff.py
 
+.PHONY: bench-density
+bench-density: setup ## live streams a core, memory and latency beside vpdq, ffmpeg and GStreamer: a table, bench-results/density.json, a plot (PARTS=... WINDOW=30, 20 minutes)
+	@scripts/setup.sh bench
+	@$(CARGO) build $(LOCKED) --workspace
+	@assets/venv/bin/python scripts/bench_density.py
+
 .PHONY: fire-drill
 fire-drill: setup ## hours of benign video through the real line, which must cut nothing: a table, bench-results/fire-drill.json (HOURS=4, minutes an hour)
 	@$(CARGO) bench --locked --quiet --bench fire_drill --no-run

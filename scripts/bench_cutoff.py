@@ -61,6 +61,11 @@ def compare(raw):
                         part(peer, share), "s", "lower", f"<= {goal(raw):.1f}" if word == "p95" else None))
     first = sorted(run["gone"] - run["found"] for run in raw["runs"]["lookback"])
     rows.append(row("first match to publisher gone, p95", 1e3 * part(first, 0.95), None, None, "ms", "lower", None))
+    judged, alone = (sorted(run["judged"] for run in raw["runs"][which]) for which in ("lookback", "keyframes_only"))
+    rows.append(row("suspicious keyframe to verdict of three pictures p50", 1e3 * part(judged, 0.5), "the same, keyframes only",
+                    1e3 * part(alone, 0.5), "ms", "lower", None))
+    rows.append(row("suspicious keyframe to verdict of three pictures p95", 1e3 * part(judged, 0.95), "the same, keyframes only",
+                    1e3 * part(alone, 0.95), "ms", "lower", "< 300"))
     rows.append(row("verdict to server asked p99, 200 decisions a second", 1e3 * outbox["asked"]["p99_s"],
                     "one synchronised append of 4 KiB", 1e3 * outbox["fsync"]["p99_s"], "ms", "lower", "<= 20"))
     rows.append(row("publish hook answered p99, 1000 a second", 1e3 * admission["ours"]["p99_s"],

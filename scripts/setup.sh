@@ -81,10 +81,12 @@ check_versions() {
     done
 }
 
-# make_venv FOLDER REQUIREMENTS WHAT: a Python environment of exactly these packages and those of which no wheel is published.
+# make_venv FOLDER REQUIREMENTS WHAT SDISTS...: a Python environment of exactly these packages, and of those in the files SDISTS, of
+# which no wheel is published.
 make_venv() {
-    local folder=$1 requirements=$2 what=$3 stamp=$1/.requirements
-    if cmp -s <(cat "$requirements" scripts/requirements-sdist.txt) "$stamp" && "$folder/bin/python" -c '' 2>/dev/null; then
+    local folder=$1 requirements=$2 what=$3 stamp=$1/.requirements sdist
+    local -a sdists=("${@:4}")
+    if cmp -s <(cat "$requirements" "${sdists[@]}") "$stamp" && "$folder/bin/python" -c '' 2>/dev/null; then
         return
     fi
     say "Making $folder: $what"
@@ -94,9 +96,11 @@ make_venv() {
     "${pip[@]}" --only-binary=:all: -r "$requirements" || fail "pip could not install $requirements:" \
         "is this machine online, and does its package index carry these versions?"
     # No wheel is published of these: compiled here, with the build tools that the line above has pinned.
-    "${pip[@]}" --no-build-isolation -r scripts/requirements-sdist.txt ||
-        fail "pip could not build scripts/requirements-sdist.txt: see the compiler's message above"
-    cat "$requirements" scripts/requirements-sdist.txt >"$stamp"
+    for sdist in "${sdists[@]}"; do
+        PATH=$PWD/$folder/bin:$PATH "${pip[@]}" --no-build-isolation -r "$sdist" ||
+            fail "pip could not build $sdist: see the compiler's message above"
+    done
+    cat "$requirements" "${sdists[@]}" >"$stamp"
 }
 
 # Installs exactly what scripts/node/package-lock.json says, checked by its digests; no script of a package is run.
@@ -128,9 +132,10 @@ install_packages
 check_versions
 # Runs fetch_assets.py and the oracles of the tests (PDQ, picture scaling, inference).
 make_venv assets/venv scripts/requirements.txt \
-    "the Python packages that tests compare with (120 MB to download, 460 MB on disk)"
+    "the Python packages that tests compare with (120 MB to download, 460 MB on disk)" scripts/requirements-sdist.txt
 assets/venv/bin/python scripts/fetch_assets.py
 make_node
 if [[ ${1:-} == bench ]]; then
-    make_venv assets/bench-venv scripts/requirements-bench.txt "the peers that benches compare with (60 MB to download)"
+    make_venv assets/bench-venv scripts/requirements-bench.txt "the peers that benches compare with (90 MB to download)" \
+        scripts/requirements-sdist.txt scripts/requirements-bench-sdist.txt
 fi

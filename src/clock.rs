@@ -64,6 +64,12 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// What [`Instant`] counts: the time since the machine was started.
+fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
@@ -83,6 +89,18 @@ impl Clock {
     pub fn system() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started: Instant::now(), started_at: Timestamp(micros(wall)) }
+    }
+
+    /// What this clock is set to, for [`Clock::anchored`] in another process: the time when the machine's monotonic clock
+    /// stood at zero.
+    pub fn anchor(&self) -> Timestamp {
+        self.now().minus(monotonic())
+    }
+
+    /// The clock whose [`Clock::anchor`] this is, in whatever process of this machine.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the operating system for the time")]
+    pub fn anchored(anchor: Timestamp) -> Self {
+        Self { started: Instant::now(), started_at: anchor + monotonic() }
     }
 
     /// What the wall clock says now: for those who compare it with theirs. Unlike [`Clock::now`] it follows every step.
@@ -112,6 +130,15 @@ mod tests {
         assert_eq!(late.since(early), Duration::from_millis(4));
         assert_eq!(early.since(late), Duration::ZERO);
         assert_eq!(early.minus(Duration::from_secs(1)), Timestamp::ZERO);
+    }
+
+    #[test]
+    fn clocks_with_one_anchor_agree() {
+        let clock = Clock::system();
+        let other = Clock::anchored(clock.anchor());
+        let (before, between, after) = (clock.now(), other.now(), clock.now());
+        let slack = Duration::from_millis(5);
+        assert!(before <= between + slack && between <= after + slack, "{before:?} {between:?} {after:?}");
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! becomes one.
 //! `docs/metrics.md` describes each of them, and a test holds the two lists together.
 
+mod absorb;
+mod banks;
+mod inspectors;
 mod models;
+mod registering;
 mod sampling;
 mod words;
 
@@ -16,6 +20,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use self::absorb::Family;
+use self::registering::{counter, counters, gauge, gauges, histogram, register};
 pub use self::words::{PictureOutcome, Stage};
 use crate::report::Category;
 
@@ -23,6 +29,9 @@ use crate::report::Category;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    absorbed: std::sync::Mutex<absorb::Absorbed>,
+    inspectors: IntGaugeVec,
+    inspector_restarts: IntCounterVec,
     streams: IntGaugeVec,
     uninspectable: IntGaugeVec,
     stream_seconds: CounterVec,
@@ -31,6 +40,7 @@ pub struct Metrics {
     reconnects: IntCounterVec,
     pictures: IntCounterVec,
     inspection_interval: Histogram,
+    inspection_latency: Histogram,
     queue_ready: IntGauge,
     sampling: sampling::Sampling,
     scores: IntCounterVec,
@@ -61,6 +71,8 @@ pub struct Metrics {
 
 const FAST: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
 const INTERVAL: &[f64] = &[0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0];
+const LATENCY: &[f64] =
+    &[0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0];
 const CUTOFF: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0];
 
 impl Metrics {
@@ -75,6 +87,14 @@ impl Metrics {
         let build = gauges(r, "sluicegate_build_info", "Always 1; labelled with the version.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
+            absorbed: std::sync::Mutex::default(),
+            inspectors: gauges(r, "sluicegate_inspectors", "Inspector processes, by state.", &["state"])?,
+            inspector_restarts: counters(
+                r,
+                "sluicegate_inspector_restarts_total",
+                "Inspector processes that ended before their time and were started again, by reason.",
+                &["reason"],
+            )?,
             streams: gauges(
                 r,
                 "sluicegate_streams",
@@ -123,6 +143,12 @@ impl Metrics {
                 "sluicegate_inspection_interval_seconds",
                 "From one look at a stream to the next look at it.",
                 INTERVAL,
+            )?,
+            inspection_latency: histogram(
+                r,
+                "sluicegate_inspection_latency_seconds",
+                "From the arrival of a look's access unit until its picture was compared with all banks.",
+                LATENCY,
             )?,
             queue_ready: gauge(r, "sluicegate_queue_ready", "Streams with work waiting for a decoder.")?,
             sampling: sampling::Sampling::new(r)?,
@@ -248,6 +274,7 @@ impl Metrics {
                 self.reports.with_label_values(&[category.word(), outcome]).inc_by(0);
             }
         }
+        self.start_inspectors_at_zero();
         for action in ["kick", "notify", "quarantine"] {
             for outcome in ["done", "retry", "gave_up"] {
                 self.actions.with_label_values(&[action, outcome]).inc_by(0);
@@ -258,6 +285,8 @@ impl Metrics {
     /// The names of all metrics, sorted: for the test that holds the documentation to them.
     pub fn names(&self) -> Vec<String> {
         let described = [
+            self.inspectors.desc(),
+            self.inspector_restarts.desc(),
             self.streams.desc(),
             self.uninspectable.desc(),
             self.stream_seconds.desc(),
@@ -266,6 +295,7 @@ impl Metrics {
             self.reconnects.desc(),
             self.pictures.desc(),
             self.inspection_interval.desc(),
+            self.inspection_latency.desc(),
             self.queue_ready.desc(),
             self.scores.desc(),
             self.model_up.desc(),
@@ -304,7 +334,7 @@ impl Metrics {
     /// # Errors
     /// When the text cannot be encoded: a bug.
     pub fn render(&self) -> Result<String, MetricsError> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+        Ok(TextEncoder::new().encode_to_string(&self.gathered())?)
     }
 
     /// Sets how many streams of `server` are in the state `word` (see `StreamState::word`).
@@ -346,6 +376,11 @@ impl Metrics {
     /// Records the time from one look at a stream to the next.
     pub fn inspection_interval(&self, interval: Duration) {
         self.inspection_interval.observe(interval.as_secs_f64());
+    }
+
+    /// Records the time from the arrival of a look's access unit until its picture was compared with all banks.
+    pub fn inspection_latency(&self, latency: Duration) {
+        self.inspection_latency.observe(latency.as_secs_f64());
     }
 
     /// Sets how many streams wait for a decoder.
@@ -443,64 +478,12 @@ impl Metrics {
     pub fn set_outbox_pending(&self, count: usize) {
         self.outbox_pending.set(count as i64);
     }
-
-    /// Begins the series of a bank at zero.
-    pub fn expect_bank(&self, bank: &str) {
-        self.quarantined.with_label_values(&[bank]).inc_by(0);
-        self.quarantine_refused.with_label_values(&[bank]).inc_by(0);
-        self.vetoes.with_label_values(&[bank]).inc_by(0);
-    }
-
-    /// Counts a signal of `bank` that was set aside by itself.
-    pub fn signal_quarantined(&self, bank: &str) {
-        self.quarantined.with_label_values(&[bank]).inc();
-    }
-
-    /// Counts that more signals of `bank` would have been set aside by themselves than may be.
-    pub fn quarantine_refused(&self, bank: &str) {
-        self.quarantine_refused.with_label_values(&[bank]).inc();
-    }
-
-    /// Counts a picture whose matches the benign bank `bank` vetoed.
-    pub fn veto(&self, bank: &str) {
-        self.vetoes.with_label_values(&[bank]).inc();
-    }
-
-    /// Sets the number of signals loaded of `bank`.
-    pub fn set_bank_signals(&self, bank: &str, count: usize) {
-        self.bank_signals.with_label_values(&[bank]).set(count as i64);
-    }
 }
 
 /// A metric could not be declared or encoded.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics: {0}")]
 pub struct MetricsError(#[from] prometheus::Error);
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    register(r, IntCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
-}
-
-fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    register(r, IntCounter::new(name, help)?)
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    register(r, IntGauge::new(name, help)?)
-}
-
-fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
-    register(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-}
 
 #[cfg(test)]
 mod tests;

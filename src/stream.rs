@@ -293,8 +293,12 @@ impl AttentionCell {
 
     /// The level in force at `now`.
     pub fn level(&self, now: Timestamp) -> Attention {
-        let (level, until) = unpack(self.0.load(Ordering::Acquire));
-        if until > now { level } else { Attention::Calm }
+        self.standing(now).map_or(Attention::Calm, |(level, _)| level)
+    }
+
+    /// The level in force at `now`, and until when it is, where it is not calm.
+    pub fn standing(&self, now: Timestamp) -> Option<(Attention, Timestamp)> {
+        Some(unpack(self.0.load(Ordering::Acquire))).filter(|(_, until)| *until > now)
     }
 }
 

@@ -138,6 +138,10 @@ impl Webhooks for Measured {
 
 /// Moves every metric, and so that every alert has its reason.
 fn everything_happens(metrics: &Metrics) {
+    metrics.set_inspectors([1, 2, 1]);
+    for _ in 0..4 {
+        metrics.inspector_restart("crashed");
+    }
     for word in StreamState::WORDS {
         metrics.set_streams("main", word, 2);
     }

@@ -24,6 +24,20 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub fn start(program: &Path, args: &[String], log: &Path, stdout: Output) -> Result<Self> {
+        Self::start_with(&[], program, args, log, stdout)
+    }
+
+    /// As [`Process::start`], with more in its environment.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with(
+        environment: &[(String, String)],
+        program: &Path,
+        args: &[String],
+        log: &Path,
+        stdout: Output,
+    ) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let out = match stdout {
             Output::Piped => Stdio::piped(),
@@ -33,6 +47,7 @@ impl Process {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(file)

@@ -19,6 +19,7 @@ pub struct Sluicegate {
     folder: TempDir,
     port: u16,
     process: Option<Process>,
+    environment: Vec<(String, String)>,
 }
 
 /// What the demo and most tests run with: any positive bank cuts on three distinct pictures.
@@ -49,7 +50,7 @@ impl Sluicegate {
     pub fn prepare() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::create_dir(folder.path().join("banks"))?;
-        Ok(Self { folder, port: free_port()?, process: None })
+        Ok(Self { folder, port: free_port()?, process: None, environment: Vec::new() })
     }
 
     /// Where media servers send their hooks.
@@ -132,13 +133,19 @@ apps = ["live"]
         Ok(std::fs::write(self.configuration(), text.replace(old, new))?)
     }
 
+    /// Has it find `value` in its environment when it is started.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts `sluicegate run` and waits until it is ready.
     ///
     /// # Errors
     /// When it does not become ready; the message holds its log.
     pub fn start(&mut self) -> Result<()> {
         let args = ["run", "--config", &self.configuration().display().to_string()].map(String::from);
-        let mut process = Process::start(&binary()?, &args, &self.folder().join("sluicegate.log"), Output::Logged)?;
+        let (environment, log) = (&self.environment, self.folder().join("sluicegate.log"));
+        let mut process = Process::start_with(environment, &binary()?, &args, &log, Output::Logged)?;
         let ready = format!("{}/readyz", self.api());
         let up = until("sluicegate to be ready", Duration::from_secs(30), || {
             if !process.is_running() {
@@ -159,6 +166,25 @@ apps = ["live"]
     /// When it is not running.
     pub fn process(&mut self) -> Result<&mut Process> {
         self.process.as_mut().context("sluicegate is not running")
+    }
+
+    /// The process ids of the inspectors that it started.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn inspectors(&mut self) -> Result<Vec<u32>> {
+        let core = self.process()?.id();
+        let mut found = Vec::new();
+        for task in std::fs::read_dir(format!("/proc/{core}/task"))? {
+            // A thread may end while it is looked at.
+            let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        }
+        found.retain(|id| {
+            std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default().contains("inspector")
+        });
+        found.sort_unstable();
+        Ok(found)
     }
 
     /// Asks it to stop and waits until it has.

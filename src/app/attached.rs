@@ -25,6 +25,8 @@ struct Seen {
     inspected: u64,
     last_inspected: Option<Timestamp>,
     hindrance: Option<UninspectableReason>,
+    /// Why it is with nobody who inspects.
+    barred: Option<UninspectableReason>,
 }
 
 impl Attached {
@@ -63,6 +65,16 @@ impl Attached {
         seen.hindrance = progress.hindrance;
     }
 
+    /// Notes why it is not to be inspected; none: it is.
+    pub(super) fn bar(&self, reason: Option<UninspectableReason>) {
+        self.seen().barred = reason;
+    }
+
+    /// Why it is not to be inspected.
+    pub(super) fn barred(&self) -> Option<UninspectableReason> {
+        self.seen().barred
+    }
+
     /// Access units received so far.
     pub(super) fn received(&self) -> u64 {
         self.seen().received
@@ -80,8 +92,8 @@ impl Attached {
 
     /// How the stream is doing at `now`. Nothing inspected for `blind_after` is blind, however much video arrives.
     pub(super) fn state(&self, now: Timestamp, blind_after: Duration) -> StreamState {
-        let Seen { hindrance, last_inspected, .. } = *self.seen();
-        if let Some(reason) = hindrance {
+        let Seen { barred, hindrance, last_inspected, .. } = *self.seen();
+        if let Some(reason) = barred.or(hindrance) {
             return StreamState::Uninspectable(reason);
         }
         match last_inspected {
@@ -134,6 +146,16 @@ mod tests {
         assert_eq!((stream.received(), stream.pictures_inspected(), stream.last_inspected()), (20, 2, Some(at(7))));
         stream.got_on(&Progress { hindrance: Some(UninspectableReason::NoVideo), ..progress(&stream, 0, None) });
         assert_eq!(stream.state(at(8), BLIND_AFTER), StreamState::Uninspectable(UninspectableReason::NoVideo));
+    }
+
+    #[test]
+    fn what_is_barred_stays_so_whatever_still_comes() {
+        let stream = attached();
+        stream.bar(Some(UninspectableReason::Crashed));
+        stream.got_on(&progress(&stream, 1, Some(at(7))));
+        assert_eq!(stream.state(at(7), BLIND_AFTER), StreamState::Uninspectable(UninspectableReason::Crashed));
+        stream.bar(None);
+        assert_eq!(stream.state(at(7), BLIND_AFTER), StreamState::Inspected);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod classes;
 mod deciding;
 mod error;
 mod history;
+mod inspectors;
 mod ordering;
 mod publishers;
 mod quarantining;
@@ -20,11 +21,14 @@ mod reconciling;
 mod reporting;
 mod showing;
 mod streams;
+mod suspicions;
 mod telling;
 mod unrecorded;
 mod webhooks;
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::thread::{self, JoinHandle};
@@ -38,6 +42,7 @@ use tracing::{error, info, warn};
 
 pub use self::classes::Config as ClassConfig;
 pub use self::error::{Error, Fault};
+pub use self::inspectors::Program;
 pub use self::reporting::Config as ReportsConfig;
 pub use self::streams::Config as StreamsConfig;
 
@@ -48,24 +53,27 @@ use self::breaking::Breaking;
 use self::classes::Classes;
 use self::deciding::{Deciding, Notice};
 use self::history::History;
+use self::inspectors::{Inspectors, Plan};
 use self::publishers::Publishers;
 use self::quarantining::{Alarms, Quarantining};
 use self::reconciling::Reconciling;
 use self::reporting::Desk;
 use self::showing::Showing;
 use self::streams::Streams;
+use self::suspicions::Suspicions;
 use self::telling::Telling;
 use self::unrecorded::Unrecorded;
 use self::webhooks::Remembering;
 use crate::act::Gate;
 use crate::act::aftermath::Keeper;
 use crate::act::outbox::{self, Bell};
-use crate::act::servers::{Fallbacks, HookToken, MediaServer};
+use crate::act::servers::{self, Fallbacks, HookToken, MediaServer};
 use crate::act::webhook::Webhook;
 use crate::api;
 use crate::bank::{Banks, Watch};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::inspector::wire::Limits;
 use crate::inspector::{Inspection, Line, Setup};
 use crate::judge::quarantine::Ward;
 use crate::judge::{Judge, Policy};
@@ -81,14 +89,14 @@ const ALARMS: usize = 64;
 /// How long a shutdown waits for requests to media servers and webhooks that are under way.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM. Inspectors are started as `program` says.
 ///
 /// # Errors
 /// When something cannot be built from the configuration, or the HTTP interface stops by itself.
-pub fn run(config: &Config) -> Result<(), Error> {
+pub fn run(config: &Config, program: Program) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (house, parts) = building::build(config)?;
-    runtime.block_on(house.live(config, parts))
+    runtime.block_on(house.live(config, program, parts))
 }
 
 /// What every thread may hold a share of.
@@ -118,12 +126,12 @@ struct Parts {
 impl House {
     /// Starts every stage, works until told to stop, and stops them from left to right, so that nothing under way is
     /// lost between two of them.
-    async fn live(self, config: &Config, parts: Parts) -> Result<(), Error> {
+    async fn live(self, config: &Config, program: Program, parts: Parts) -> Result<(), Error> {
         let listener = api::bind(&config.api).await?;
         let (notices, inbox) = bounded(NOTICES);
         let Parts { banks, watch, closed, breaking, history } = parts;
         let streams = Arc::new(self.streams(config, &notices));
-        let inspection = self.inspect(config, &streams)?;
+        let inspection = self.inspect(config, program, &streams)?;
         let (to_keep, asked) = bounded(ALARMS);
         let quarantining = Quarantining {
             banks: config.banks.dir.clone(),
@@ -183,22 +191,33 @@ impl House {
         Streams {
             config: config.streams.clone(),
             max_gap: config.sample.max_gap,
+            max_streams: config.sample.max_streams.get(),
             inspection: OnceLock::new(),
             notices: notices.clone(),
             telling: self.telling.clone(),
             clock: self.clock,
             classes: Classes::new(&config.class),
             publishers: Publishers::default(),
+            suspicions: Suspicions::default(),
             entries: RwLock::default(),
         }
     }
 
-    /// Starts what inspects streams.
-    fn inspect(&self, config: &Config, streams: &Arc<Streams>) -> Result<Arc<dyn Inspection>, Error> {
+    /// Starts what inspects streams: other processes, unless the configuration says that this one is to.
+    fn inspect(&self, config: &Config, program: Program, streams: &Arc<Streams>) -> Result<Arc<dyn Inspection>, Error> {
         let hearing = Arc::clone(streams);
         let report = Arc::new(move |event| hearing.hear(event));
-        let line = Line::start(&setup(config), self.clock, &self.telling.metrics, report)?;
-        let inspection: Arc<dyn Inspection> = Arc::new(line);
+        let (clock, metrics) = (self.clock, Arc::clone(&self.telling.metrics));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let processes = config.inspector.processes.unwrap_or(cores.clamp(2, 4));
+        let setup = setup(config, processes);
+        let inspection: Arc<dyn Inspection> = if processes == 0 {
+            Arc::new(Line::start(&setup, clock, &metrics, report)?)
+        } else {
+            setup.check()?;
+            let limits = Limits { open_files: config.inspector.max_open_files, memory: config.inspector.memory };
+            Arc::new(Inspectors::start(Plan { program, processes, setup, limits, clock, metrics, report })?)
+        };
         // Set for the first time: nobody else does it.
         drop(streams.inspection.set(Arc::clone(&inspection)));
         Ok(inspection)
@@ -320,17 +339,29 @@ impl House {
     }
 }
 
-/// All that inspecting needs to know of the configuration. One worker a core, unless the configuration says otherwise.
-fn setup(config: &Config) -> Setup {
+/// All that one of so many inspectors needs to know of the configuration: of what is had once a machine or a media server,
+/// each has its share.
+fn setup(config: &Config, inspectors: usize) -> Setup {
+    let inspectors = inspectors.max(1);
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    Setup {
+    let attach = config.source.attach_per_second.get().div_ceil(inspectors as u32);
+    let mut setup = Setup {
         source: config.source.clone(),
         sample: config.sample.clone(),
         decode: config.decode.clone(),
         model: config.model.clone(),
         banks: config.banks.dir.clone(),
-        workers: config.decode.workers.unwrap_or(cores).max(1),
-    }
+        folders: config.server.iter().filter_map(folder).collect(),
+        workers: config.decode.workers.unwrap_or(cores).max(1).div_ceil(inspectors),
+    };
+    setup.source.attach_per_second = NonZeroU32::new(attach).unwrap_or(NonZeroU32::MIN);
+    setup.sample.max_promoted = Some(config.sample.promoted_at_once().div_ceil(inspectors));
+    setup
+}
+
+/// The folder that a server's streams are pulled from, if it is one.
+fn folder(server: &servers::Config) -> Option<PathBuf> {
+    (server.pull.scheme() == "file").then(|| server.pull.to_file_path().ok())?
 }
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {

@@ -16,13 +16,14 @@ use super::classes::Classes;
 use super::deciding::Notice;
 use super::publishers::Publishers;
 use super::reporting::{Bucket, TOLD};
+use super::suspicions::Suspicions;
 use super::telling::Telling;
 use crate::act::ActError;
 use crate::api::{Happening, StreamView};
 use crate::clock::{Clock, Timestamp};
 use crate::decision::Context;
 use crate::finding::{Finding, Observation};
-use crate::inspector::{Event, Inspection};
+use crate::inspector::{Event, Inspection, Refusal};
 use crate::media_server::Pull;
 use crate::metrics::Stage;
 use crate::stream::{Attention, Publisher, Session, StreamId, StreamState, UninspectableReason};
@@ -59,6 +60,8 @@ pub(super) struct Streams {
     pub(super) config: Config,
     /// The longest time between two pictures of a stream that is inspected as it should be.
     pub(super) max_gap: Duration,
+    /// How many streams may be inspected at once.
+    pub(super) max_streams: usize,
     /// Who inspects; set once, when that has started.
     pub(super) inspection: OnceLock<Arc<dyn Inspection>>,
     pub(super) notices: Sender<Notice>,
@@ -66,6 +69,7 @@ pub(super) struct Streams {
     pub(super) clock: Clock,
     pub(super) classes: Classes,
     pub(super) publishers: Publishers,
+    pub(super) suspicions: Suspicions,
     pub(super) entries: RwLock<HashMap<Session, Entry>>,
 }
 
@@ -94,11 +98,24 @@ impl Streams {
     pub(super) fn attach(&self, session: &Session, publisher: &Publisher, pull: Result<Pull, ActError>) {
         let now = self.clock.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let room = |entries: &HashMap<Session, Entry>| {
+            entries.values().filter(|entry| entry.stream.barred().is_none()).count() < self.max_streams
+        };
         if let Some(entry) = entries.get_mut(session) {
             let known = std::mem::take(&mut entry.publisher);
             entry.publisher = if known.may_be(publisher) { known.or(publisher) } else { known };
+            let stream = Arc::clone(&entry.stream);
+            if stream.barred() == Some(UninspectableReason::NoPlace)
+                && room(&entries)
+                && let Ok(pull) = pull
+            {
+                stream.bar(None);
+                drop(entries);
+                self.inspect(session, pull);
+            }
             return;
         }
+        let room = room(&entries);
         let pull = match pull {
             Ok(pull) => pull,
             Err(error) => {
@@ -107,7 +124,13 @@ impl Streams {
             }
         };
         let stream = Arc::new(Attached::new(session.clone(), now));
-        info!(%session, "attached");
+        if room {
+            info!(%session, "attached");
+        } else {
+            stream.bar(Some(UninspectableReason::NoPlace));
+            let max_streams = self.max_streams;
+            warn!(%session, max_streams, "all places for streams are taken: it is not inspected until one is free");
+        }
         let entry = Entry {
             stream,
             publisher: self.publishers.complete(&session.stream, publisher, now),
@@ -120,11 +143,20 @@ impl Streams {
         };
         entries.insert(session.clone(), entry);
         drop(entries);
-        if let Some(inspection) = self.inspection.get() {
-            inspection.attach(session, pull);
+        if room {
+            self.inspect(session, pull);
+        }
+        if let Some((level, until)) = self.suspicions.of(&session.stream, now) {
+            self.raise(session, level, now, until.since(now));
         }
         let happening = Happening::StreamAttached { session: session.id.clone() };
         self.telling.tell(now, &session.stream, happening);
+    }
+
+    fn inspect(&self, session: &Session, pull: Pull) {
+        if let Some(inspection) = self.inspection.get() {
+            inspection.attach(session, pull);
+        }
     }
 
     /// Takes in what is said of the inspection. Waits when the judge is behind: evidence is never dropped.
@@ -140,10 +172,18 @@ impl Streams {
                     }
                 }
             }
-            Event::Refused { session, .. } => {
-                // It is tried again as long as its server lists it.
-                self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&session);
+            Event::Refused { session, why } => {
+                let reason = match why {
+                    Refusal::Full => UninspectableReason::NoPlace,
+                    Refusal::Crashed => UninspectableReason::Crashed,
+                    // Told by whoever could not; as nothing comes, it is blind.
+                    Refusal::Unpullable => return,
+                };
+                if let Some(stream) = self.get(&session) {
+                    stream.bar(Some(reason));
+                }
             }
+            Event::InHand { .. } => {}
         }
     }
 
@@ -213,17 +253,17 @@ impl Streams {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let Some(entry) = entries.get_mut(session) else { return false };
         entry.reports += 1;
+        let heard = entry.hearing.take(now).is_ok();
+        drop(entries);
         if let Some((level, span)) = raised {
-            entry.stream.attention.raise(level, now, now + span);
-            if let Some(inspection) = self.inspection.get() {
-                inspection.raise(session, level, now, now + span);
-            }
+            self.raise(session, level, now, span);
         }
-        entry.hearing.take(now).is_ok()
+        heard
     }
 
     /// Looks at a session as closely as is said, for as long.
     pub(super) fn raise(&self, session: &Session, level: Attention, now: Timestamp, span: Duration) {
+        self.suspicions.keep(&session.stream, level, now, now + span);
         if let Some(stream) = self.get(session) {
             stream.attention.raise(level, now, now + span);
             if let Some(inspection) = self.inspection.get() {

@@ -14,6 +14,7 @@ mod doctor;
 mod failure;
 mod hash;
 mod init;
+mod inspector;
 mod r#match;
 mod model;
 mod orders;
@@ -75,6 +76,8 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    #[command(hide = true)]
+    Inspector(inspector::Args),
     Init(init::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
@@ -95,7 +98,7 @@ enum Command {
     Model(model::ModelArgs),
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     /// Lines for people.
     Text,
@@ -122,8 +125,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Fail
 /// Does what the command line asks for.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     log_as(args.log_format, &args.command)?;
+    let log_format = args.log_format;
     let done = match &args.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(args, log_format),
+        Command::Inspector(args) => inspector::run(args),
         Command::Init(args) => init::run(args),
         Command::CheckConfig(args) => check_config::run(args),
         Command::Doctor(args) => doctor::run(args),
@@ -158,7 +163,8 @@ fn answered(outcome: anyhow::Result<ExitCode>) -> Result<ExitCode, Failure> {
 
 fn log_as(format: LogFormat, command: &Command) -> Outcome {
     // A tool's output is its answer; a service's log is what it tells at all.
-    let usual = if matches!(command, Command::Run(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
+    let usual =
+        if matches!(command, Command::Run(_) | Command::Inspector(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
     let filter = EnvFilter::builder().with_default_directive(usual.into()).with_env_var(ENVIRONMENT);
     let filter = match std::env::var_os(ENVIRONMENT) {
         Some(_) => filter.from_env().map_err(anyhow::Error::new).or_exit(Exit::Usage)?,

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
+use super::LogFormat;
 use super::failure::{Exit, OrExit, Outcome};
 use crate::app;
 use crate::config::Config;
@@ -16,14 +19,32 @@ pub(super) struct Args {
     /// The configuration; `sluicegate init` writes one.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// How many processes inspect streams; 0: this one does. Instead of `processes` in `[inspector]`.
+    #[arg(long, value_name = "N")]
+    inspectors: Option<usize>,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
-    let config = Config::load(&args.config).or_exit(Exit::Usage)?;
+/// This program itself, also where its file was replaced meanwhile.
+const ITSELF: &str = "/proc/self/exe";
+
+pub(super) fn run(args: &Args, log_format: LogFormat) -> Outcome {
+    let mut config = Config::load(&args.config).or_exit(Exit::Usage)?;
+    if args.inspectors.is_some() {
+        config.inspector.processes = args.inspectors;
+    }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    app::run(&config).map_err(|error| (app_exit(&error), error)).or_else(|(exit, error)| Err(error).or_exit(exit))
+    app::run(&config, inspector(log_format))
+        .map_err(|error| (app_exit(&error), error))
+        .or_else(|(exit, error)| Err(error).or_exit(exit))
+}
+
+/// How this program is started as an inspector.
+fn inspector(log_format: LogFormat) -> app::Program {
+    let word = log_format.to_possible_value().map(|value| value.get_name().to_owned());
+    let format = word.into_iter().flat_map(|word| ["--log-format".into(), word.into()]);
+    app::Program { path: ITSELF.into(), arguments: ["inspector".into()].into_iter().chain(format).collect() }
 }
 
 /// What a failure of the service means to whoever started it.

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::act::{self, servers, webhook};
-use crate::{api, app, decode, judge, ledger, model, sample, source};
+use crate::{api, app, decode, inspector, judge, ledger, model, sample, source};
 use document::Document;
 pub use document::Problem;
 
@@ -49,6 +49,8 @@ pub struct Config {
     pub streams: app::StreamsConfig,
     /// `[reports]`: what people report.
     pub reports: app::ReportsConfig,
+    /// `[inspector]`
+    pub inspector: inspector::Config,
     /// `[source]`
     pub source: source::Config,
     /// `[sample]`

@@ -1,5 +1,5 @@
-//! The closed groups of pictures of a local H.264 recording, demuxed and not decoded: whoever reads them decides which
-//! pictures are worth decoding, and may have several groups decoded at once, for none needs another.
+//! The closed groups of pictures of a local recording in H.264 or H.265, demuxed and not decoded: whoever reads them decides
+//! which pictures are worth decoding, and may have several groups decoded at once, for none needs another.
 //!
 //! The same decoders then serve recordings that serve live streams. What cannot be cut up so, another codec or groups
 //! without an end in sight, is said to be [`Ungrouped::Unsuited`]: [`Video`](super::file::Video) reads everything. As
@@ -7,8 +7,8 @@
 //! missing is read as far as it goes.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +36,10 @@ const PLAYLIST: &str = "is a playlist, not a video: download what it names, and 
 const NO_VIDEO: &str = "is no video that GStreamer knows: check what it is with `file`";
 const NO_TRACK: &str = "has no video track: give a file with moving pictures";
 
+/// The codecs whose groups can be told apart, each with what GStreamer calls it and its parser.
+const CODECS: [(Codec, &str, &str); 2] =
+    [(Codec::H264, "video/x-h264", "h264parse"), (Codec::H265, "video/x-h265", "h265parse")];
+
 /// Frames that can be decoded without any other: an IDR frame and all up to the next one, in the order of decoding.
 #[derive(Debug)]
 pub struct Group {
@@ -48,7 +52,7 @@ pub struct Group {
 /// Why there are no more groups.
 #[derive(Debug)]
 pub enum Ungrouped {
-    /// The video is no H.264, or its IDR frames are too far apart: read it as a [`Video`](super::file::Video), from
+    /// The video is in another codec, or its IDR frames are too far apart: read it as a [`Video`](super::file::Video), from
     /// where the last group ended.
     Unsuited,
     /// The file cannot be read on.
@@ -76,7 +80,9 @@ struct Found {
     playlist: AtomicBool,
     /// Video tracks so far.
     tracks: AtomicUsize,
-    /// The first of them is not H.264.
+    /// What the first of them is, where its groups can be told apart.
+    codec: OnceLock<Codec>,
+    /// It is something else.
     other: AtomicBool,
     /// Every track is known.
     settled: AtomicBool,
@@ -94,20 +100,16 @@ impl Groups {
         let source = element("filesrc")?;
         source.set_property("location", path);
         let splitter = element("parsebin")?;
-        let parser = element("h264parse")?;
-        // Parameter sets in front of every IDR frame, so that a group needs nothing of an earlier one.
-        parser.set_property("config-interval", -1_i32);
-        let framed = gst::Caps::builder("video/x-h264").field("stream-format", "byte-stream").field("alignment", "au");
+        let framed = CODECS.map(|(_, kind, _)| format!("{kind},stream-format=byte-stream,alignment=au"));
         let exit = gst_app::AppSink::builder()
-            .caps(&framed.build())
+            .caps(&framed.join(";").parse().map_err(failed)?)
             .sync(false)
             .max_buffers(IN_FLIGHT)
             .enable_last_sample(false)
             .build();
         let pipeline = gst::Pipeline::new();
-        pipeline.add_many([&source, &splitter, &parser, exit.upcast_ref()]).map_err(failed)?;
+        pipeline.add_many([&source, &splitter, exit.upcast_ref()]).map_err(failed)?;
         source.link(&splitter).map_err(failed)?;
-        parser.link(&exit).map_err(failed)?;
 
         let found = Arc::new(Found::default());
         let seen = Arc::clone(&found);
@@ -119,7 +121,7 @@ impl Groups {
             }
             Some((!playlist).to_value())
         });
-        let (seen, entry) = (Arc::clone(&found), parser.static_pad("sink"));
+        let (seen, ends) = (Arc::clone(&found), (pipeline.downgrade(), exit.downgrade()));
         splitter.connect_pad_added(move |_splitter, pad| {
             let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
             if !names(&caps).any(|name| name.starts_with("video/")) {
@@ -129,9 +131,16 @@ impl Groups {
             if seen.tracks.fetch_add(1, Ordering::AcqRel) > 0 {
                 return;
             }
-            let h264 = names(&caps).any(|name| name == "video/x-h264");
-            let linked = h264 && entry.as_ref().is_some_and(|entry| pad.link(entry).is_ok());
-            seen.other.store(!linked, Ordering::Release);
+            let codec = CODECS.iter().find(|(_, kind, _)| names(&caps).any(|name| name == *kind));
+            let ends = ends.0.upgrade().zip(ends.1.upgrade());
+            let linked = codec.zip(ends).map(|((codec, _, parser), (pipeline, exit))| {
+                seen.codec.get_or_init(|| *codec);
+                lead(pad, parser, &pipeline, exit.upcast_ref())
+            });
+            if !matches!(linked, Some(Ok(()))) {
+                tracing::debug!(?linked, "a recording is not read in groups");
+                seen.other.store(true, Ordering::Release);
+            }
         });
         let seen = Arc::clone(&found);
         splitter.connect_no_more_pads(move |_splitter| seen.settled.store(true, Ordering::Release));
@@ -214,7 +223,8 @@ impl Groups {
             Ungrouped::Failed(DecodeError::Damaged { path: self.path.clone(), reason })
         })?;
         let data = Bytes::from_owner(mapped);
-        let keyframe = intra && is_idr(&data);
+        let codec = self.found.codec.get().copied().unwrap_or(Codec::H264);
+        let keyframe = intra && is_idr(codec, &data);
         let time = time.map(Duration::from);
         if keyframe {
             self.first = self.first.or(time);
@@ -222,7 +232,7 @@ impl Groups {
         let pts = time.map(|time| time.saturating_sub(self.first.unwrap_or_default()));
         let sequence = self.sequence;
         self.sequence += 1;
-        Ok(Some(AccessUnit { sequence, codec: Codec::H264, keyframe, pts, arrived: self.arrived, data }))
+        Ok(Some(AccessUnit { sequence, codec, keyframe, pts, arrived: self.arrived, data }))
     }
 
     fn group(&mut self) -> Result<Option<Group>, Ungrouped> {
@@ -276,16 +286,37 @@ impl Drop for Groups {
     }
 }
 
-/// Whether an access unit's first slice is of an IDR frame (ITU-T H.264, table 7-1): the parser also says of frames that
-/// decoding merely recovers after that they are no delta units.
-fn is_idr(unit: &[u8]) -> bool {
+/// Leads the track at `pad` through a parser of its own to `exit`.
+fn lead(
+    pad: &gst::Pad,
+    parser: &str,
+    pipeline: &gst::Pipeline,
+    exit: &gst::Element,
+) -> Result<(), gst::glib::BoolError> {
+    let parser = gst::ElementFactory::make(parser).build()?;
+    // Parameter sets in front of every IDR frame, so that a group needs nothing of an earlier one.
+    parser.set_property("config-interval", -1_i32);
+    pipeline.add(&parser)?;
+    parser.link(exit)?;
+    parser.sync_state_with_parent()?;
+    let entry = parser.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("a parser has no sink"))?;
+    pad.link(&entry).map_err(|_error| gst::glib::bool_error!("a parser does not take the track"))?;
+    Ok(())
+}
+
+/// Whether an access unit's first slice is of an IDR frame (ITU-T H.264, table 7-1; H.265, table 7-1): the parsers also say of
+/// frames that decoding merely recovers after, or that are shown with others of the group before, that they are no delta units.
+fn is_idr(codec: Codec, unit: &[u8]) -> bool {
     let mut rest = unit;
     while let Some(at) = rest.windows(3).position(|window| window == [0, 0, 1]) {
         rest = rest.get(at + 3..).unwrap_or_default();
-        match rest.first().map(|header| header & 0x1f) {
-            Some(5) => return true,
-            Some(1..=4) => return false,
-            _ => {}
+        let Some(&header) = rest.first() else { return false };
+        let (kind, slices, idr) = match codec {
+            Codec::H265 => (header >> 1 & 0x3f, 0..=31, 19..=20),
+            _ => (header & 0x1f, 1..=5, 5..=5),
+        };
+        if slices.contains(&kind) {
+            return idr.contains(&kind);
         }
     }
     false
@@ -298,14 +329,18 @@ mod tests {
     #[test]
     fn only_an_idr_frame_begins_a_group() {
         let unit = |kinds: &[u8]| kinds.iter().flat_map(|kind| [0, 0, 1, *kind, 9, 9]).collect::<Vec<u8>>();
-        for (kinds, expected) in [
-            (&[0x67, 0x68, 0x65][..], true),
-            (&[0x09, 0x06, 0x25], true),
-            (&[0x67, 0x68, 0x06, 0x41, 0x65], false),
-            (&[0x67, 0x68], false),
-            (&[], false),
+        for (codec, kinds, expected) in [
+            (Codec::H264, &[0x67, 0x68, 0x65][..], true),
+            (Codec::H264, &[0x09, 0x06, 0x25], true),
+            (Codec::H264, &[0x67, 0x68, 0x06, 0x41, 0x65], false),
+            (Codec::H264, &[0x67, 0x68], false),
+            (Codec::H264, &[], false),
+            (Codec::H265, &[0x46, 0x40, 0x42, 0x44, 0x26], true),
+            (Codec::H265, &[0x40, 0x42, 0x44, 0x28], true),
+            (Codec::H265, &[0x40, 0x42, 0x44, 0x2a], false),
+            (Codec::H265, &[0x02, 0x26], false),
         ] {
-            assert_eq!(is_idr(&unit(kinds)), expected, "{kinds:?}");
+            assert_eq!(is_idr(codec, &unit(kinds)), expected, "{codec:?} {kinds:?}");
         }
     }
 }

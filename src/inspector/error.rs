@@ -20,9 +20,15 @@ pub enum InspectorError {
     /// A source.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The operating system gave no thread.
-    #[error("cannot start a thread: {0}; look for a limit on processes or memory")]
-    Thread(#[from] std::io::Error),
+    /// A process could not begin.
+    #[error("an inspector process cannot begin: {reason}")]
+    Process {
+        /// In its own words.
+        reason: String,
+    },
+    /// The operating system gave no thread, no process or no socket, or the other side is gone.
+    #[error("the operating system does not give what inspecting takes: {0}; look for a limit on processes or memory")]
+    System(#[from] std::io::Error),
 }
 
 impl InspectorError {
@@ -33,12 +39,13 @@ impl InspectorError {
             Self::Decode(error) => error.kind(),
             Self::Model(error) => error.kind(),
             Self::Source(error) => error.kind(),
-            Self::Thread(_) => "thread",
+            Self::Process { .. } => "process",
+            Self::System(_) => "system",
         }
     }
 
     /// Whether starting again, with nothing changed, may well succeed.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Thread(_))
+        matches!(self, Self::System(_))
     }
 }

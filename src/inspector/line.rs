@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::banks::Banks;
 use super::pulled::{Pulled, Told};
 use super::worker::{Detecting, Ticket, Worker};
-use super::{Event, Inspection, InspectorError, Report, Setup, building};
+use super::{Event, Inspection, InspectorError, Refusal, Report, Setup, building};
 use crate::clock::{Clock, Timestamp};
 use crate::detect::classify::{Classify, Scorer};
 use crate::detect::gate::Terms;
@@ -25,6 +25,9 @@ use crate::stream::{Attention, Session, UninspectableReason};
 
 /// How often it is told how streams are doing.
 const BEAT: Duration = Duration::from_millis(100);
+
+/// Streams told of at once.
+const TOGETHER: usize = 256;
 
 /// The mailboxes of all streams.
 pub(super) type Queue = sample::queue::Queue<Arc<Pulled>, Work>;
@@ -84,7 +87,7 @@ impl Line {
             Scorer::start(session, setup.model.queue, terms, clock, Arc::clone(metrics), on_scores).map(Arc::new)
         };
         let scorers = models.into_iter().map(start_model).collect::<Result<Vec<_>, _>>()?;
-        let start_worker = |decoder| {
+        let start_worker = |(number, decoder)| {
             let detecting = Detecting {
                 known: Known::new(banks.in_force()),
                 classify: Classify::new(&scorers),
@@ -92,12 +95,12 @@ impl Line {
                 metrics: Arc::clone(metrics),
                 clock,
             };
-            let max_age = setup.sample.max_age;
-            let worker = Worker { decoder, detecting, metrics: Arc::clone(metrics), clock, max_age };
+            let (metrics, max_age) = (Arc::clone(metrics), setup.sample.max_age);
+            let worker = Worker { number, decoder, detecting, metrics, clock, max_age };
             let queue = Arc::clone(&queue);
             start("inspect", move || worker.run(&queue))
         };
-        let workers = decoders.into_iter().map(start_worker).collect::<Result<_, _>>()?;
+        let workers = decoders.into_iter().enumerate().map(start_worker).collect::<Result<_, _>>()?;
         let entries = Arc::new(Entries::default());
         let pool = Arc::new(Pool::new(setup.sample.promoted_at_once()));
         let (stop, stopped) = bounded(0);
@@ -168,7 +171,7 @@ impl Inspection for Line {
         if entries.contains_key(session) {
             return;
         }
-        let full = match self.pull(session, pull) {
+        let why = match self.pull(session, pull) {
             Some(Ok(entry)) => {
                 entries.insert(session.clone(), entry);
                 return;
@@ -176,12 +179,12 @@ impl Inspection for Line {
             Some(Err(error)) => {
                 self.metrics.error(Stage::Source, error.kind());
                 warn!(%session, %error, "a stream cannot be pulled");
-                false
+                Refusal::Unpullable
             }
-            None => true,
+            None => Refusal::Full,
         };
         drop(entries);
-        (self.report)(Event::Refused { session: session.clone(), full });
+        (self.report)(Event::Refused { session: session.clone(), why });
     }
 
     fn detach(&self, session: &Session) {
@@ -239,8 +242,12 @@ impl Telling {
             let news: Vec<_> =
                 entries.values_mut().filter_map(|entry| entry.stream.progress(&mut entry.told)).collect();
             drop(entries);
-            if !news.is_empty() {
-                (self.report)(Event::Progress(news));
+            let mut news = news.into_iter().peekable();
+            loop {
+                (self.report)(Event::Progress(news.by_ref().take(TOGETHER).collect()));
+                if news.peek().is_none() {
+                    break;
+                }
             }
         }
     }

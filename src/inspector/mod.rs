@@ -12,7 +12,10 @@ mod banks;
 mod building;
 mod error;
 mod line;
+pub mod process;
 mod pulled;
+pub mod sandbox;
+pub mod wire;
 mod worker;
 
 use std::path::PathBuf;
@@ -41,8 +44,26 @@ pub struct Setup {
     pub model: model::Config,
     /// The folder of banks that they are compared with.
     pub banks: PathBuf,
+    /// Folders that streams are pulled from, where any are.
+    pub folders: Vec<PathBuf>,
     /// How many threads decode, hash and match; at least one.
     pub workers: usize,
+}
+
+impl Setup {
+    /// Whether this machine has what pulling and decoding take. Looks for it as an inspector process could not: it has
+    /// GStreamer list its plugins, for all processes to come.
+    ///
+    /// # Errors
+    /// When an element is missing, or a launch description is wrong.
+    pub fn check(&self) -> Result<(), InspectorError> {
+        let missing = source::check(&self.source)?;
+        if let Some((element, package)) = missing.into_iter().chain(decode::check()?).next() {
+            let reason = format!("GStreamer has no element `{element}`: install the package {package}");
+            return Err(InspectorError::Process { reason });
+        }
+        Ok(())
+    }
 }
 
 /// What is said to whoever had streams inspected.
@@ -51,15 +72,54 @@ pub struct Setup {
 pub enum Event {
     /// A detector saw something.
     Found(Finding),
-    /// How streams are doing that have something new since they were told of last.
+    /// How streams are doing that have something new since they were told of last. Said ten times a second, also when there
+    /// is none: to be heard is to be alive.
     Progress(Vec<Progress>),
-    /// A session cannot be inspected here; nothing is kept of it.
+    /// A worker begins to decode of a session, or, where there is none, has done so. Said before and after, so that
+    /// whoever finds the process dead knows what it was at.
+    InHand {
+        /// Which worker, from 0.
+        worker: usize,
+        /// What it decodes of.
+        session: Option<Session>,
+    },
+    /// A session is not inspected; nothing is kept of it here.
     Refused {
         /// Which.
         session: Session,
-        /// As many streams are inspected as may be; another may have to go first.
-        full: bool,
+        /// Why.
+        why: Refusal,
     },
+}
+
+/// The section `[inspector]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How many processes inspect streams; 0: the core does. Left out: one a core, from 2 to 4.
+    pub processes: Option<usize>,
+    /// How much memory of its own each may take, in bytes; one that takes more is started again.
+    pub memory: u64,
+    /// How many files and connections each may have open.
+    pub max_open_files: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { processes: None, memory: 4 << 30, max_open_files: 65_536 }
+    }
+}
+
+/// Why a session is not inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// As many streams are inspected as may be.
+    Full,
+    /// It cannot be pulled in the way that was said.
+    Unpullable,
+    /// It brought inspector processes down.
+    Crashed,
 }
 
 /// How one stream got on since it was last told of.

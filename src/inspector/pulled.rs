@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Progress;
+use super::worker::Own;
 use crate::clock::Timestamp;
-use crate::decode::Continuous;
 use crate::detect::classify::Gates;
 use crate::stream::{AttentionCell, Session, UninspectableReason};
 
@@ -24,7 +24,7 @@ pub(super) struct Pulled {
     /// What models said last of its pictures.
     pub(super) gates: Arc<Gates>,
     /// Its own decoder, while it is decoded continuously. One worker at a time has work for it, so nobody ever waits.
-    pub(super) continuous: Mutex<Option<Continuous>>,
+    pub(super) own: Mutex<Option<Own>>,
     received: AtomicU64,
     inspected: AtomicU64,
     last_inspected: AtomicU64,
@@ -47,7 +47,7 @@ impl Pulled {
             session,
             attention: AttentionCell::default(),
             gates: Arc::default(),
-            continuous: Mutex::default(),
+            own: Mutex::default(),
             received: AtomicU64::new(0),
             inspected: AtomicU64::new(0),
             last_inspected: AtomicU64::new(0),

@@ -19,7 +19,8 @@ use crate::finding::{Finding, Observation};
 use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
 use crate::sample::queue::Taken;
-use crate::sample::{Course, Work};
+use crate::sample::{Course, Work, Worth};
+use crate::stream::{Session, UninspectableReason};
 
 /// How long a worker waits for work before it looks whether the queue is closed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -49,6 +50,8 @@ impl Ticket {
 
 /// What one worker owns.
 pub(super) struct Worker {
+    /// From 0.
+    pub(super) number: usize,
     pub(super) decoder: Decoder,
     pub(super) detecting: Detecting,
     pub(super) metrics: Arc<Metrics>,
@@ -81,12 +84,19 @@ impl Worker {
             };
             // Strangers' media goes through here. Should it ever bring down what looks at it, one piece of work is lost:
             // a worker that ended would be missed by every stream. Whatever was cut short is made anew or overwritten.
-            if catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work))).is_err() {
+            self.in_hand(Some(stream.session.clone()));
+            let inspected = catch_unwind(AssertUnwindSafe(|| self.inspect(&stream, &work)));
+            self.in_hand(None);
+            if inspected.is_err() {
                 self.metrics.error(Stage::Decode, "panicked");
                 error!(session = %stream.session, "the inspection of a stream panicked; report this");
                 self.metrics.pictures(PictureOutcome::Failed, work.inspect.len() as u64);
             }
         }
+    }
+
+    fn in_hand(&self, session: Option<Session>) {
+        (self.detecting.report)(Event::InHand { worker: self.number, session });
     }
 
     fn inspect(&mut self, stream: &Arc<Pulled>, work: &Work) {
@@ -97,13 +107,18 @@ impl Worker {
         }
         let began = self.clock.now();
         let (mut inspected, mut looking) = (0, Duration::ZERO);
+        let Self { decoder, detecting, metrics, clock, .. } = self;
         let mut look = |picture: Picture| {
-            let given = self.clock.now();
-            inspected += u64::from(self.detecting.detect(stream, &picture));
-            looking += self.clock.now().since(given);
+            let given = clock.now();
+            inspected += u64::from(detecting.detect(stream, &picture));
+            let seen = clock.now();
+            looking += seen.since(given);
+            if work.worth == Worth::WhileFresh {
+                metrics.inspection_latency(seen.since(picture.arrived));
+            }
         };
-        let (decoded, owed) = decode(&mut self.decoder, stream, work, &mut look);
-        if let Err(error) = decoded {
+        let (outcome, owed) = decode(decoder, metrics, stream, work, &mut look);
+        if let Err(error) = &outcome {
             self.metrics.error(Stage::Decode, error.kind());
             debug!(session = %stream.session, %error, "pictures could not be decoded");
         }
@@ -113,6 +128,8 @@ impl Worker {
             if let Some(interval) = stream.inspected(inspected, self.clock.now()) {
                 self.metrics.inspection_interval(interval);
             }
+        } else if matches!(outcome, Err(DecodeError::TooLarge { .. })) {
+            stream.hinder(UninspectableReason::TooLarge);
         } else if failed > 0 {
             stream.undecoded();
         }
@@ -121,40 +138,56 @@ impl Worker {
     }
 }
 
-/// How many pictures the stream's own decoder owed before, and how many it owes now.
+/// How many pictures a stream's own decoder owed before, and owes now.
 type Owed = (u64, u64);
 
 /// Decodes `work`: alone, or where it is continued by the decoder of the stream's own, which is made and given up as it is
 /// needed.
+///
+/// One piece of continued work is under way at a time, so a decoder that is busy belongs to a stream that is not continued any
+/// more: it is given up with the stream's next work, or with the stream.
 fn decode(
     decoder: &mut Decoder,
+    metrics: &Arc<Metrics>,
     stream: &Pulled,
     work: &Work,
     look: &mut dyn FnMut(Picture),
 ) -> (Result<(), DecodeError>, Owed) {
-    // One piece of continued work is under way at a time, so a decoder that is busy belongs to a stream that is not
-    // continued any more: it is given up with the stream's next work, or with the stream.
-    let mut kept = stream.continuous.try_lock().ok();
-    let before = kept.as_deref().and_then(Option::as_ref).map_or(0, Continuous::owed);
-    let decoded = match (work.course, kept.as_deref_mut()) {
-        (Course::Alone, kept) => {
-            if let Some(kept) = kept {
-                *kept = None;
+    let mut own = stream.own.try_lock().ok();
+    match (work.course, own.as_deref_mut()) {
+        (Course::Alone | Course::Aside, own) => {
+            if work.course == Course::Alone
+                && let Some(own) = own
+            {
+                *own = None;
             }
-            decoder.decode(&work.units, &work.inspect, look)
+            (decoder.decode(&work.units, &work.inspect, look), (0, 0))
         }
-        (Course::Begun, Some(kept)) => {
-            let fresh = kept.insert(Continuous::new(decoder.config()));
-            fresh.decode(&work.units, &work.inspect, look)
+        (course, Some(own)) => {
+            if course == Course::Begun {
+                *own = None;
+            }
+            let fresh = || Own { decoder: Continuous::new(decoder.config()), metrics: Arc::clone(metrics) };
+            let Own { decoder, .. } = own.get_or_insert_with(fresh);
+            let before = decoder.owed() as u64;
+            let outcome = decoder.decode(&work.units, &work.inspect, look);
+            (outcome, (before, decoder.owed() as u64))
         }
-        (Course::Continued, Some(kept)) => {
-            let own = kept.get_or_insert_with(|| Continuous::new(decoder.config()));
-            own.decode(&work.units, &work.inspect, look)
-        }
-        (Course::Begun | Course::Continued, None) => Err(DecodeError::Failed("it is busy".to_owned())),
-    };
-    let after = kept.as_deref().and_then(Option::as_ref).map_or(0, Continuous::owed);
-    (decoded, (before as u64, after as u64))
+        (_, None) => (Err(DecodeError::Failed("it is busy".to_owned())), (0, 0)),
+    }
+}
+
+/// A stream's own decoder. What it still owes when it is given up has failed.
+#[derive(Debug)]
+pub(super) struct Own {
+    decoder: Continuous,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.metrics.pictures(PictureOutcome::Failed, self.decoder.owed() as u64);
+    }
 }
 
 impl Detecting {

@@ -14,6 +14,9 @@ use crate::stream::AccessUnit;
 /// Units are handed on at least so often: a decoder holds a picture back until the ones shown before it have come.
 const PIECE: Duration = Duration::from_millis(100);
 
+/// So many units behind one whose picture is wanted are handed on at once: most encoders reorder no more.
+const SHOWN_AFTER: u64 = 4;
+
 /// The most units of one piece, so that nobody waits long for a worker that is busy with it.
 const PIECE_UNITS: usize = 64;
 
@@ -27,6 +30,8 @@ pub(super) struct Promoted {
     budget: usize,
     /// The unit before those that wait.
     before: u64,
+    /// By when the decoder has what it needs to give the picture that was asked for last.
+    shown_by: u64,
     /// When units were last handed on.
     handed_on: Timestamp,
     _place: Place,
@@ -35,7 +40,16 @@ pub(super) struct Promoted {
 impl Promoted {
     /// A stream of which every unit up to `before` was handed on at `now`.
     pub(super) fn new(place: Place, before: u64, now: Timestamp, budget: usize) -> Self {
-        Self { waiting: Vec::new(), wanted: Vec::new(), bytes: 0, budget, before, handed_on: now, _place: place }
+        Self {
+            waiting: Vec::new(),
+            wanted: Vec::new(),
+            bytes: 0,
+            budget,
+            before,
+            shown_by: 0,
+            handed_on: now,
+            _place: place,
+        }
     }
 
     /// Takes in the next unit. Gives the number of units that are passed over for it.
@@ -60,7 +74,10 @@ impl Promoted {
 
     /// Asks for the picture of the newest unit.
     pub(super) fn want(&mut self) {
-        self.wanted.extend(self.waiting.last().map(|newest| newest.sequence));
+        if let Some(newest) = self.waiting.last() {
+            self.wanted.push(newest.sequence);
+            self.shown_by = newest.sequence.saturating_add(SHOWN_AFTER);
+        }
     }
 
     /// Whether pictures that were asked for wait.
@@ -70,7 +87,8 @@ impl Promoted {
 
     /// The next piece, if it is time for one at `now`: its units, and those whose pictures are wanted.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<(Vec<AccessUnit>, Vec<u64>)> {
-        let due = self.wants() || now.since(self.handed_on) >= PIECE;
+        let shown_soon = self.waiting.first().is_some_and(|first| first.sequence <= self.shown_by);
+        let due = self.wants() || shown_soon || now.since(self.handed_on) >= PIECE;
         if !due || self.waiting.is_empty() {
             return None;
         }

@@ -71,6 +71,8 @@ impl Work {
 pub enum Course {
     /// Nothing. It begins with a keyframe and asks for at least one picture; any decoder will do.
     Alone,
+    /// The same, and work that is continued goes on behind it: the decoder that the stream keeps is to be left as it is.
+    Aside,
     /// Nothing, but others will continue it: it is for a fresh decoder that the stream keeps. Where there was nothing better
     /// to begin with it does not begin with a keyframe, or misses units behind it.
     Begun,
@@ -225,7 +227,7 @@ impl Sampler {
             .or_else(|| self.calm(unit))
             .or_else(|| self.gap(unit, outgrown))
             .or_else(|| self.inside(unit))
-            .or_else(|| self.look_back())
+            .or_else(|| self.look_back(Course::Alone))
     }
 
     fn burst(&mut self, unit: &AccessUnit) -> Option<Work> {
@@ -315,13 +317,13 @@ impl Sampler {
     }
 
     /// The pictures from before the rise of attention, once those that are there at once were asked for.
-    fn look_back(&mut self) -> Option<Work> {
+    fn look_back(&mut self, course: Course) -> Option<Work> {
         if !self.look_back || self.at_once > 0 || self.attention == Attention::Calm || !self.is_idle() {
             return None;
         }
         self.look_back = false;
         let (units, inspect) = self.ring.look_back(self.burst_interval)?;
-        Some(self.work(units, inspect, Course::Alone))
+        Some(self.work(units, inspect, course))
     }
 
     /// Chooses for a stream that is promoted.
@@ -341,7 +343,7 @@ impl Sampler {
             self.ring.choose(unit.sequence);
             self.note(unit);
         }
-        let piece = if self.is_idle() && !promoted.wants() { self.look_back() } else { None };
+        let piece = if self.is_idle() && !promoted.wants() { self.look_back(Course::Aside) } else { None };
         let piece = piece.or_else(|| {
             let (units, inspect) = if self.is_idle() { promoted.take(now)? } else { return None };
             Some(self.work(units, inspect, Course::Continued))

@@ -143,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn an_attachment_can_begin_anew_unless_it_is_superseded() {
+        let (outlet, said) = outlet();
+        let first = outlet.supersede();
+        outlet.unit(first, unit);
+        let renewed = outlet.renew(first).unwrap();
+        assert_eq!(outlet.unit(first, unit), Passage::Shut);
+        outlet.unit(renewed, unit);
+        assert_eq!(*said.lock().unwrap(), ["Attached", "0", "Attached", "1"]);
+        outlet.supersede();
+        assert_eq!(outlet.renew(renewed), None);
+        outlet.close();
+        assert_eq!(outlet.renew(outlet.supersede()), None);
+    }
+
+    #[test]
     fn a_closed_outlet_lets_nothing_out() {
         let (outlet, said) = outlet();
         let attempt = outlet.supersede();

@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_is_silent_for_good_reasons_is_given_time() {
+        let at = Timestamp::from_millis;
+        let patience = Duration::from_secs(18);
+        let observed = Observed { units: Some((at(0), at(1000))), patience, ..Observed::default() };
+        assert_eq!(judge(&observed, &Config::default(), at(18_999)), Call::Wait);
+        assert_eq!(judge(&observed, &Config::default(), at(19_000)), Call::Reattach(Reason::Stalled));
+    }
+
+    #[test]
     fn a_source_is_healthy_once_video_flowed_for_a_while() {
         let at = Timestamp::from_millis;
         let config = Config::default();

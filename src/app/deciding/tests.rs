@@ -31,12 +31,14 @@ fn started(folder: &TempDir) -> Deciding {
     let streams = Streams {
         config: crate::app::StreamsConfig::default(),
         max_gap: Duration::from_secs(2),
+        max_streams: 9,
         inspection: std::sync::OnceLock::new(),
         notices: bounded(1).0,
         telling: telling.clone(),
         clock,
         classes: crate::app::classes::Classes::default(),
         publishers: crate::app::publishers::Publishers::default(),
+        suspicions: crate::app::suspicions::Suspicions::default(),
         entries: std::sync::RwLock::default(),
     };
     Deciding {

@@ -9,6 +9,7 @@ use super::*;
 use crate::app::classes::Classes;
 use crate::app::publishers::Publishers;
 use crate::app::streams::Config as StreamsConfig;
+use crate::app::suspicions::Suspicions;
 use crate::ledger;
 use crate::media_server::{Protocol, Pull};
 use crate::metrics::Metrics;
@@ -32,12 +33,14 @@ fn house(config: Config) -> House {
     let streams = Arc::new(Streams {
         config: StreamsConfig::default(),
         max_gap: Duration::from_secs(2),
+        max_streams: 9,
         inspection: std::sync::OnceLock::new(),
         notices,
         telling: telling.clone(),
         clock,
         classes: Classes::default(),
         publishers: Publishers::default(),
+        suspicions: Suspicions::default(),
         entries: RwLock::default(),
     });
     let ledger = Arc::new(Ledger::open(&ledger::Config { path: folder.path().join("ledger.sqlite") }).unwrap());

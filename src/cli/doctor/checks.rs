@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::Check;
@@ -23,6 +24,7 @@ pub(super) fn all(config: &Config) -> Vec<Check> {
     let mut checks = gstreamer(config);
     checks.push(descriptors(config));
     checks.extend(models(&config.model));
+    checks.push(sandbox(config));
     checks.push(folder("banks.dir", &config.banks.dir));
     checks.push(folder("ledger.path", config.ledger.path.parent().unwrap_or(Path::new("."))));
     checks.push(address(config));
@@ -30,6 +32,26 @@ pub(super) fn all(config: &Config) -> Vec<Check> {
     checks.extend(config.server.iter().filter_map(|server| hooks(server, config)));
     checks.extend(config.webhook.iter().map(|webhook| self::webhook(webhook, config)));
     checks
+}
+
+/// What keeps inspector processes from doing harm, as one of them finds it.
+fn sandbox(config: &Config) -> Check {
+    const WHAT: &str = "inspector sandbox";
+    const NEXT: &str = "Landlock needs Linux 5.13, seccomp needs CONFIG_SECCOMP_FILTER; a container may forbid both";
+    if config.inspector.processes == Some(0) {
+        return Check::well(WHAT, "none: the core inspects by itself");
+    }
+    let asked = Command::new("/proc/self/exe").args(["inspector", "--self-check"]).stdin(Stdio::null()).output();
+    let found = asked.ok().and_then(|told| serde_json::from_slice::<serde_json::Value>(&told.stdout).ok());
+    let Some(found) = found else { return Check::missing(WHAT, "it cannot be tried", NEXT) };
+    let tried = found["tried"].as_array().cloned().unwrap_or_default();
+    let word = |pair: &serde_json::Value| pair[0].as_str().map(str::to_owned);
+    let open: Vec<String> = tried.iter().filter(|pair| pair[1] != true).filter_map(word).collect();
+    if open.is_empty() {
+        let refused: Vec<String> = tried.iter().filter_map(word).collect();
+        return Check::well(WHAT, format!("refused: {}", refused.join(", ")));
+    }
+    Check::missing(WHAT, format!("an inspector could: {}", open.join(", ")), NEXT)
 }
 
 /// Whether a webhook's secret can be read and used. Nothing is sent.

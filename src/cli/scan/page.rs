@@ -5,12 +5,13 @@
 use std::fmt::{Arguments, Write as _};
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tempfile::NamedTempFile;
+use tempfile::Builder;
 
 use super::input::Input;
 use super::inspection::{Hit, Inspection, Outcome, Timeline, What, time};
@@ -76,7 +77,9 @@ fn folder(path: &Path) -> PathBuf {
 /// When it cannot be written there; an earlier file is then as it was.
 pub(super) fn write(path: &Path, told: &Told<'_>) -> anyhow::Result<()> {
     let unwritable = || format!("cannot write the report {}: check the folder's permissions and room", path.display());
-    let mut file = NamedTempFile::new_in(folder(path)).with_context(unwritable)?;
+    // As any other file that is written for people, not for their owner alone as temporary files are.
+    let readable = fs::Permissions::from_mode(0o666);
+    let mut file = Builder::new().permissions(readable).tempfile_in(folder(path)).with_context(unwritable)?;
     file.write_all(page(told).as_bytes()).with_context(unwritable)?;
     file.as_file().sync_all().with_context(unwritable)?;
     file.persist(path).with_context(unwritable)?;
@@ -85,8 +88,8 @@ pub(super) fn write(path: &Path, told: &Told<'_>) -> anyhow::Result<()> {
 
 fn page(told: &Told<'_>) -> String {
     let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" \
-         content=\"{POLICY}\">\n<title>Sluicegate: what recordings show</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta http-equiv=\"Content-Security-Policy\" \
+         content=\"{POLICY}\"/>\n<title>Sluicegate: what recordings show</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <h1>What recordings show</h1>\n"
     );
     summary(&mut html, told);
@@ -174,7 +177,7 @@ fn recording(html: &mut String, told: &Told<'_>, one: &Inspection) {
         html,
         format_args!(
             "<p class=\"{}\">{}: {} pictures inspected, {} of them show nothing, {} vetoed by a benign bank; {} bytes, \
-             {length}.<br><span class=\"hash\">sha256 {sha256}</span></p>\n",
+             {length}.<br/><span class=\"hash\">sha256 {sha256}</span></p>\n",
             one.outcome().word(),
             one.outcome().word().replace('_', " "),
             one.pictures.len(),
@@ -260,7 +263,7 @@ fn hits(html: &mut String, one: &Inspection) {
 
 fn image(thumbnail: Option<&Arc<Thumbnail>>) -> String {
     let address = thumbnail.and_then(|thumbnail| thumbnail.address());
-    address.map_or(String::new(), |address| format!("<img alt=\"blurred\" src=\"{address}\">"))
+    address.map_or(String::new(), |address| format!("<img alt=\"blurred\" src=\"{address}\"/>"))
 }
 
 /// Where the recording was inspected, what was not, and where it matches.

@@ -111,7 +111,7 @@ pub(super) fn describe(what: &What) -> String {
 fn one(one: &Inspection) -> Value {
     let (findings, others): (Vec<&Hit>, Vec<&Hit>) = one.hits.iter().partition(|hit| hit.counts);
     let highest = one.highest().map(
-        |(model, label, at, score)| json!({ "model": model, "label": label, "at": at.as_secs_f64(), "score": score }),
+        |(model, label, at, score)| json!({ "model": model, "label": label, "at": at.as_secs_f64(), "score": decimal(score) }),
     );
     let missing = one.not_inspected.iter().map(|missing| {
         let (from, to) = missing.part.unzip();
@@ -144,7 +144,12 @@ fn hit(hit: &Hit) -> Value {
         }),
         What::Score(score) => json!({
             "kind": "score", "at": hit.at.as_secs_f64(), "model": score.model, "digest": score.digest,
-            "calibration": score.calibration, "label": score.label, "score": score.score, "above": score.above,
+            "calibration": score.calibration, "label": score.label, "score": decimal(score.score), "above": decimal(score.above),
         }),
     }
+}
+
+/// A number as it is written, which wider numbers would make longer: 0.9 and not 0.899999976158142.
+fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_else(|_error| f64::from(value))
 }

@@ -25,7 +25,7 @@ fn sampler(config: &Config, chance: f64, places: usize) -> Sampler {
 }
 
 /// `7` for a picture that decodes alone, `3-7:5,7` for a run and the pictures wanted of it; in brackets where it begins to
-/// be decoded continuously, with a plus where it goes on.
+/// be decoded continuously, with a plus where it goes on, with `=` for what is decoded aside meanwhile.
 fn shown(work: &Work) -> String {
     let wanted: Vec<String> = work.inspect.iter().map(u64::to_string).collect();
     let shown = match work.units.as_slice() {
@@ -35,6 +35,7 @@ fn shown(work: &Work) -> String {
     };
     match work.course {
         Course::Alone => shown,
+        Course::Aside => format!("={shown}"),
         Course::Begun => format!("[{shown}]"),
         Course::Continued => format!("+{shown}"),
     }
@@ -127,7 +128,7 @@ fn stories() {
             "look at once, look often, look back",
             config(),
             "k . . . . . k . . .! .! .! .! .!",
-            "0 6 [6-9:8,9] +10 0-4:2,4 +11-12:12",
+            "0 6 [6-9:8,9] +10 =0-4:2,4 +11-12:12",
         ),
         ("look back without repeating", config(), "k . . . . . k .! .", "0 6 [6-7:7]"),
         ("a look back with nothing to see", config(), ".! .! k! .! .! .! k!", "[2] +3 +5"),
@@ -351,7 +352,7 @@ proptest! {
             prop_assert!(work.inspect.iter().all(|sequence| asked.insert(*sequence)), "twice: {:?}", work.inspect);
             prop_assert!(play.offered[..*seen].iter().any(|unit| Some(&unit.sequence) == run.last()));
             match work.course {
-                Course::Alone => {
+                Course::Alone | Course::Aside => {
                     prop_assert!(work.units[0].keyframe && follow_on(&work.units), "{:?}", run);
                     prop_assert_eq!(work.inspect.last(), run.last());
                     let held: usize = work.units.iter().map(|unit| unit.data.len()).sum();
@@ -400,7 +401,7 @@ proptest! {
                 let between = play.offered.iter().filter(|unit| unit.sequence > last && unit.sequence < first.sequence);
                 left_out += between.count() as u64;
             }
-            if work.course != Course::Alone {
+            if matches!(work.course, Course::Begun | Course::Continued) {
                 last = Some(newest.sequence);
             }
         }

@@ -213,7 +213,9 @@ impl Feeder {
         let src = src.map_err(|_element| failed("its launch description takes no segments"))?;
         let (pipeline, output) = self.wiring.connect(parts, self.attempt);
         let started = pipeline.set_state(gst::State::Playing);
-        retire(self.pipe.exchange(Some(pipeline)));
+        if let Some(unwanted) = self.pipe.exchange(Some(pipeline)) {
+            drop(retire(unwanted));
+        }
         started.map_err(|_error| failed("the pipeline does not start"))?;
         Ok(Line { src, output, container, map, fed: Duration::ZERO })
     }
@@ -227,7 +229,10 @@ impl Feeder {
             // Late is as good as never: what is stuck stays in.
             timeout(FAREWELL, leave.through()).await.ok();
         }
-        retire(self.pipe.exchange(None));
+        if let Some(old) = self.pipe.exchange(None) {
+            // What it still finds must not be taken for what the next one finds.
+            timeout(FAREWELL, retire(old)).await.ok();
+        }
     }
 
     fn failed(&self, reason: Reason, trouble: Trouble) -> Ending {
@@ -249,8 +254,8 @@ fn content(media: &[u8], has_map: bool) -> Content {
     const BOXES: [&[u8]; 8] = [b"ftyp", b"styp", b"moof", b"moov", b"sidx", b"emsg", b"prft", b"free"];
     let is_box = media.get(4..8).is_some_and(|name| BOXES.contains(&name));
     match media {
-        _ if is_box || has_map => Content::Video(Container::Fmp4),
         [0x47, ..] if media.get(188).is_none_or(|sync| *sync == 0x47) => Content::Video(Container::Ts),
+        _ if is_box || has_map => Content::Video(Container::Fmp4),
         [b'I', b'D', b'3', ..] | [0xff, 0xf0..=0xff, ..] | [0x0b, 0x77, ..] => Content::Sound,
         _ => Content::Unknown,
     }
@@ -268,6 +273,7 @@ mod tests {
         for (story, media, has_map, content_is) in [
             ("two packets", packets.as_slice(), false, Video(Ts)),
             ("a packet and something else", &[packets[..188].to_vec(), vec![0; 188]].concat(), false, Unknown),
+            ("packets behind a map", packets.as_slice(), true, Video(Ts)),
             ("a fragment", b"\0\0\0\x18styp....", false, Video(Fmp4)),
             ("whatever comes behind a map", b"\0\0\0\x18abcd....", true, Video(Fmp4)),
             ("packed audio", b"ID3.........", false, Sound),

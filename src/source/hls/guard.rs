@@ -5,8 +5,7 @@
 //! others. They are refused wherever a connection could be made to them: in an address, in a redirect, and in what a
 //! name is looked up as. Only where the configured address itself is link-local are link-local ones let through.
 
-use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
@@ -81,14 +80,16 @@ pub(super) struct Lookup;
 impl Resolve for Lookup {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<_> = found.into_iter().filter(|address| !is_off_limits(address.ip())).collect();
-            if allowed.is_empty() {
-                return Err(Box::new(OffLimits) as Box<dyn Error + Send + Sync>);
-            }
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed = within_limits(found)?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
+}
+
+fn within_limits(found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, OffLimits> {
+    let allowed: Vec<_> = found.filter(|address| !is_off_limits(address.ip())).collect();
+    if allowed.is_empty() { Err(OffLimits) } else { Ok(allowed) }
 }
 
 #[cfg(test)]
@@ -121,6 +122,13 @@ mod tests {
         ] {
             assert_eq!(Reach::Normal.allows(&url.parse().unwrap()), allowed, "{url}");
         }
+    }
+
+    #[test]
+    fn what_a_name_is_looked_up_as_is_looked_at_too() {
+        let found = ["169.254.169.254:0", "10.0.0.1:0", "[fe80::1]:0"].map(|address| address.parse().unwrap());
+        assert_eq!(within_limits(found.into_iter()).unwrap(), ["10.0.0.1:0".parse().unwrap()]);
+        within_limits(["169.254.169.254:0".parse().unwrap()].into_iter()).unwrap_err();
     }
 
     #[test]

@@ -25,6 +25,9 @@ const REDIRECTS: usize = 5;
 /// How many idle connections to one host are kept for the next request.
 const IDLE: usize = 32;
 
+/// Memory that is taken before anything came to fill it.
+const AT_ONCE: usize = 4 << 20;
+
 /// What one request may cost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -73,7 +76,7 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    pub(super) fn new(reach: Reach) -> Result<Self, SourceError> {
+    pub(super) fn new(reach: Reach) -> Result<Self, String> {
         // Fails when a provider is installed already, which is as good.
         rustls::crypto::ring::default_provider().install_default().ok();
         let follow = move |attempt: Attempt<'_>| {
@@ -95,11 +98,8 @@ impl Http {
         if reach == Reach::Normal {
             builder = builder.dns_resolver(Lookup);
         }
-        let wrong = |error: reqwest::Error| SourceError::Description {
-            origin: "`hls` (HTTP client)".to_owned(),
-            reason: root(&error),
-        };
-        Ok(Self { client: builder.build().map_err(wrong)?, reach })
+        let client = builder.build().map_err(|error| format!("no HTTP client can be made: {}", root(&error)))?;
+        Ok(Self { client, reach })
     }
 
     pub(super) fn allows(&self, url: &Url) -> bool {
@@ -118,7 +118,7 @@ impl Http {
         if let Some(Range { start, length }) = range {
             request = request.header(RANGE, format!("bytes={start}-{}", start.saturating_add(length - 1)));
         }
-        let response = request.send().await.map_err(silent)?;
+        let response = request.send().await.map_err(|error| silent(&error))?;
         let url = response.url().clone();
         let body = match (response.status(), range) {
             (StatusCode::OK, None) => whole(response, limits.bytes).await?,
@@ -138,8 +138,8 @@ async fn whole(mut response: Response, limit: usize) -> Result<Bytes, Trouble> {
     if expected > limit as u64 {
         return Err(TOO_LARGE);
     }
-    let mut body = BytesMut::with_capacity(expected as usize);
-    while let Some(chunk) = response.chunk().await.map_err(silent)? {
+    let mut body = BytesMut::with_capacity((expected as usize).min(AT_ONCE));
+    while let Some(chunk) = response.chunk().await.map_err(|error| silent(&error))? {
         if body.len() + chunk.len() > limit {
             return Err(TOO_LARGE);
         }
@@ -152,9 +152,9 @@ const TOO_LARGE: Trouble = Trouble::Garbage("it is larger than the limit");
 
 async fn part(mut response: Response, range: Range) -> Result<Bytes, Trouble> {
     let (mut skip, length) = (range.start as usize, range.length as usize);
-    let mut body = BytesMut::with_capacity(length.min(1 << 20));
+    let mut body = BytesMut::with_capacity(length.min(AT_ONCE));
     while body.len() < length
-        && let Some(chunk) = response.chunk().await.map_err(silent)?
+        && let Some(chunk) = response.chunk().await.map_err(|error| silent(&error))?
     {
         let skipped = skip.min(chunk.len());
         skip -= skipped;
@@ -165,11 +165,11 @@ async fn part(mut response: Response, range: Range) -> Result<Bytes, Trouble> {
 }
 
 /// What the system said. The outer causes repeat the address, which may hold a secret.
-fn silent(error: reqwest::Error) -> Trouble {
+fn silent(error: &reqwest::Error) -> Trouble {
     if error.is_timeout() {
         return Trouble::Silent("it takes too long".to_owned());
     }
-    Trouble::Silent(root(&error))
+    Trouble::Silent(root(error))
 }
 
 fn root(error: &(dyn Error + 'static)) -> String {

@@ -31,7 +31,7 @@ use std::time::Duration;
 use gst::prelude::*;
 use gstreamer as gst;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use url::Url;
 
 use self::follow::Session;
@@ -48,7 +48,7 @@ use crate::clock::{Clock, Timestamp};
 const HELPERS: usize = 4;
 
 /// How long a rendition that failed is the last choice.
-const DISTRUST: Duration = Duration::from_secs(60);
+const DISTRUST: Duration = Duration::from_mins(1);
 
 /// What all streams share. Nothing is started before the first of them.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ struct Workshop {
 }
 
 impl Workshop {
-    fn open() -> Result<Self, SourceError> {
+    fn open() -> Result<Self, String> {
         let (normal, link_local) = (Http::new(Reach::Normal)?, Http::new(Reach::LinkLocal)?);
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -75,7 +75,7 @@ impl Workshop {
             .thread_name("hls")
             .enable_all()
             .build()
-            .map_err(|_error| SourceError::Stopped)?;
+            .map_err(|error| format!("it has no thread to run on: {error}"))?;
         Ok(Self { runtime: Some(runtime), normal, link_local })
     }
 }
@@ -99,12 +99,11 @@ impl Engine {
     pub(super) fn play(&self, wiring: Wiring, attempt: Attempt, memory: &Memory) -> Result<Player, SourceError> {
         let failed =
             |reason: &str| SourceError::Failed { stream: wiring.pull().stream.to_string(), reason: reason.to_owned() };
-        let workshop = match self.workshop.get() {
-            Some(workshop) => workshop,
-            None => {
-                let opened = Workshop::open()?;
-                self.workshop.get_or_init(|| opened)
-            }
+        let workshop = if let Some(workshop) = self.workshop.get() {
+            workshop
+        } else {
+            let opened = Workshop::open().map_err(|reason| failed(&reason))?;
+            self.workshop.get_or_init(|| opened)
         };
         let Some(runtime) = &workshop.runtime else { return Err(SourceError::Stopped) };
         let url = Url::parse(&wiring.pull().url).map_err(|_error| failed("its address cannot be read"))?;
@@ -185,14 +184,13 @@ impl Pipe {
     }
 }
 
-/// Stops a pipeline where waiting for it hurts nobody.
-fn retire(pipeline: Option<gst::Pipeline>) {
-    let Some(pipeline) = pipeline else { return };
-    drop(tokio::task::spawn_blocking(move || {
+/// Stops a pipeline where waiting for it hurts nobody, whether or not the end of that is awaited.
+fn retire(pipeline: gst::Pipeline) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
         if let Err(error) = pipeline.set_state(gst::State::Null) {
             tracing::warn!(%error, "a pipeline of segments did not stop cleanly");
         }
-    }));
+    })
 }
 
 /// What a source remembers of its stream from one attachment to the next.

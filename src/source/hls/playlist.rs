@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Longer segments, and longer target durations, are not believed: they would put off every decision that is counted in
 /// them.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// No segment has a higher number, so that there is always room to count on.
 const HIGHEST: u64 = u64::MAX / 2;

@@ -1,9 +1,9 @@
 //! From the first banked picture published to the publisher observed gone, run by run: with look-back, and, as the peer of
 //! the same run, with nothing but keyframes.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rig::clips;
 use rig::events::is;
 use rig::publisher::{Publisher, Times};
@@ -41,10 +41,16 @@ fn series(what: &str, count: u32, more: &str) -> Result<Vec<Value>> {
         let matched = |event: &Value| is(event, "finding", &name) && event["observation"]["kind"] == "match";
         let (_, found) = events.wait(0, "a match", PATIENCE, matched)?;
         let first_banked = publisher.sent(lead).context("ffmpeg did not report the first banked frame")?;
+        let judged = match (at(&verdict), found["arrived"].as_u64()) {
+            (Some(at), Some(arrived)) => seconds(UNIX_EPOCH + Duration::from_micros(arrived), at),
+            _ => bail!("events without times"),
+        };
         let after = |event: &Value| at(event).map(|at| seconds(first_banked, at)).context("an event without a time");
         let (found, verdict, gone) = (after(&found)?, after(&verdict)?, after(&gone)?);
         eprintln!("  {what} {run}/{count}: first match {found:.2} s, verdict {verdict:.2} s, gone {gone:.2} s");
-        runs.push(json!({ "lead": lead.as_secs_f64(), "found": found, "verdict": verdict, "gone": gone }));
+        runs.push(
+            json!({ "lead": lead.as_secs_f64(), "found": found, "verdict": verdict, "judged": judged, "gone": gone }),
+        );
     }
     Ok(runs)
 }
