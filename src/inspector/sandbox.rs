@@ -36,11 +36,14 @@ pub(super) fn end_with_parent() -> io::Result<()> {
 /// enforce is said.
 pub(super) fn before(setup: &Setup, limits: Limits) -> io::Result<Vec<String>> {
     let streams = setup.sample.max_streams.get() as u64;
-    limit(Resource::Nofile, limits.open_files)?;
-    limit(Resource::Data, limits.memory.saturating_add(STACKS.saturating_mul(streams)))?;
-    limit(Resource::Core, 0)?;
+    let data = limits.memory.saturating_add(STACKS.saturating_mul(streams));
+    let limits = [
+        limit("open files", Resource::Nofile, limits.open_files),
+        limit("memory", Resource::Data, data),
+        limit("core dumps", Resource::Core, 0),
+    ];
     rustix::thread::set_no_new_privs(true)?;
-    Ok(files::restrict(setup).into_iter().collect())
+    Ok(limits.into_iter().flatten().chain(files::restrict(setup)).collect())
 }
 
 /// Gives up what is not wanted any more once everything has started, in all threads.
@@ -48,11 +51,12 @@ pub(super) fn after() -> Vec<String> {
     syscalls::restrict().into_iter().collect()
 }
 
-/// Never more than is allowed already.
-fn limit(what: Resource, most: u64) -> io::Result<()> {
-    let allowed = getrlimit(what).maximum;
+/// Never more than is allowed already; what is lacking, where something is.
+fn limit(what: &str, of: Resource, most: u64) -> Option<String> {
+    let allowed = getrlimit(of).maximum;
     let most = Some(allowed.map_or(most, |allowed| allowed.min(most)));
-    Ok(setrlimit(what, Rlimit { current: most, maximum: most })?)
+    let set = setrlimit(of, Rlimit { current: most, maximum: most });
+    set.err().map(|error| format!("no limit can be set on {what}: {error}"))
 }
 
 /// What a process in the sandbox found when it tried what it may not do.
@@ -67,7 +71,7 @@ pub struct SelfCheck {
 /// Puts this process into the sandbox, and tries to break out.
 ///
 /// # Errors
-/// When a limit cannot be set.
+/// When the kernel does not even let it give up what it may become.
 pub fn self_check(setup: &Setup) -> io::Result<SelfCheck> {
     let Config { memory, max_open_files, .. } = Config::default();
     let mut lacks = before(setup, Limits { open_files: max_open_files, memory })?;
