@@ -10,6 +10,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -19,7 +20,7 @@ use rig::publisher::{Publisher, Times};
 use scripted::{Answer, Scripted};
 use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::media_server::{Protocol, Pull};
-use sluicegate::sample::{self, Sampler};
+use sluicegate::sample::{self, Pool, Sampler};
 use sluicegate::source::{Config, Reason, SourceEvent, SourceHandle, Sources};
 use sluicegate::stream::{AccessUnit, Attention, Codec, StreamId};
 use support::ffmpeg;
@@ -201,7 +202,7 @@ fn a_long_segment_arrives_over_the_time_that_it_lasts() {
     let spread = apart.iter().filter(|apart| **apart > 300).count();
     assert!(spread * 3 > apart.len() * 2, "keyframes a second apart arrived so many milliseconds apart: {apart:?}");
     // So the sampler, which goes by arrival, finds a picture in every two seconds of the stream, not one in each segment.
-    let mut sampler = Sampler::new(&sample::Config::default(), Duration::ZERO);
+    let mut sampler = Sampler::new(&sample::Config::default(), || 0.5, &Arc::new(Pool::new(0)));
     let work = units.iter().filter_map(|unit| sampler.offer(unit.clone(), Attention::Calm));
     let looked_at: Vec<Duration> = work.filter_map(|work| work.units.last()?.pts).collect();
     let apart = looked_at.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap();
