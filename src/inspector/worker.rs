@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, PictureOutcome, Stage};
 use crate::picture::Picture;
 use crate::sample::queue::Taken;
 use crate::sample::{Course, Work, Worth};
-use crate::stream::{Session, UninspectableReason};
+use crate::stream::Session;
 
 /// How long a worker waits for work before it looks whether the queue is closed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -128,8 +128,8 @@ impl Worker {
             if let Some(interval) = stream.inspected(inspected, self.clock.now()) {
                 self.metrics.inspection_interval(interval);
             }
-        } else if matches!(outcome, Err(DecodeError::TooLarge { .. })) {
-            stream.hinder(UninspectableReason::TooLarge);
+        } else if let Some(reason) = outcome.as_ref().err().and_then(DecodeError::hindrance) {
+            stream.hinder(reason);
         } else if failed > 0 {
             stream.undecoded();
         }
