@@ -1,8 +1,8 @@
 //! Chooses, for one stream, the pictures that are worth a decoder's time.
 //!
 //! - **Calm**: keyframes, `min_interval` apart or more. A keyframe decodes alone, so this is cheap.
-//! - **Gap**: while units arrive, no two chosen pictures are further apart than `max_gap` and one frame, by arrival. The
-//!   first time that keyframes come too late for that, the unit at hand is decoded by way of every unit since its keyframe.
+//! - **Gap**: while units arrive, no two chosen pictures are further apart than `max_gap` and one frame, by arrival; a keyframe
+//!   that is expected just then may be late by a sixteenth of it. The first time that keyframes come too late for that, the unit at hand is decoded by way of every unit since its keyframe.
 //!   The second time the stream is *promoted*: decoded continuously, by a decoder of its own, unit for unit, which costs the
 //!   same however rare keyframes are. So is a stream of which no keyframe came for `max_gap`, or whose group of pictures
 //!   outgrew the ring: it begins with what there is, and its first pictures may be damaged. Two groups in a row within
@@ -66,6 +66,9 @@ const LEAST_WAITING: usize = 1024 * 1024;
 
 /// Groups of pictures in a row within `max_gap` after which keyframes come often enough.
 const OFTEN_ENOUGH: u32 = 2;
+
+/// Where keyframes came often enough so far, the next may be late by this part of `max_gap`.
+const JITTER: u32 = 16;
 
 /// The sampler of one stream. It holds at most `lookback_bytes` of encoded frames and the last keyframe; where the stream is
 /// promoted, at most 1 MiB and a keyframe where that is more.
@@ -367,7 +370,7 @@ impl Sampler {
     fn count_group(&mut self, now: Timestamp) {
         let (before, often) = self.groups;
         let often = match before.map(|before| now.since(before)) {
-            Some(length) if length <= self.max_gap => often.saturating_add(1),
+            Some(length) if length <= self.max_gap + self.max_gap / JITTER => often.saturating_add(1),
             Some(_) => 0,
             None => often,
         };
@@ -403,7 +406,9 @@ impl Sampler {
     /// streams with short groups pay for runs they do not need.
     fn gap_after(&mut self, picture: &AccessUnit) -> Duration {
         if picture.keyframe && self.promoted.is_none() {
-            return self.max_gap;
+            // Groups just as long as the gap are common, and the next keyframe is then a little late as often as not.
+            let regular = self.groups.1 >= OFTEN_ENOUGH;
+            return if regular { self.max_gap + self.max_gap / JITTER } else { self.max_gap };
         }
         self.max_gap.mul_f64(1.0 - (self.chance)() / 2.0)
     }
