@@ -61,6 +61,9 @@ pub enum Course {
 /// Eager to have so many pictures at once when attention rises: with the first they are three.
 const AT_ONCE: usize = 2;
 
+/// Begun without a keyframe, a decoder gives no picture for the first few units: so many more are asked for.
+const UNSETTLED: usize = 8;
+
 /// What a promoted stream may hold back for its decoder, however small its ring.
 const LEAST_WAITING: usize = 1024 * 1024;
 
@@ -94,6 +97,8 @@ pub struct Sampler {
     groups: (Option<Timestamp>, u32),
     /// How often the gap demanded a picture since keyframes last came often enough.
     demanded: u32,
+    /// Pictures still to be asked for because the first may not come.
+    unsettled: usize,
     /// When there was last no place.
     refused: Option<Timestamp>,
     /// From when on a picture inside a group is chosen.
@@ -154,6 +159,7 @@ impl Sampler {
             lead: None,
             groups: (None, 0),
             demanded: 0,
+            unsettled: 0,
             refused: None,
             inside_due: None,
             attention: Attention::Calm,
@@ -197,7 +203,7 @@ impl Sampler {
     pub fn reset(&mut self) {
         self.ring.clear();
         (self.promoted, self.lead, self.attached, self.anchor) = (None, None, None, None);
-        self.groups = (None, 0);
+        (self.groups, self.unsettled) = ((None, 0), 0);
         self.held.set(0);
     }
 
@@ -271,6 +277,7 @@ impl Sampler {
         let place = self.place(now)?;
         self.demanded += 1;
         self.note_if(true, unit);
+        self.unsettled = UNSETTLED;
         let lead = self.lead.clone().filter(|lead| lead.sequence != sequence);
         Some(self.promote(place, lead.into_iter().chain([unit.clone()]).collect(), vec![sequence], now))
     }
@@ -316,8 +323,9 @@ impl Sampler {
         let gap = self.chosen.is_none_or(|chosen| now >= chosen.gap_due);
         let past = |anchor: Moment| moment.is_past(anchor, self.burst_interval);
         let burst = self.attention != Attention::Calm && (self.at_once > 0 || self.anchor.is_none_or(past));
-        if calm || gap || burst || skipped > 0 {
+        if calm || gap || burst || skipped > 0 || self.unsettled > 0 {
             promoted.want();
+            self.unsettled = self.unsettled.saturating_sub(1);
             self.at_once = self.at_once.saturating_sub(1);
             self.anchor = Some(moment);
             self.ring.choose(unit.sequence);
