@@ -122,12 +122,15 @@ impl Watch {
         let gaps = std::iter::once(last).chain(pictures.iter().copied()).zip(&pictures);
         let widest = gaps.map(|(before, after)| after.since(before)).max().unwrap();
         println!("{story}: {} pictures of {} units, widest gap {widest:?}", pictures.len(), seen.units.len());
-        assert!(widest <= MAX_GAP + frame, "{story}: {widest:?} and frames up to {frame:?} apart");
+        // A keyframe that is expected just then may be late by a sixteenth.
+        assert!(widest <= MAX_GAP + MAX_GAP / 16 + frame, "{story}: {widest:?} and frames up to {frame:?} apart");
     }
 }
 
 #[expect(clippy::panic, reason = "it fails the test")]
 fn panic_with(seen: &Seen, error: &anyhow::Error) {
+    let start = seen.units.first().map_or(Timestamp::ZERO, |unit| unit.0);
+    println!("pictures at {:?}", seen.pictures.iter().map(|(at, width)| (at.since(start), width)).collect::<Vec<_>>());
     let (units, pictures) = (seen.units.len(), seen.pictures.len());
     panic!("{error}: {units} units, {pictures} pictures, attached {} times", seen.attached);
 }
@@ -192,14 +195,17 @@ fn the_gap_is_held_however_rare_keyframes_are_joined_at_the_start_or_between_two
         let early = Watch::of(&sources, Protocol::Rtmp, &url);
         watched.push((story, url, publisher, early));
     }
-    for (story, url, _publisher, early) in &watched {
-        // Whoever joins now is between two keyframes.
-        early.until_watched(1);
-        let late = Watch::of(&sources, Protocol::Rtmp, url);
+    // Whoever joins after a second is between two keyframes.
+    let join = |(story, url, _, early): &(_, String, _, Watch)| {
+        early.until("a second of it", |seen| seen.units.len() > 30);
+        (*story, Watch::of(&sources, Protocol::Rtmp, url))
+    };
+    let joined: Vec<(&str, Watch)> = watched.iter().map(join).collect();
+    for ((_, _, _, early), (story, late)) in watched.iter().zip(&joined) {
         late.until_watched(9);
         assert!(!late.seen.lock().unwrap().units[0].1, "{story}: it joined at a keyframe");
         early.until_watched(10);
-        for (watch, joined) in [(early, "from its start"), (&late, "joined late")] {
+        for (watch, joined) in [(early, "from its start"), (late, "joined late")] {
             watch.assert_no_gap(&format!("{story}, {joined}"));
             assert_eq!(watch.pool.promoted(), 1, "{story}, {joined}");
         }
@@ -362,7 +368,7 @@ fn neither_times_that_jump_nor_another_size_or_rate_hide_anything() {
         let sizes = if story == "another size and rate" { vec![320, 640] } else { vec![320] };
         let port = serve(clips);
         let watch = Watch::of(&sources, Protocol::HttpFlv, &format!("http://127.0.0.1:{port}/live/cam.flv"));
-        watch.until_watched(14);
+        watch.until_watched(12);
         watch.assert_no_gap(story);
         let seen = watch.seen.lock().unwrap();
         assert_eq!(seen.attached, 1, "{story}");

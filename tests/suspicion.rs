@@ -48,7 +48,7 @@ fn a_publisher_that_freezes_is_blind_and_a_rule_acts_on_it() {
 fn whoever_publishes_next_under_a_suspected_name_is_looked_at_as_closely_on_evidence_of_their_own() {
     let mut sluicegate = Sluicegate::prepare().unwrap();
     let nginx = Nginx::start(Some(&sluicegate.hook())).unwrap();
-    let policy = "[policy]\nsuspicious_for = \"5m\"\n[[policy.rule]]\nname = \"never\"\nbank = \"*\"\npictures = 1000\nwithin = \"10m\"\nverdict = \"cut\"\n";
+    let policy = "[policy]\nsuspicious_for = \"5m\"\n[[policy.rule]]\nname = \"never\"\nbank = \"*\"\npictures = 512\nwithin = \"10m\"\nverdict = \"cut\"\n";
     sluicegate.configure(&nginx, policy, "").unwrap();
     sluicegate.command(&["bank", "add", "demo", &clips::banked().unwrap().display().to_string()]).unwrap();
     sluicegate.start().unwrap();

@@ -47,15 +47,16 @@ impl Continuous {
             Some(line) => line,
             None => self.start(first)?,
         };
-        if let Some(lead) = units.iter().rfind(|unit| unit.keyframe).or(units.first().filter(|_| self.lead.is_none())) {
-            self.lead = Some(lead.clone());
-        }
         self.awaited.extend(awaited(units, inspect));
         if let Err(error) = line.go_on(units, &mut self.awaited, self.config.timeout, each) {
             self.awaited.clear();
             return Err(error);
         }
         self.line = Some(line);
+        // Only now: one that brought the decoder down is not to be met again.
+        if let Some(lead) = units.iter().rfind(|unit| unit.keyframe).or(units.first().filter(|_| self.lead.is_none())) {
+            self.lead = Some(lead.clone());
+        }
         // What has not come though later units should have brought it will not come.
         self.awaited = self.awaited.split_off(&units.last().map_or(0, |unit| unit.sequence.saturating_sub(REORDERED)));
         Ok(())

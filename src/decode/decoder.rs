@@ -305,7 +305,7 @@ fn report_marks(pad: &gst::Pad, sender: Sender<Output>) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_pad, info| match &info.data {
         Some(gst::PadProbeData::Event(event)) if event.has_name(MARK) => {
             say(&sender, Output::Done);
-            gst::PadProbeReturn::Drop
+            gst::PadProbeReturn::Handled
         }
         _ => gst::PadProbeReturn::Ok,
     });

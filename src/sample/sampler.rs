@@ -1,8 +1,8 @@
 //! Chooses, for one stream, the pictures that are worth a decoder's time.
 //!
 //! - **Calm**: keyframes, `min_interval` apart or more. A keyframe decodes alone, so this is cheap.
-//! - **Gap**: while units arrive, no two chosen pictures are further apart than `max_gap` and one frame, by arrival. The
-//!   first time that keyframes come too late for that, the unit at hand is decoded by way of every unit since its keyframe.
+//! - **Gap**: while units arrive, no two chosen pictures are further apart than `max_gap` and one frame, by arrival; a keyframe
+//!   that is expected just then may be late by a sixteenth of it. The first time that keyframes come too late for that, the unit at hand is decoded by way of every unit since its keyframe.
 //!   The second time the stream is *promoted*: decoded continuously, by a decoder of its own, unit for unit, which costs the
 //!   same however rare keyframes are. So is a stream of which no keyframe came for `max_gap`, or whose group of pictures
 //!   outgrew the ring: it begins with what there is, and its first pictures may be damaged. Two groups in a row within
@@ -84,11 +84,17 @@ pub enum Course {
 /// Eager to have so many pictures at once when attention rises: with the first they are three.
 const AT_ONCE: usize = 2;
 
+/// Begun without a keyframe, a decoder gives no picture for the first few units: so many more are asked for.
+const UNSETTLED: usize = 8;
+
 /// What a promoted stream may hold back for its decoder, however small its ring.
 const LEAST_WAITING: usize = 1024 * 1024;
 
 /// Groups of pictures in a row within `max_gap` after which keyframes come often enough.
 const OFTEN_ENOUGH: u32 = 2;
+
+/// Where keyframes came often enough so far, the next may be late by this part of `max_gap`.
+const JITTER: u32 = 16;
 
 /// The sampler of one stream. It holds at most `lookback_bytes` of encoded frames and the last keyframe; where the stream is
 /// promoted, at most 1 MiB and a keyframe where that is more.
@@ -114,6 +120,8 @@ pub struct Sampler {
     groups: (Option<Timestamp>, u32),
     /// How often the gap demanded a picture since keyframes last came often enough.
     demanded: u32,
+    /// Pictures still to be asked for because the first may not come.
+    unsettled: usize,
     /// When there was last no place.
     refused: Option<Timestamp>,
     /// From when on a picture inside a group is chosen.
@@ -174,6 +182,7 @@ impl Sampler {
             lead: None,
             groups: (None, 0),
             demanded: 0,
+            unsettled: 0,
             refused: None,
             inside_due: None,
             attention: Attention::Calm,
@@ -217,7 +226,7 @@ impl Sampler {
     pub fn reset(&mut self) {
         self.ring.clear();
         (self.promoted, self.lead, self.attached, self.anchor) = (None, None, None, None);
-        self.groups = (None, 0);
+        (self.groups, self.unsettled) = ((None, 0), 0);
         self.held.set(0);
     }
 
@@ -291,6 +300,7 @@ impl Sampler {
         let place = self.place(now)?;
         self.demanded += 1;
         self.note_if(true, unit);
+        self.unsettled = UNSETTLED;
         let lead = self.lead.clone().filter(|lead| lead.sequence != sequence);
         Some(self.promote(place, lead.into_iter().chain([unit.clone()]).collect(), vec![sequence], now))
     }
@@ -336,8 +346,9 @@ impl Sampler {
         let gap = self.chosen.is_none_or(|chosen| now >= chosen.gap_due);
         let past = |anchor: Moment| moment.is_past(anchor, self.burst_interval);
         let burst = self.attention != Attention::Calm && (self.at_once > 0 || self.anchor.is_none_or(past));
-        if calm || gap || burst || skipped > 0 {
+        if calm || gap || burst || skipped > 0 || self.unsettled > 0 {
             promoted.want();
+            self.unsettled = self.unsettled.saturating_sub(1);
             self.at_once = self.at_once.saturating_sub(1);
             self.anchor = Some(moment);
             self.ring.choose(unit.sequence);
@@ -392,7 +403,7 @@ impl Sampler {
     fn count_group(&mut self, now: Timestamp) {
         let (before, often) = self.groups;
         let often = match before.map(|before| now.since(before)) {
-            Some(length) if length <= self.max_gap => often.saturating_add(1),
+            Some(length) if length <= self.max_gap + self.max_gap / JITTER => often.saturating_add(1),
             Some(_) => 0,
             None => often,
         };
@@ -428,7 +439,9 @@ impl Sampler {
     /// streams with short groups pay for runs they do not need.
     fn gap_after(&mut self, picture: &AccessUnit) -> Duration {
         if picture.keyframe && self.promoted.is_none() {
-            return self.max_gap;
+            // Groups just as long as the gap are common, and the next keyframe is then a little late as often as not.
+            let regular = self.groups.1 >= OFTEN_ENOUGH;
+            return if regular { self.max_gap + self.max_gap / JITTER } else { self.max_gap };
         }
         self.max_gap.mul_f64(1.0 - (self.chance)() / 2.0)
     }
