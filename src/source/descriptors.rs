@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors of one stream: its connection, what GLib wakes its threads with, and one to spare.
+/// Descriptors of one stream: its connection, what its threads are woken with, and one to spare.
 const PER_STREAM: u64 = 5;
 
 /// Descriptors of everything else: the ledger, banks, models, decoders, the HTTP interface and its clients.
