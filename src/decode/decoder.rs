@@ -11,6 +11,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::codec::chain;
+use super::coded::largest;
 use super::planes::planes;
 use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
 use crate::clock::Timestamp;
@@ -134,7 +135,7 @@ impl Line {
             report_marks(&pad, sender.clone());
         }
         if let Some(pad) = parser.static_pad("src") {
-            refuse_large(&pad, config.max_pixels, sender.clone());
+            refuse_large(&pad, codec, config.max_pixels, sender.clone());
         }
         if let Some(pad) = decoder.static_pad("src") {
             refuse_grown(&pad, config.max_pixels, sender.clone());
@@ -311,23 +312,36 @@ fn report_marks(pad: &gst::Pad, sender: Sender<Output>) {
     });
 }
 
-/// Stops a stream that announces pictures of more than `max_pixels` in front of the decoder.
-fn refuse_large(pad: &gst::Pad, max_pixels: u64, sender: Sender<Output>) {
+/// Stops a stream that announces pictures of more than `max_pixels` in front of the decoder: shown, as the caps say, or as coded,
+/// for all that is cropped away is decoded too.
+fn refuse_large(pad: &gst::Pad, codec: Codec, max_pixels: u64, sender: Sender<Output>) {
     let refused = AtomicBool::new(false);
     let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
-    pad.add_probe(mask, move |_pad, info| match &info.data {
-        Some(gst::PadProbeData::Buffer(_)) if refused.load(Ordering::Relaxed) => gst::PadProbeReturn::Drop,
-        Some(gst::PadProbeData::Event(event)) => {
-            if let gst::EventView::Caps(caps) = event.view()
-                && let Some((width, height)) = size(caps.caps())
-                && u64::from(width) * u64::from(height) > max_pixels
-            {
+    pad.add_probe(mask, move |_pad, info| {
+        let announced = match &info.data {
+            Some(gst::PadProbeData::Buffer(_)) if refused.load(Ordering::Relaxed) => return gst::PadProbeReturn::Drop,
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                buffer.map_readable().ok().and_then(|unit| largest(codec, &unit))
+            }
+            Some(gst::PadProbeData::Event(event)) => match event.view() {
+                gst::EventView::Caps(caps) => size(caps.caps()),
+                _ => None,
+            },
+            _ => None,
+        };
+        match announced {
+            Some((width, height)) if u64::from(width) * u64::from(height) > max_pixels => {
                 refused.store(true, Ordering::Relaxed);
                 say(&sender, Output::Failed(DecodeError::TooLarge { width, height, max_pixels }));
+                // Caps may go on: no frame follows them.
+                if matches!(info.data, Some(gst::PadProbeData::Buffer(_))) {
+                    gst::PadProbeReturn::Drop
+                } else {
+                    gst::PadProbeReturn::Ok
+                }
             }
-            gst::PadProbeReturn::Ok
+            _ => gst::PadProbeReturn::Ok,
         }
-        _ => gst::PadProbeReturn::Ok,
     });
 }
 

@@ -16,11 +16,13 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+use super::coded::{largest, largest_in_configuration};
 use super::container::is_cut_short;
 use super::planes::{Planes, luma, planes};
 use super::{Config, DecodeError, element, regular, size, start_gstreamer, tear_down};
 use crate::clock::Timestamp;
 use crate::picture::Picture;
+use crate::stream::Codec;
 
 /// The longest wait for the next frame of a file, or for the first.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -148,6 +150,7 @@ impl Video {
         use_threads(&pipeline, threads.get().min(MOST_THREADS));
 
         let found = Arc::new(Found::default());
+        refuse_cropped(&pipeline, &found);
         let seen = Arc::clone(&found);
         // Only video is worth decoding, and a playlist would open connections.
         decoder.connect("autoplug-continue", false, move |values| {
@@ -291,7 +294,12 @@ impl Found {
 
     /// Whether frames of `caps` are too large, which is remembered.
     fn is_too_large(&self, caps: &gst::CapsRef) -> bool {
-        let Some((width, height)) = size(caps) else { return false };
+        self.refuses(size(caps))
+    }
+
+    /// Whether frames of this width and height are too large, which is remembered.
+    fn refuses(&self, size: Option<(u32, u32)>) -> bool {
+        let Some((width, height)) = size else { return false };
         let large = u64::from(width) * u64::from(height) > Config::default().max_pixels;
         if large {
             self.large.get_or_init(|| (width, height));
@@ -330,6 +338,49 @@ fn use_threads(pipeline: &gst::Pipeline, threads: usize) {
             }
         }
     });
+}
+
+/// Refuses a file before a decoder of it takes memory for frames that are cropped to less than they are coded in: what comes out
+/// of the decoder looks small then.
+fn refuse_cropped(pipeline: &gst::Pipeline, found: &Arc<Found>) {
+    let found = Arc::clone(found);
+    pipeline.connect_deep_element_added(move |_pipeline, _bin, element| {
+        let decodes = element.factory().is_some_and(|factory| factory.has_type(gst::ElementFactoryType::DECODER));
+        let Some(pad) = element.static_pad("sink").filter(|_| decodes) else { return };
+        let found = Arc::clone(&found);
+        let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
+        pad.add_probe(mask, move |pad, info| match &info.data {
+            Some(gst::PadProbeData::Buffer(_)) if found.large.get().is_some() => gst::PadProbeReturn::Drop,
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                let framed = pad.current_caps().as_ref().and_then(framing);
+                // Where frames stand behind their lengths, the caps bring all parameter sets.
+                let Some((codec, None)) = framed else { return gst::PadProbeReturn::Ok };
+                let coded = buffer.map_readable().ok().and_then(|unit| largest(codec, &unit));
+                if found.refuses(coded) { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+            }
+            Some(gst::PadProbeData::Event(event)) => {
+                if let gst::EventView::Caps(caps) = event.view()
+                    && let Some((codec, Some(configuration))) = framing(&caps.caps_owned())
+                {
+                    found.refuses(largest_in_configuration(codec, &configuration));
+                }
+                gst::PadProbeReturn::Ok
+            }
+            _ => gst::PadProbeReturn::Ok,
+        });
+    });
+}
+
+/// The codec, where it is one that crops, and what the container keeps beside the frames.
+fn framing(caps: &gst::Caps) -> Option<(Codec, Option<Vec<u8>>)> {
+    let structure = caps.structure(0)?;
+    let codec = match structure.name().as_str() {
+        "video/x-h264" => Codec::H264,
+        "video/x-h265" => Codec::H265,
+        _ => return None,
+    };
+    let kept = structure.get::<gst::Buffer>("codec_data").ok();
+    Some((codec, kept.and_then(|kept| Some(kept.map_readable().ok()?.to_vec()))))
 }
 
 /// Ends a file whose frames turn out too large only in the decoder, before it takes memory for them.

@@ -8,6 +8,7 @@
 //! leaves this room.
 
 mod codec;
+mod coded;
 mod container;
 mod continuous;
 mod decoder;

@@ -43,9 +43,9 @@ pub(crate) fn whole(folder: &Path, name: &str, codec: &str) -> Vec<u8> {
 }
 
 /// What ffmpeg is told for each codec: a keyframe every half second, parameter sets with each.
-pub(crate) const H264: &str = "-c:v libx264 -preset veryfast -x264-params keyint=12:scenecut=0:bframes=2:aud=1:repeat-headers=1:threads=1";
-pub(crate) const H265: &str =
-    "-c:v libx265 -preset ultrafast -x265-params keyint=12:min-keyint=12:scenecut=0:open-gop=0:aud=1:repeat-headers=1:log-level=none";
+pub(crate) const H264: &str =
+    "-c:v libx264 -preset veryfast -x264-params keyint=12:scenecut=0:bframes=2:aud=1:repeat-headers=1:threads=1";
+pub(crate) const H265: &str = "-c:v libx265 -preset ultrafast -x265-params keyint=12:min-keyint=12:scenecut=0:open-gop=0:aud=1:repeat-headers=1:log-level=none";
 
 /// `bytes` damaged in the ways that networks, disks and people damage them, `each` times by chance in each way.
 pub(crate) fn damaged(kind: &str, bytes: &[u8], each: u64) -> Vec<Morsel> {
@@ -133,7 +133,8 @@ pub(crate) fn absurd_flv(whole: &[u8]) -> Vec<Morsel> {
         body
     };
     let bomb = Sps { width: 16_384, height: 16_384, ..Sps::usual() };
-    let bomb = [sized(9, &configuration(&bomb.nal(), &parameters::pps())), sized(9, &frame(&parameters::idr()))].concat();
+    let bomb =
+        [sized(9, &configuration(&bomb.nal(), &parameters::pps())), sized(9, &frame(&parameters::idr()))].concat();
     let lying_length = {
         let mut body = vec![0x17, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
         body.extend(parameters::idr());
@@ -154,9 +155,15 @@ pub(crate) fn absurd_flv(whole: &[u8]) -> Vec<Morsel> {
         ("an array of four thousand million", sized(18, &huge_array)),
         ("unknown tags", (0..=255_u8).flat_map(|kind| sized(kind, &[kind; 9])).collect()),
         ("a picture of 16384x16384", bomb),
-        ("a frame longer than its tag", [sized(9, &configuration(&Sps::usual().nal(), &parameters::pps())), sized(9, &lying_length)].concat()),
+        (
+            "a frame longer than its tag",
+            [sized(9, &configuration(&Sps::usual().nal(), &parameters::pps())), sized(9, &lying_length)].concat(),
+        ),
         ("parameter sets that are not there", sized(9, &many_sets)),
-        ("a codec changed with each tag", (0..16_u8).flat_map(|codec| sized(9, &[0x10 | codec, 0, 0, 0, 0, 1, 2, 3])).collect()),
+        (
+            "a codec changed with each tag",
+            (0..16_u8).flat_map(|codec| sized(9, &[0x10 | codec, 0, 0, 0, 0, 1, 2, 3])).collect(),
+        ),
     ];
     let mut morsels = Vec::new();
     for (name, part) in parts {
@@ -179,12 +186,14 @@ pub(crate) fn absurd_ts(whole: &[u8]) -> Vec<Morsel> {
         packet
     };
     let out_of_step: Vec<u8> = whole.chunks(188).flat_map(|packet| [packet, &[0x47, 0, 0x47]].concat()).collect();
-    let no_sync: Vec<u8> = whole.chunks(188).flat_map(|packet| [&[0x48], packet.get(1..).unwrap_or_default()].concat()).collect();
+    let no_sync: Vec<u8> =
+        whole.chunks(188).flat_map(|packet| [&[0x48], packet.get(1..).unwrap_or_default()].concat()).collect();
     // A table of programs that names itself, and one longer than any may be.
     let itself = packet(0, 0x10, &[0, 0, 0xb0, 13, 0, 1, 0xc1, 0, 0, 0, 1, 0xe0, 0, 1, 2, 3, 4]);
     let long = packet(0, 0x10, &[0, 0, 0xbf, 0xff, 0, 1, 0xc1, 0, 0]);
     let adaptation = packet(256, 0x30, &[0xff, 0xff]);
-    let every_pid: Vec<u8> = (0..0x1fff).flat_map(|pid| packet(pid, 0x10, &[0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0])).collect();
+    let every_pid: Vec<u8> =
+        (0..0x1fff).flat_map(|pid| packet(pid, 0x10, &[0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0])).collect();
     let parts = [
         ("out of step", out_of_step),
         ("without its sync byte", no_sync),

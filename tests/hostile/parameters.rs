@@ -83,9 +83,13 @@ impl Sps {
         match self.cropped {
             Some(edges) => {
                 bits.put(1, 1);
-                edges.iter().for_each(|edge| drop(bits.ue(*edge)));
+                for edge in edges {
+                    bits.ue(edge);
+                }
             }
-            None => drop(bits.put(0, 1)),
+            None => {
+                bits.put(0, 1);
+            }
         }
         bits.put(0, 1);
         bits.nal(&[0x67])
@@ -161,19 +165,21 @@ pub(crate) fn absurd() -> Vec<(String, Vec<u8>)> {
     units
 }
 
-/// Bombs of H.264: tiny, and said to be 16384x16384, whole or cropped so that only a corner is to be shown.
-pub(crate) fn bombs() -> Vec<(String, Vec<u8>)> {
-    let (width, height) = (16_384, 16_384);
+/// Bombs of H.264: tiny, and said to be `side` wide and high, whole or cropped so that only a corner is to be shown.
+pub(crate) fn bombs(side: u64) -> Vec<(String, Vec<u8>)> {
+    let (width, height) = (side, side);
     let whole = Sps { width, height, references: 16, ..Sps::usual() };
     // In units of two pixels: 160x160 of it are left.
     let cropped = Sps { cropped: Some([0, (width - 160) / 2, 0, (height - 160) / 2]), ..whole.clone() };
     let of = |sps: &Sps| unit(&[sps.nal(), pps(), idr()]);
-    vec![("16384x16384".to_owned(), of(&whole)), ("16384x16384, cropped to a corner".to_owned(), of(&cropped))]
+    vec![
+        (format!("h264 of {side}x{side}"), of(&whole)),
+        (format!("h264 of {side}x{side}, cropped to a corner"), of(&cropped)),
+    ]
 }
 
 /// The same of H.265.
-pub(crate) fn bombs_of_h265() -> Vec<(String, Vec<u8>)> {
-    let side: u64 = 16_384;
+pub(crate) fn bombs_of_h265(side: u64) -> Vec<(String, Vec<u8>)> {
     let unit_of = |cropped: bool| {
         let level = |bits: &mut Bits| {
             // Main profile, no constraints, level 8.5 so that nothing speaks against the size.
@@ -192,12 +198,14 @@ pub(crate) fn bombs_of_h265() -> Vec<(String, Vec<u8>)> {
         } else {
             sps.put(0, 1);
         }
-        sps.ue(0).ue(0).ue(4).put(1, 1).ue(4).ue(0).ue(0).ue(0).ue(2).ue(0).ue(2).ue(0).ue(0).put(0, 4).ue(0).put(0, 4);
+        sps.ue(0).ue(0).ue(4).put(1, 1).ue(4).ue(0).ue(0).ue(0).ue(2).ue(0).ue(2).ue(0).ue(0).put(0, 4).ue(0).put(0, 5);
         let mut pps = Bits::default();
-        pps.ue(0).ue(0).put(0, 7).ue(0).ue(0).put(0, 1).put(0, 2).put(0, 1).ue(0).ue(0).put(0, 9).ue(0).put(0, 2);
+        pps.ue(0).ue(0).put(0, 7).ue(0).ue(0).ue(0).put(0, 3).ue(0).ue(0).put(0, 10).ue(0).put(0, 2);
         let mut slice = Bits::default();
         slice.put(1, 1).put(0, 1).ue(0).ue(2).ue(0);
-        (0..300_u64).for_each(|n| drop(slice.put(n.wrapping_mul(0x9e37_79b9) >> 5 & 0xff, 8)));
+        for n in 0..300_u64 {
+            slice.put(n.wrapping_mul(0x9e37_79b9) >> 5 & 0xff, 8);
+        }
         [
             vec![0, 0, 0, 1, 0x46, 1, 0x50],
             [vec![0, 0, 0, 1], vps.nal(&[0x40, 1])].concat(),
@@ -208,7 +216,7 @@ pub(crate) fn bombs_of_h265() -> Vec<(String, Vec<u8>)> {
         .concat()
     };
     vec![
-        ("h265 of 16384x16384".to_owned(), unit_of(false)),
-        ("h265 of 16384x16384, cropped to a corner".to_owned(), unit_of(true)),
+        (format!("h265 of {side}x{side}"), unit_of(false)),
+        (format!("h265 of {side}x{side}, cropped to a corner"), unit_of(true)),
     ]
 }
