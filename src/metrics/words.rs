@@ -37,8 +37,8 @@ impl Stage {
     }
 }
 
-/// What became of a picture that the sampler chose:
-/// `offered = inspected + superseded + stale + failed + pending`.
+/// What became of a picture that the sampler chose. `offered = inspected + superseded + stale + failed
+/// + pending`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureOutcome {
     /// Chosen by the sampler and put into its stream's mailbox.
