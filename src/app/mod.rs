@@ -191,7 +191,7 @@ impl House {
         Streams {
             config: config.streams.clone(),
             max_gap: config.sample.max_gap,
-            max_streams: config.sample.max_streams.get(),
+            places: config.sample.max_streams.get(),
             inspection: OnceLock::new(),
             notices: notices.clone(),
             telling: self.telling.clone(),

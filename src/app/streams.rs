@@ -61,7 +61,7 @@ pub(super) struct Streams {
     /// The longest time between two pictures of a stream that is inspected as it should be.
     pub(super) max_gap: Duration,
     /// How many streams may be inspected at once.
-    pub(super) max_streams: usize,
+    pub(super) places: usize,
     /// Who inspects; set once, when that has started.
     pub(super) inspection: OnceLock<Arc<dyn Inspection>>,
     pub(super) notices: Sender<Notice>,
@@ -99,7 +99,7 @@ impl Streams {
         let now = self.clock.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let room = |entries: &HashMap<Session, Entry>| {
-            entries.values().filter(|entry| entry.stream.barred().is_none()).count() < self.max_streams
+            entries.values().filter(|entry| entry.stream.barred().is_none()).count() < self.places
         };
         if let Some(entry) = entries.get_mut(session) {
             let known = std::mem::take(&mut entry.publisher);
@@ -128,7 +128,7 @@ impl Streams {
             info!(%session, "attached");
         } else {
             stream.bar(Some(UninspectableReason::NoPlace));
-            let max_streams = self.max_streams;
+            let max_streams = self.places;
             warn!(%session, max_streams, "all places for streams are taken: it is not inspected until one is free");
         }
         let entry = Entry {

@@ -74,7 +74,10 @@ pub fn run(socket: UnixStream) -> Result<(), InspectorError> {
             Some(Command::Raise { session, level, now, until }) => line.raise(&session, level, now, until),
             Some(Command::Ping) => say(&Message::Here)?,
             // Nobody is left to tell anything: what is under way is let fall, without waiting for it.
-            None => return Ok(std::mem::forget(line)),
+            None => {
+                std::mem::forget(line);
+                return Ok(());
+            }
             Some(Command::Stop) => break,
             Some(Command::Begin { .. }) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the core begins twice").into());

@@ -31,7 +31,7 @@ fn started(folder: &TempDir) -> Deciding {
     let streams = Streams {
         config: crate::app::StreamsConfig::default(),
         max_gap: Duration::from_secs(2),
-        max_streams: 9,
+        places: 9,
         inspection: std::sync::OnceLock::new(),
         notices: bounded(1).0,
         telling: telling.clone(),

@@ -217,12 +217,12 @@ impl State {
     /// Gives a stream that nobody inspects to the process with the fewest, a suspect to the one that it is to be on; to
     /// nobody as long as that is not up.
     fn give(&mut self, session: &Session, now: Timestamp) {
-        let place = match self.suspects.place(session) {
-            Some(place) => Some(place).filter(|place| self.slots.get(*place).is_some_and(Slot::is_up)),
-            None => {
-                let up = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_up());
-                up.min_by_key(|(_, slot)| slot.streams).map(|(place, _)| place)
-            }
+        let is_up = |place: &usize| self.slots.get(*place).is_some_and(Slot::is_up);
+        let place = if let Some(place) = self.suspects.place(session) {
+            Some(place).filter(is_up)
+        } else {
+            let up = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_up());
+            up.min_by_key(|(_, slot)| slot.streams).map(|(place, _)| place)
         };
         let (Some(place), Some(stream)) = (place, self.streams.get_mut(session)) else { return };
         let Some(slot) = self.slots.get_mut(place) else { return };

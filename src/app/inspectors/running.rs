@@ -163,8 +163,8 @@ impl Running {
         // There is room: it is the first.
         drop(commands.try_send(begin));
         let pulse = Arc::new(Pulse::default());
-        pulse.note(&pulse.spoke, now);
-        pulse.note(&pulse.answered, now);
+        note(&pulse.spoke, now);
+        note(&pulse.answered, now);
         let running = Self { number, since: now, child, commands, pulse: Arc::clone(&pulse), put_down: None };
         let writing = ours.try_clone()?;
         Builder::new().name("to-inspector".to_owned()).spawn(move || write(&writing, &waiting))?;
@@ -195,8 +195,8 @@ impl Running {
 
     /// It has become ready: from now on it is expected to speak.
     pub(super) fn was_ready(&self, now: Timestamp) {
-        self.pulse.note(&self.pulse.spoke, now);
-        self.pulse.note(&self.pulse.answered, now);
+        note(&self.pulse.spoke, now);
+        note(&self.pulse.answered, now);
     }
 
     /// Kills it.
@@ -221,10 +221,6 @@ impl Running {
 }
 
 impl Pulse {
-    fn note(&self, what: &AtomicU64, now: Timestamp) {
-        what.store(now.as_micros(), Ordering::Release);
-    }
-
     /// Hears everything that a process says, until it says no more.
     fn read(&self, from: &UnixStream, number: u64, plan: &Plan, on_said: impl Fn(Said)) {
         let clock: Clock = plan.clock;
@@ -234,7 +230,7 @@ impl Pulse {
                 Ok(Some(message)) => {
                     self.being_heard.store(true, Ordering::Release);
                     self.hear(message, number, plan, &on_said);
-                    self.note(&self.spoke, clock.now());
+                    note(&self.spoke, clock.now());
                     self.being_heard.store(false, Ordering::Release);
                 }
                 Ok(None) => break,
@@ -251,7 +247,7 @@ impl Pulse {
         match message {
             Message::Ready { lacks } => on_said(Said::Ready(lacks)),
             Message::Failed { reason } => on_said(Said::Failed(reason)),
-            Message::Here => self.note(&self.answered, plan.clock.now()),
+            Message::Here => note(&self.answered, plan.clock.now()),
             Message::Counted(families) => plan.metrics.absorb(number, families),
             Message::Event(Event::InHand { worker, session }) => {
                 let mut hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
@@ -270,6 +266,10 @@ impl Pulse {
             Message::Done => {}
         }
     }
+}
+
+fn note(what: &AtomicU64, now: Timestamp) {
+    what.store(now.as_micros(), Ordering::Release);
 }
 
 /// Writes commands until there is nobody left to write them, or to read them.

@@ -33,7 +33,7 @@ fn house(config: Config) -> House {
     let streams = Arc::new(Streams {
         config: StreamsConfig::default(),
         max_gap: Duration::from_secs(2),
-        max_streams: 9,
+        places: 9,
         inspection: std::sync::OnceLock::new(),
         notices,
         telling: telling.clone(),
