@@ -192,7 +192,7 @@ fn bits(words: &str) -> Vec<u8> {
     let mut bits = String::new();
     for word in words.split_whitespace() {
         if let Some((value, width)) = word.strip_prefix('u').and_then(|word| word.split_once(':')) {
-            bits += &format!("{:0width$b}", value.parse::<u64>().unwrap(), width = width.parse().unwrap());
+            bits.extend(format!("{:0width$b}", value.parse::<u64>().unwrap(), width = width.parse().unwrap()).chars());
         } else if let Some(value) = word.strip_prefix('e') {
             let code = format!("{:b}", value.parse::<u32>().unwrap() + 1);
             bits += &"0".repeat(code.len() - 1);

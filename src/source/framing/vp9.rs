@@ -10,7 +10,7 @@ const SYNC_CODE: [u8; 3] = [0x49, 0x83, 0x42];
 pub(super) fn is_keyframe(unit: &[u8]) -> bool {
     let mut frames = frames(unit).map(Head::read);
     let Some(Some(first @ Head::Frame { key: true, .. })) = frames.next() else { return false };
-    first.shows() || frames.flatten().any(|head| head.shows())
+    first.shows() || frames.flatten().any(Head::shows)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +99,8 @@ mod tests {
             _ => "1010",
         };
         if "kh".contains(letter) {
-            bits += &format!("{:024b}", 0x0049_8342);
+            // The sync code, 0x498342.
+            bits += "010010011000001101000010";
         }
         bits += "000100110";
         while bits.len() % 8 != 0 {

@@ -205,7 +205,7 @@ fn streams_are_pulled_by_their_path() {
         ("srt://h:8890", "a", "cam:user:password", Err("unpullable")),
     ] {
         let pull = mtx(&format!("pull = '{base}'")).pull(&StreamId::new("main", app, name));
-        let pull = pull.as_ref().map(|pull| &*pull.url).map_err(|error| error.kind());
+        let pull = pull.as_ref().map(|pull| &*pull.url).map_err(ActError::kind);
         assert_eq!(pull, expected, "{base} {app} {name}");
     }
 }
