@@ -73,8 +73,8 @@ fn whoever_publishes_next_under_a_suspected_name_is_looked_at_as_closely_on_evid
     let attached = |event: &Value| is(event, "stream_attached", "name");
     let (begun, attached) = events.wait(ended, "the next session's beginning", PATIENCE, attached).unwrap();
     // What the first session showed may still be found after its end; it is told by when it arrived.
-    let of_the_next =
-        |event: &&Value| is(event, "finding", "name") && event["arrived"].as_u64() > attached["at"].as_u64();
+    let matched = |event: &Value| is(event, "finding", "name") && event["observation"]["kind"] == "match";
+    let of_the_next = |event: &&Value| matched(event) && event["arrived"].as_u64() > attached["at"].as_u64();
     assert_eq!(events.all()[begun..].iter().find(of_the_next), None, "it has nothing of the other");
 }
 
