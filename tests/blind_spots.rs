@@ -368,7 +368,7 @@ fn neither_times_that_jump_nor_another_size_or_rate_hide_anything() {
         let sizes = if story == "another size and rate" { vec![320, 640] } else { vec![320] };
         let port = serve(clips);
         let watch = Watch::of(&sources, Protocol::HttpFlv, &format!("http://127.0.0.1:{port}/live/cam.flv"));
-        watch.until_watched(12);
+        watch.until_watched(11);
         watch.assert_no_gap(story);
         let seen = watch.seen.lock().unwrap();
         assert_eq!(seen.attached, 1, "{story}");

@@ -102,7 +102,7 @@ impl Line {
         };
         let workers = decoders.into_iter().enumerate().map(start_worker).collect::<Result<_, _>>()?;
         let entries = Arc::new(Entries::default());
-        let pool = Arc::new(Pool::new(setup.sample.promoted_at_once()));
+        let pool = Arc::new(Pool::new(setup.sample.max_promoted.unwrap_or_else(two_a_core)));
         let (stop, stopped) = bounded(0);
         let telling = Telling {
             entries: Arc::clone(&entries),
@@ -260,6 +260,10 @@ fn priority(attention: Attention) -> Priority {
         Attention::Suspicious | Attention::Reported => Priority::Pressing,
         Attention::Imminent => Priority::Imminent,
     }
+}
+
+fn two_a_core() -> usize {
+    2 * thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, InspectorError> {

@@ -66,13 +66,6 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// How many streams may be decoded continuously at once on this machine.
-    pub fn promoted_at_once(&self) -> usize {
-        self.max_promoted.unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(1, usize::from))
-    }
-}
-
 /// Pictures a second, from [`Rate::SLOWEST`] to [`Rate::FASTEST`].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
