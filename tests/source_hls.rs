@@ -155,9 +155,9 @@ fn a_live_stream_is_joined_at_its_newest_segment_and_its_end_and_return_are_noti
     assert_eq!(units.iter().filter(|unit| unit.keyframe).count(), 8);
     assert!(units.iter().all(|unit| unit.pts.is_some()));
     let requests = fetched(&nginx);
-    let newest = before.lines().rfind(|line| line.ends_with(".ts")).unwrap();
+    let newest = before.lines().rfind(|line| !line.starts_with('#')).unwrap();
     let late =
-        before.lines().filter(|line| line.ends_with(".ts")).any(|name| name != newest && requests[0].contains(name));
+        before.lines().filter(|line| !line.starts_with('#')).any(|name| name != newest && requests[0].contains(name));
     assert!(!late, "joined at {}, and the newest was {newest}", requests[0]);
     assert_once(&requests);
 
@@ -211,10 +211,10 @@ fn a_long_segment_arrives_over_the_time_that_it_lasts() {
         looked_at.len(),
         apart_in(&keyframes)
     );
-    assert!(apart <= Duration::from_millis(3000), "{looked_at:?}");
+    assert!(apart <= Duration::from_secs(3), "{looked_at:?}");
     let last = units.last().unwrap();
     assert!(last.arrived.since(units[0].arrived) > Duration::from_secs(6));
-    assert!(last.pts.unwrap() - units[0].pts.unwrap() > Duration::from_secs(10));
+    assert!(last.pts.unwrap().saturating_sub(units[0].pts.unwrap()) > Duration::from_secs(10));
 }
 
 #[test]
