@@ -179,7 +179,7 @@ fn every_frame_is_inspected_where_that_is_asked_for() {
     desk.clear("clip.mp4", &H264.replace("50", "30"));
     let (code, answer) = desk.scan(&["clip.mp4", "--all-frames"]);
     assert_eq!((code, answer["results"][0]["pictures"].as_u64()), (0, Some(250)));
-    for (every, least, most) in [("200ms", 48, 60), ("2s", 5, 6), ("5s", 2, 3)] {
+    for (every, least, most) in [("200ms", 48, 60), ("2s", 5, 9), ("5s", 2, 4)] {
         let (_, answer) = desk.scan(&["clip.mp4", "--every", every]);
         let pictures = answer["results"][0]["pictures"].as_u64().unwrap();
         assert!((least..=most).contains(&pictures), "{every}: {pictures}");
@@ -361,11 +361,11 @@ fn the_report_is_one_page_that_loads_nothing_whatever_names_say() {
     let desk = Desk::new();
     let evil = "<img src=x onerror=alert(1)>&\"'.mp4";
     fs::rename(desk.copy("copy.mp4", H264), desk.path(evil)).unwrap();
-    fs::write(desk.path("</svg><script>.mp4"), "nothing").unwrap();
+    fs::write(desk.path("<svg onload=alert(2)>.mp4"), "nothing").unwrap();
     fs::write(desk.path("out.html"), "an earlier report").unwrap();
     let assets = rig::repository().join("assets").display().to_string();
     let arguments = ["--banks", "banks", "--model", "safety", "--assets", &assets, "--report", "out.html"];
-    let ended = desk.run(&[&["scan", evil, "</svg><script>.mp4"][..], &arguments].concat());
+    let ended = desk.run(&[&["scan", evil, "<svg onload=alert(2)>.mp4"][..], &arguments].concat());
     assert_eq!(ended.code, 1, "{}", ended.err);
     let html = fs::read_to_string(desk.path("out.html")).unwrap();
     let (dangers, text) = read_page(&html);
@@ -375,7 +375,7 @@ fn the_report_is_one_page_that_loads_nothing_whatever_names_say() {
     assert_eq!(html.matches("http").count(), html.matches(namespace).count() + html.matches("http-equiv").count());
     for said in [
         "&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;.mp4",
-        "&lt;/svg&gt;&lt;script&gt;.mp4",
+        "&lt;svg onload=alert(2)&gt;.mp4",
         "bank demo",
         "revision 2",
         "bits from signal",
