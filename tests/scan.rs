@@ -3,19 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
+#[path = "scan/page.rs"]
+mod page;
+#[path = "scan/serving.rs"]
+mod serving;
 #[cfg(test)]
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use quick_xml::events::Event;
+use page::read_page;
 use serde_json::Value;
+use serving::{Whole, file, serve};
 use support::ffmpeg;
 use tempfile::TempDir;
 
@@ -319,43 +321,6 @@ fn what_is_asked_wrongly_ends_with_2_and_what_to_do() {
     }
 }
 
-/// What of a page a browser would load or run, and the text in it. The page is well-formed XML too.
-fn read_page(html: &str) -> (Vec<String>, String) {
-    let (mut dangers, mut text) = (Vec::new(), String::new());
-    let mut reader = quick_xml::Reader::from_str(html);
-    let mut depth = 0;
-    loop {
-        let event = reader.read_event().unwrap();
-        depth += match &event {
-            Event::Start(_) => 1,
-            Event::End(_) => -1,
-            _ => 0,
-        };
-        match event {
-            Event::Start(element) | Event::Empty(element) => {
-                let name = element.name().as_ref().to_owned();
-                if ["script", "link", "iframe", "object", "embed", "base", "form"].contains(&name.as_str()) {
-                    dangers.push(name);
-                }
-                for attribute in element.attributes().map(Result::unwrap) {
-                    let key = attribute.key.as_ref().to_owned();
-                    let value = attribute.value.into_owned();
-                    let loads = matches!(key.as_str(), "src" | "href" | "srcset" | "action" | "data" | "style");
-                    if key.starts_with("on") || loads && !value.starts_with("data:image/png;base64,") {
-                        dangers.push(format!("{key}={value}"));
-                    }
-                }
-            }
-            Event::Text(more) => text.push_str(&more),
-            Event::GeneralRef(name) => text.push_str(&format!("&{};", &*name)),
-            Event::Eof => break,
-            _ => {}
-        }
-    }
-    assert_eq!(depth, 0, "every element is closed");
-    (dangers, text)
-}
-
 #[test]
 fn the_report_is_one_page_that_loads_nothing_whatever_names_say() {
     let desk = Desk::new();
@@ -402,41 +367,6 @@ fn an_earlier_report_stays_where_nothing_was_scanned() {
     let ended = desk.run(&["scan", "clear.mp4", "--bank", "absent", "--banks", "banks", "--report", "out.html"]);
     assert_eq!(ended.code, 2);
     assert_eq!(fs::read_to_string(desk.path("out.html")).unwrap(), "an earlier report");
-}
-
-/// Answers each request with what `answer` makes of its first line; whether the whole is sent, or it then falls silent.
-fn serve(answer: impl Fn(&str) -> (Vec<u8>, Whole) + Send + 'static) -> (u16, Receiver<()>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (sent, silent) = channel();
-    std::thread::spawn(move || {
-        let mut kept = Vec::new();
-        for peer in listener.incoming() {
-            let Ok(mut peer) = peer else { continue };
-            let mut request = [0; 4096];
-            let Ok(length) = peer.read(&mut request) else { continue };
-            let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            let (bytes, whole) = answer(&request);
-            let gone = peer.write_all(&bytes).is_err();
-            if whole == Whole::No && !gone {
-                // The peer waits for the rest until this thread ends with the test.
-                kept.push(peer);
-                sent.send(()).ok();
-            }
-        }
-    });
-    (port, silent)
-}
-
-#[derive(PartialEq)]
-enum Whole {
-    Yes,
-    No,
-}
-
-fn file(bytes: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
-    [head.as_bytes(), bytes].concat()
 }
 
 #[test]

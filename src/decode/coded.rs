@@ -17,7 +17,7 @@ pub(super) fn largest(codec: Codec, unit: &[u8]) -> Option<(u32, u32)> {
         Codec::H265 if tail.first()? >> 1 & 0x3f == 33 => h265(tail),
         _ => None,
     };
-    tails(unit).filter_map(of).max_by_key(area)
+    tails(unit).filter_map(of).max_by_key(|&size| area(size))
 }
 
 /// The same of the parameter sets that a container keeps beside the frames (ISO/IEC 14496-15, 5.3.3 and 8.3.3), each
@@ -56,8 +56,8 @@ fn split_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes(*head), tail))
 }
 
-fn area((width, height): &(u32, u32)) -> u64 {
-    u64::from(*width) * u64::from(*height)
+fn area((width, height): (u32, u32)) -> u64 {
+    u64::from(width) * u64::from(height)
 }
 
 /// For each NAL unit of a byte stream, everything from its header on.

@@ -196,6 +196,7 @@ impl Sampler {
     /// Takes in the stream's next unit, and says whether something is to be decoded now.
     ///
     /// The time is `unit.arrived`. `unit.sequence` counts on by one; where it does not, units were lost.
+    #[expect(clippy::needless_pass_by_value, reason = "a unit is handed over, not lent: what is kept shares its bytes")]
     pub fn offer(&mut self, unit: AccessUnit, attention: Attention) -> Option<Work> {
         let now = unit.arrived;
         if attention > self.attention {

@@ -107,7 +107,7 @@ impl Asked {
         let sessions = || models.iter().map(|(session, _)| session);
         let scorers = sessions().flat_map(|session| session.scorers().map(|(name, digest)| (Arc::clone(name), digest)));
         let scorers: Vec<_> = scorers.collect();
-        let labels = sessions().flat_map(|session| session.labels());
+        let labels = sessions().flat_map(Session::labels);
         let labels = labels.map(|(model, label)| (Arc::clone(model), Arc::clone(label))).collect();
         drop(models);
         self.scorers = scorers;

@@ -69,7 +69,7 @@ pub(super) struct Score {
     pub(super) digest: Arc<str>,
     pub(super) calibration: Option<Arc<str>>,
     pub(super) label: Arc<str>,
-    pub(super) score: f32,
+    pub(super) value: f32,
     pub(super) above: f32,
 }
 
@@ -86,7 +86,7 @@ impl What {
     fn strength(&self) -> i64 {
         match self {
             Self::Match(found) => -i64::from(found.distance),
-            Self::Score(score) => (f64::from(score.score) * 1e6) as i64,
+            Self::Score(score) => (f64::from(score.value) * 1e6) as i64,
         }
     }
 }
@@ -210,13 +210,13 @@ impl Inspection {
             self.hits.push(Hit { at, what: What::Match(found), counts: true, thumbnail });
         }
         for scores in scores {
-            for (label, score, above) in asked.thresholds.exceeded(&scores) {
+            for (label, value, above) in asked.thresholds.exceeded(&scores) {
                 let score = Score {
                     model: Arc::clone(&scores.model),
                     digest: Arc::clone(&scores.digest),
                     calibration: scores.calibration.clone(),
                     label,
-                    score,
+                    value,
                     above,
                 };
                 self.hits.push(Hit { at, what: What::Score(score), counts: true, thumbnail: thumbnail.clone() });
@@ -300,18 +300,16 @@ impl Inspection {
         let mut open: BTreeMap<String, usize> = BTreeMap::new();
         for hit in self.hits.iter().filter(|hit| hit.counts) {
             let key = hit.what.key();
-            match open.get(&key).and_then(|at| spans.get_mut(*at)).filter(|span| hit.at <= span.to + apart) {
-                Some(span) => {
-                    span.pictures += 1;
-                    span.to = hit.at;
-                    if hit.what.strength() > span.best.what.strength() {
-                        span.best = hit.clone();
-                    }
+            let follows = |span: &&mut Span| hit.at <= span.to + apart;
+            if let Some(span) = open.get(&key).and_then(|at| spans.get_mut(*at)).filter(follows) {
+                span.pictures += 1;
+                span.to = hit.at;
+                if hit.what.strength() > span.best.what.strength() {
+                    span.best = hit.clone();
                 }
-                None => {
-                    open.insert(key, spans.len());
-                    spans.push(Span { from: hit.at, to: hit.at, pictures: 1, best: hit.clone() });
-                }
+            } else {
+                open.insert(key, spans.len());
+                spans.push(Span { from: hit.at, to: hit.at, pictures: 1, best: hit.clone() });
             }
         }
         spans

@@ -163,9 +163,9 @@ fn summary(html: &mut String, told: &Told<'_>) {
 }
 
 fn list<'a>(html: &mut String, lines: impl Iterator<Item = &'a str>) {
-    let items: String = lines.map(|line| format!("<li>{}</li>\n", escaped(line))).collect();
+    let items: Vec<String> = lines.map(|line| format!("<li>{}</li>\n", escaped(line))).collect();
     if !items.is_empty() {
-        put(html, format_args!("<ul>\n{items}</ul>\n"));
+        put(html, format_args!("<ul>\n{}</ul>\n", items.concat()));
     }
 }
 

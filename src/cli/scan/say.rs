@@ -91,8 +91,8 @@ fn summary(one: &Inspection) -> String {
     if uncounted > 0 {
         also.push(format!("{uncounted} matches are too few for their bank's quorum, or of a signal known to be wrong"));
     }
-    let also: String = also.iter().map(|what| format!("; {what}")).collect();
-    format!("{}: {} pictures{length} inspected: {outcome}{also}", one.shown, one.pictures.len())
+    let looked = format!("{}: {} pictures{length} inspected: {outcome}", one.shown, one.pictures.len());
+    [vec![looked], also].concat().join("; ")
 }
 
 /// What a hit is, in a few words.
@@ -104,7 +104,7 @@ pub(super) fn describe(what: &What) -> String {
             let file = found.provenance.split(" sha256:").next().unwrap_or_default();
             format!("{} bits from signal {}{set_aside} of {}{banked_at}", found.distance, found.signal, harmless(file))
         }
-        What::Score(score) => format!("{:.3}, above {}", score.score, score.above),
+        What::Score(score) => format!("{:.3}, above {}", score.value, score.above),
     }
 }
 
@@ -144,7 +144,7 @@ fn hit(hit: &Hit) -> Value {
         }),
         What::Score(score) => json!({
             "kind": "score", "at": hit.at.as_secs_f64(), "model": score.model, "digest": score.digest,
-            "calibration": score.calibration, "label": score.label, "score": decimal(score.score), "above": decimal(score.above),
+            "calibration": score.calibration, "label": score.label, "score": decimal(score.value), "above": decimal(score.above),
         }),
     }
 }

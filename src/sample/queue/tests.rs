@@ -161,8 +161,8 @@ fn whoever_was_looked_at_longest_ago_comes_first() {
         places[key].calmly(key);
         assert_eq!(take(&queue), Some((key, key)));
     }
-    for key in 0..3 {
-        places[key].calmly(key);
+    for (key, place) in places.iter().enumerate() {
+        place.calmly(key);
     }
     let served: Vec<usize> = std::iter::from_fn(|| take(&queue)).map(|(key, _)| key).collect();
     assert_eq!(served, [2, 0, 1]);

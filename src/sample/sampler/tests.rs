@@ -1,3 +1,5 @@
+//! Streams told as sequences of access units, and what of them is chosen, looked at continuously, and looked back at.
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;

@@ -57,6 +57,16 @@ impl Syntax {
         }
     }
 
+    /// Whether a slice is the first of its picture: `first_mb_in_slice` is 0, which is written as the single bit 1, or
+    /// `first_slice_segment_in_pic_flag` is set; either is the first bit behind the header.
+    fn is_top(self, tail: &[u8]) -> bool {
+        let header = match self {
+            Self::H264 => 1,
+            Self::H265 => 2,
+        };
+        tail.get(header).is_some_and(|byte| byte & 0x80 != 0)
+    }
+
     /// What must have come before a picture.
     const fn sets(self) -> &'static [Set] {
         match self {
@@ -117,18 +127,29 @@ impl Framing {
             if first {
                 brought.push(set);
             }
-            if self.parameters.iter().any(|(kept, known)| *kept == set && *known == nal) {
+            // What is sent again stands behind what came since: sets of one number follow in the order in which they came,
+            // and a decoder heeds the last.
+            if let Some(known) = self.parameters.iter().position(|(kept, known)| *kept == set && *known == nal) {
+                let known = self.parameters.remove(known);
+                self.parameters.push(known);
                 continue;
             }
             // A new sequence makes what referred to the old one void. A picture set may be one of several.
             if first && set != Set::Picture {
                 self.parameters.retain(|(kept, _)| *kept < set);
             }
-            if self.size() + nal.len() <= MAX_PARAMETERS {
-                self.parameters.push((set, Bytes::copy_from_slice(nal)));
-            }
+            self.keep(set, nal);
         }
         brought
+    }
+
+    /// Keeps a set that is not known yet; where there is no room, the oldest of its kind make some.
+    fn keep(&mut self, set: Set, nal: &[u8]) {
+        while self.size() + nal.len() > MAX_PARAMETERS {
+            let Some(oldest) = self.parameters.iter().position(|(kept, _)| *kept == set) else { return };
+            self.parameters.remove(oldest);
+        }
+        self.parameters.push((set, Bytes::copy_from_slice(nal)));
     }
 
     /// Bytes that the kept sets take as a stream.
@@ -136,11 +157,16 @@ impl Framing {
         self.parameters.iter().map(|(_, nal)| nal.len() + 4).sum()
     }
 
-    /// Whether decoding can start at `unit`: the first slice of H.265 tells, and of H.264 every one must.
+    /// Whether decoding can start at `unit`: the first slice of H.265 tells, and of H.264 every one must. The first is at
+    /// the top of the picture, or a part of it is not there.
     fn is_start(&self, unit: &[u8]) -> bool {
         let mut slices = false;
         for tail in tails(unit) {
-            match self.syntax.nal(tail) {
+            let nal = self.syntax.nal(tail);
+            if matches!(nal, Nal::Start | Nal::Slice) && !slices && !self.syntax.is_top(tail) {
+                return false;
+            }
+            match nal {
                 Nal::Start => return true,
                 Nal::Slice if slice_is_intra(tail) => slices = true,
                 Nal::Slice | Nal::Other => return false,
@@ -267,6 +293,22 @@ mod tests {
     }
 
     #[test]
+    fn a_keyframe_starts_at_the_top_of_its_picture() {
+        // Slices of the second macroblock: `first_mb_in_slice` 1, then an I slice of either writing.
+        for lower in
+            [&[0, 0, 1, 0x65, 0b0100_1100][..], &[0, 0, 1, 0x61, 0b0100_1100], &[0, 0, 1, 0x61, 0b0100_0010, 0x3f]]
+        {
+            for (top, keyframe) in [("7 8", false), ("7 8 5:7", true), ("7 8 1:7", true)] {
+                let unit = [&stream(top)[..], lower].concat();
+                assert_eq!(h264().admit(unit.into(), true).0, keyframe, "{top} {lower:x?}");
+            }
+        }
+        let lower = [0, 0, 1, 19 << 1, 1, 0x40];
+        assert!(!h265().admit([&stream_265("32 33 34")[..], &lower].concat().into(), true).0);
+        assert!(h265().admit([&stream_265("32 33 34 19")[..], &lower].concat().into(), true).0);
+    }
+
+    #[test]
     fn a_keyframe_of_h265_is_a_random_access_point() {
         for (units, keyframe, story) in [
             ("35 32 33 34 39 19", true, "an IDR picture with parameter sets"),
@@ -312,6 +354,17 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_is_sent_again_is_in_force_again() {
+        let mut framing = h264();
+        for unit in ["9 7 8 5:7", "9 8:3 1:5", "9 8 1:5"] {
+            framing.admit(stream(unit), true);
+        }
+        assert_eq!(framing.admit(stream("9 1:7"), true).1, stream("7 8:3 8 9 1:7"));
+        framing.admit(stream("9 7 8:3 1:5"), true);
+        assert_eq!(framing.admit(stream("9 1:7"), true).1, stream("7 8 8:3 9 1:7"));
+    }
+
+    #[test]
     fn a_keyframe_of_h265_gets_all_three_kinds() {
         let mut framing = h265();
         framing.admit(stream_265("32 33 34 19"), true);
@@ -339,5 +392,10 @@ mod tests {
             framing.admit(unit.freeze(), false);
         }
         assert!(framing.size() <= MAX_PARAMETERS + 4);
+        framing.admit(stream("8 1:5"), false);
+        assert!(framing.size() <= MAX_PARAMETERS + 4);
+        let (keyframe, data) = framing.admit(stream("1:7"), true);
+        assert!(keyframe && data.starts_with(&stream("7")), "the sequence set is still there");
+        assert!(data.ends_with(&stream("8 1:7")), "and what came last is kept");
     }
 }
