@@ -5,9 +5,9 @@
 //! long as any process lives; what brings processes down is found (see [`suspects`]) and not inspected again.
 
 mod running;
+mod sharing;
 mod suspects;
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::{error, info, warn};
 
 use self::running::{End, Running, Said};
-use self::suspects::Suspects;
+use self::sharing::{Phase, Slot, State};
+use self::suspects::How;
 use crate::clock::{Clock, Timestamp};
 use crate::inspector::wire::{Command, Limits};
 use crate::inspector::{Event, Inspection, InspectorError, Refusal, Report, Setup};
 use crate::media_server::Pull;
 use crate::metrics::Metrics;
-use crate::stream::{Attention, Session};
+use crate::stream::{Attention, Session, StreamId};
 
 /// How often all processes are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -39,7 +40,7 @@ const SAYINGS: usize = 256;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The longest wait before one is started again.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// One that has lived for so long is well again.
 const WELL: Duration = Duration::from_mins(1);
@@ -76,38 +77,6 @@ struct Shared {
     state: Mutex<State>,
 }
 
-struct State {
-    slots: Vec<Slot>,
-    streams: HashMap<Session, Stream>,
-    suspects: Suspects<Session>,
-    numbers: u64,
-}
-
-/// The place of one process.
-struct Slot {
-    phase: Phase,
-    streams: usize,
-    /// How often in a row it was gone soon.
-    failures: u32,
-    pinged: Timestamp,
-}
-
-enum Phase {
-    /// To be started at this time.
-    Down(Timestamp),
-    Starting(Running),
-    Up(Running),
-}
-
-/// A stream that is to be inspected.
-struct Stream {
-    pull: Pull,
-    /// By whom it is.
-    at: Option<usize>,
-    /// How closely it is looked at: from when, until when.
-    raised: Option<(Attention, Timestamp, Timestamp)>,
-}
-
 /// What the supervising thread hears.
 enum Saying {
     /// A process in a slot says something.
@@ -122,14 +91,8 @@ impl Inspectors {
     /// # Errors
     /// When one cannot begin.
     pub(super) fn start(plan: Plan) -> Result<Self, InspectorError> {
-        let slot = || Slot { phase: Phase::Down(Timestamp::ZERO), streams: 0, failures: 0, pinged: Timestamp::ZERO };
-        let state = State {
-            slots: (0..plan.processes).map(|_| slot()).collect(),
-            streams: HashMap::new(),
-            suspects: Suspects::new(plan.processes),
-            numbers: 0,
-        };
-        let shared = Arc::new(Shared { plan: Arc::new(plan), state: Mutex::new(state) });
+        let state = Mutex::new(State::new(plan.processes));
+        let shared = Arc::new(Shared { plan: Arc::new(plan), state });
         let (sayings, heard) = bounded(SAYINGS);
         let (began, beginning) = bounded(1);
         let supervisor =
@@ -149,33 +112,19 @@ impl Inspectors {
 
 impl Inspection for Inspectors {
     fn attach(&self, session: &Session, pull: Pull) {
-        let mut state = self.shared.state();
-        if !state.streams.contains_key(session) {
-            state.streams.insert(session.clone(), Stream { pull, at: None, raised: None });
-            state.give(session, self.shared.plan.clock.now());
+        let attached = self.shared.state().attach(session, pull, self.shared.plan.clock.now());
+        if !attached {
+            warn!(%session, "a stream of this name brought inspectors down a short time ago: it is not inspected");
+            (self.shared.plan.report)(Event::Refused { session: session.clone(), why: Refusal::Crashed });
         }
     }
 
     fn detach(&self, session: &Session) {
-        let mut state = self.shared.state();
-        state.suspects.forget(session);
-        let Some(stream) = state.streams.remove(session) else { return };
-        if let Some(slot) = stream.at.and_then(|at| state.slots.get_mut(at)) {
-            slot.streams = slot.streams.saturating_sub(1);
-            slot.tell(Command::Detach { session: session.clone() });
-        }
+        self.shared.state().detach(session);
     }
 
     fn raise(&self, session: &Session, level: Attention, now: Timestamp, until: Timestamp) {
-        let mut state = self.shared.state();
-        let Some(stream) = state.streams.get_mut(session) else { return };
-        if stream.raised.is_none_or(|(held, _, held_until)| held_until <= now || level >= held) {
-            stream.raised = Some((level, now, until));
-        }
-        let at = stream.at;
-        if let Some(slot) = at.and_then(|at| state.slots.get_mut(at)) {
-            slot.tell(Command::Raise { session: session.clone(), level, now, until });
-        }
+        self.shared.state().raise(session, level, now, until);
     }
 
     fn stop(&self) {
@@ -191,75 +140,6 @@ impl Inspection for Inspectors {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Slot {
-    fn running(&mut self) -> Option<&mut Running> {
-        match &mut self.phase {
-            Phase::Down(_) => None,
-            Phase::Starting(running) | Phase::Up(running) => Some(running),
-        }
-    }
-
-    fn is_up(&self) -> bool {
-        matches!(self.phase, Phase::Up(_))
-    }
-
-    fn tell(&mut self, command: Command) {
-        if let Phase::Up(running) = &mut self.phase {
-            running.tell(command);
-        }
-    }
-}
-
-impl State {
-    /// Gives a stream that nobody inspects to the process with the fewest, a suspect to the one that it is to be on; to
-    /// nobody as long as that is not up.
-    fn give(&mut self, session: &Session, now: Timestamp) {
-        let is_up = |place: &usize| self.slots.get(*place).is_some_and(Slot::is_up);
-        let place = if let Some(place) = self.suspects.place(session) {
-            Some(place).filter(is_up)
-        } else {
-            let up = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_up());
-            up.min_by_key(|(_, slot)| slot.streams).map(|(place, _)| place)
-        };
-        let (Some(place), Some(stream)) = (place, self.streams.get_mut(session)) else { return };
-        let Some(slot) = self.slots.get_mut(place) else { return };
-        stream.at = Some(place);
-        slot.streams += 1;
-        slot.tell(Command::Attach { session: session.clone(), pull: stream.pull.clone() });
-        if let Some((level, from, until)) = stream.raised.filter(|(.., until)| *until > now) {
-            slot.tell(Command::Raise { session: session.clone(), level, now: from, until });
-        }
-    }
-
-    /// Gives all streams that nobody inspects.
-    fn give_all(&mut self, now: Timestamp) {
-        let mut waiting: Vec<Session> =
-            self.streams.iter().filter(|(_, stream)| stream.at.is_none()).map(|(session, _)| session.clone()).collect();
-        waiting.sort();
-        for session in waiting {
-            self.give(&session, now);
-        }
-    }
-
-    /// Takes suspects away from where they are not to be.
-    fn part(&mut self) {
-        let mut moved = Vec::new();
-        for (session, stream) in &mut self.streams {
-            let (Some(at), Some(place)) = (stream.at, self.suspects.place(session)) else { continue };
-            if at != place {
-                stream.at = None;
-                moved.push((at, session.clone()));
-            }
-        }
-        for (at, session) in moved {
-            if let Some(slot) = self.slots.get_mut(at) {
-                slot.streams = slot.streams.saturating_sub(1);
-                slot.tell(Command::Detach { session });
-            }
-        }
     }
 }
 
@@ -353,6 +233,8 @@ impl Supervisor {
             }
         }
         plan.metrics.set_inspectors(counts);
+        state.give_all(now);
+        state.even_out(now);
     }
 
     fn hear(&mut self, place: usize, number: u64, said: Said) {
@@ -377,7 +259,7 @@ impl Supervisor {
                     }
                 }
                 if !self.stopping {
-                    state.give_all(now);
+                    state.is_ready(place, now);
                 }
                 if state.slots.iter().all(Slot::is_up)
                     && let Some(began) = self.began.take()
@@ -400,9 +282,9 @@ impl Supervisor {
                 }
             }
             Said::Gone => {
-                let culprit = self.gone(&mut state, place, now);
+                let culprits = self.gone(&mut state, place, now);
                 drop(state);
-                if let Some(session) = culprit {
+                for session in culprits {
                     error!(%session, "a stream brought inspectors down again and again: it is not inspected any more");
                     (shared.plan.report)(Event::Refused { session, why: Refusal::Crashed });
                 }
@@ -410,42 +292,49 @@ impl Supervisor {
         }
     }
 
-    /// Takes leave of a process and gives its streams to others; which stream brought it down, where that is clear.
-    fn gone(&self, state: &mut State, place: usize, now: Timestamp) -> Option<Session> {
-        let slot = state.slots.get_mut(place)?;
-        let phase = std::mem::replace(&mut slot.phase, Phase::Down(now));
-        slot.streams = 0;
-        let (Phase::Starting(running) | Phase::Up(running)) = phase else { return None };
-        let (number, since, in_hand) = (running.number, running.since, running.in_hand());
+    /// Takes leave of a process and gives its streams to others; the sessions of the stream that brought it down, where
+    /// that is clear.
+    fn gone(&mut self, state: &mut State, place: usize, now: Timestamp) -> Vec<Session> {
+        let Some(slot) = state.slots.get_mut(place) else { return Vec::new() };
+        let (running, ready) = match std::mem::replace(&mut slot.phase, Phase::Down(now)) {
+            Phase::Down(_) => return Vec::new(),
+            Phase::Starting(running) => (running, false),
+            Phase::Up(running) => (running, true),
+        };
+        let (number, since) = (running.number, running.since);
+        let in_hand: Vec<StreamId> = running.in_hand().into_iter().map(|session| session.stream).collect();
         let end = running.end();
         self.shared.plan.metrics.ended(number);
-        let mut theirs: Vec<Session> = Vec::new();
-        for (session, stream) in &mut state.streams {
-            if stream.at == Some(place) {
-                stream.at = None;
-                theirs.push(session.clone());
-            }
-        }
+        let streams = state.orphans(place);
         if self.stopping {
-            return None;
+            return Vec::new();
         }
-        theirs.sort();
-        let slot = state.slots.get_mut(place)?;
-        slot.failures = if now.since(since) >= WELL { 0 } else { slot.failures + 1 };
-        slot.phase = Phase::Down(now + wait(slot.failures));
+        if !ready && let Some(began) = self.began.take() {
+            drop(began.send(Err(format!("one was gone before it was ready ({}); the log may say why", end.word()))));
+        }
+        if let Some(slot) = state.slots.get_mut(place) {
+            slot.failures = if now.since(since) >= WELL { 0 } else { slot.failures + 1 };
+            slot.phase = Phase::Down(now + wait(slot.failures));
+        }
         self.shared.plan.metrics.inspector_restart(end.word());
-        let (why, streams) = (end.word(), theirs.len());
+        let (why, count) = (end.word(), streams.len());
         warn!(
             inspector = number,
-            why, streams, "an inspector is gone: its streams go to others, and it is started again"
+            why,
+            streams = count,
+            "an inspector is gone: its streams go to others, and it is started again"
         );
-        let culprit = if end == End::Crashed { state.suspects.crashed(place, &theirs, &in_hand, now) } else { None };
-        if let Some(culprit) = &culprit {
-            state.streams.remove(culprit);
-        }
-        state.part();
+        let how = match end {
+            End::Crashed => Some(How::Broke),
+            End::Memory => Some(How::TookMemory),
+            End::Stalled => Some(How::FellSilent),
+            End::Killed | End::Failed => None,
+        };
+        let culprit = how.and_then(|how| state.suspects.ended(place, how, (&streams, &in_hand), now));
+        let sessions = culprit.map(|culprit| state.remove(&culprit)).unwrap_or_default();
+        state.part(now);
         state.give_all(now);
-        culprit
+        sessions
     }
 }
 
@@ -462,6 +351,6 @@ mod tests {
     #[test]
     fn one_that_is_gone_again_and_again_is_started_ever_later() {
         let waits: Vec<u128> = [0, 1, 2, 3, 4, 8, 9, 40].map(|failures| wait(failures).as_millis()).into();
-        assert_eq!(waits, [0, 0, 100, 200, 400, 6400, 10_000, 10_000]);
+        assert_eq!(waits, [0, 0, 100, 200, 400, 2000, 2000, 2000]);
     }
 }
