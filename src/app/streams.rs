@@ -154,8 +154,12 @@ impl Streams {
     }
 
     fn inspect(&self, session: &Session, pull: Pull) {
-        if let Some(inspection) = self.inspection.get() {
-            inspection.attach(session, pull);
+        let Some(inspection) = self.inspection.get() else { return };
+        inspection.attach(session, pull);
+        // Who detached it in the meantime did so before there was anything to detach. Nobody attaches it again while it is looked at.
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        if !entries.contains_key(session) {
+            inspection.detach(session);
         }
     }
 
