@@ -355,7 +355,7 @@ fn setup(config: &Config, inspectors: usize) -> Setup {
         workers: config.decode.workers.unwrap_or(cores).max(1).div_ceil(inspectors),
     };
     setup.source.attach_per_second = NonZeroU32::new(attach).unwrap_or(NonZeroU32::MIN);
-    setup.sample.max_promoted = Some(config.sample.promoted_at_once().div_ceil(inspectors));
+    setup.sample.max_promoted = Some(config.sample.max_promoted.unwrap_or(2 * cores).div_ceil(inspectors));
     setup
 }
 
