@@ -229,7 +229,7 @@ pub enum UninspectableReason {
     Undecodable,
     /// Its pictures are larger than the configuration allows.
     TooLarge,
-    /// It brought an inspector down twice, and is not looked at again.
+    /// It brought inspectors down, and is not looked at again; nor are, for ten minutes, new sessions of its name.
     Crashed,
     /// As many streams are under inspection as the configuration allows.
     NoPlace,

@@ -158,10 +158,10 @@ fn a_name_that_brought_inspectors_down_is_not_inspected_when_it_comes_again() {
     let mut since = 0;
     for crash in 1_u32..=2 {
         all_inspected(&sluicegate, 1, since);
-        since = now(&sluicegate);
         signal(sluicegate.inspectors().unwrap()[0], "ABRT");
         let missed = || (restarts(&sluicegate, "crashed") > f64::from(crash) - 0.5).then_some(());
         rig::until("the inspector to be missed", PATIENCE, missed).unwrap();
+        since = now(&sluicegate);
     }
     let crashed = |event: &Value| is(event, "stream_state", "cam") && event["reason"] == "crashed";
     let (at, _) = events.wait(0, "the stream to be named", PATIENCE, crashed).unwrap();
