@@ -29,6 +29,10 @@ use crate::stream::{Attention, Session};
 /// How often all processes are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// When they were not looked at for longer than this, the machine stood still, or this process did: that nobody answered
+/// says nothing of them.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
 /// How often each is asked whether it listens.
 const PING_EVERY: Duration = Duration::from_millis(500);
 
@@ -276,6 +280,7 @@ impl Supervisor {
     /// it.
     fn run(mut self, heard: &Receiver<Saying>) {
         let mut until = None;
+        let mut looked = self.shared.plan.clock.now();
         loop {
             match heard.recv_timeout(TICK) {
                 Ok(Saying::Of(place, number, said)) => self.hear(place, number, said),
@@ -305,6 +310,15 @@ impl Supervisor {
                     left.for_each(|running| running.put_down(End::Stalled));
                 }
             } else {
+                if now.since(looked) > STOOD_STILL {
+                    self.shared
+                        .state()
+                        .slots
+                        .iter_mut()
+                        .filter_map(Slot::running)
+                        .for_each(|each| each.begin_anew(now));
+                }
+                looked = now;
                 self.look(now);
             }
         }
@@ -366,7 +380,7 @@ impl Supervisor {
         match said {
             Said::Ready(lacks) => {
                 if let Phase::Starting(running) = std::mem::replace(&mut slot.phase, Phase::Down(now)) {
-                    running.was_ready(now);
+                    running.begin_anew(now);
                     slot.pinged = now;
                     slot.phase = Phase::Up(running);
                 }
