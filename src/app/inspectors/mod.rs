@@ -4,6 +4,7 @@
 //! Promises: whoever attaches or detaches a stream never waits for a process; a stream that was attached is inspected as
 //! long as any process lives; what brings processes down is found (see [`suspects`]) and not inspected again.
 
+mod renewing;
 mod running;
 mod suspects;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::{error, info, warn};
 
+use self::renewing::Renewing;
 use self::running::{End, Running, Said};
 use self::suspects::Suspects;
 use crate::clock::{Clock, Timestamp};
@@ -136,8 +138,10 @@ impl Inspectors {
         let shared = Arc::new(Shared { plan: Arc::new(plan), state: Mutex::new(state) });
         let (sayings, heard) = bounded(SAYINGS);
         let (began, beginning) = bounded(1);
+        let renewing = Renewing::new(&shared.plan.setup);
+        let (looked_after, sending) = (Arc::clone(&shared), sayings.clone());
         let supervisor =
-            Supervisor { shared: Arc::clone(&shared), sayings: sayings.clone(), began: Some(began), stopping: false };
+            Supervisor { shared: looked_after, sayings: sending, began: Some(began), renewing, stopping: false };
         let thread = Builder::new().name("inspectors".to_owned()).spawn(move || supervisor.run(&heard))?;
         let inspectors = Self { shared, sayings, thread: Mutex::new(Some(thread)) };
         match beginning.recv() {
@@ -272,6 +276,7 @@ struct Supervisor {
     sayings: Sender<Saying>,
     /// Who waits for all to be ready.
     began: Option<Sender<Result<(), String>>>,
+    renewing: Renewing,
     stopping: bool,
 }
 
@@ -320,6 +325,7 @@ impl Supervisor {
                 }
                 looked = now;
                 self.look(now);
+                self.renewing.look(&mut self.shared.state().slots, now);
             }
         }
     }

@@ -24,6 +24,9 @@ use crate::stream::Session;
 /// For how long a process that lives may leave unanswered that it is asked twice a second whether it listens.
 const SILENCE: Duration = Duration::from_millis(2500);
 
+/// For how long one that was told to end may take to finish what it has in hand.
+const LEAVING: Duration = Duration::from_secs(5);
+
 /// For how long it may take to be ready: models are loaded meanwhile.
 const GETTING_READY: Duration = Duration::from_mins(2);
 
@@ -87,6 +90,8 @@ pub(super) enum End {
     Stalled,
     /// It took too much memory, and was killed for it.
     Memory,
+    /// It was told to end, so that another begins in its place.
+    Renewed,
     /// It ended by itself.
     Failed,
 }
@@ -99,6 +104,7 @@ impl End {
             Self::Killed => "killed",
             Self::Stalled => "stalled",
             Self::Memory => "memory",
+            Self::Renewed => "renewed",
             Self::Failed => "failed",
         }
     }
@@ -122,7 +128,7 @@ pub(super) struct Running {
     child: Child,
     commands: Sender<Command>,
     pulse: Arc<Pulse>,
-    /// Why we killed it.
+    /// Why we killed it, or told it to end.
     put_down: Option<End>,
 }
 
@@ -200,7 +206,11 @@ impl Running {
 
     /// Looks whether it is well; one that is not is put down.
     pub(super) fn look(&mut self, ready: bool, memory: u64, now: Timestamp) {
-        let silent = if ready { SILENCE } else { GETTING_READY };
+        let silent = match self.put_down {
+            Some(_) => LEAVING,
+            None if ready => SILENCE,
+            None => GETTING_READY,
+        };
         if self.pulse.silence().lasts(now) > silent {
             self.put_down(End::Stalled);
         } else if own_memory(self.child.id()).is_some_and(|own| own > memory) {
@@ -212,6 +222,15 @@ impl Running {
     /// been kept from answering by the same.
     pub(super) fn begin_anew(&self, now: Timestamp) {
         self.pulse.silence().begin_anew(now);
+    }
+
+    /// Tells it to finish what it has in hand and end; once is enough.
+    pub(super) fn leave(&mut self, now: Timestamp) {
+        if self.put_down.is_none() {
+            self.begin_anew(now);
+            self.tell(Command::Stop);
+            self.put_down.get_or_insert(End::Renewed);
+        }
     }
 
     /// Kills it.
