@@ -45,7 +45,9 @@ fn sandbox(config: &Config, file: Option<&Path>) -> Check {
     }
     let mut command = Command::new("/proc/self/exe");
     command.args(["inspector", "--self-check"]);
-    file.into_iter().for_each(|file| drop(command.arg("--config").arg(file)));
+    if let Some(file) = file {
+        command.arg("--config").arg(file);
+    }
     let asked = command.stdin(Stdio::null()).output();
     let found = asked.ok().and_then(|told| serde_json::from_slice::<serde_json::Value>(&told.stdout).ok());
     let Some(found) = found else { return Check::missing(WHAT, "it cannot be tried", NEXT) };
