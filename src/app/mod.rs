@@ -341,7 +341,7 @@ impl House {
 
 /// All that one of so many inspectors needs to know of the configuration: of what is had once a machine or a media server,
 /// each has its share.
-fn setup(config: &Config, inspectors: usize) -> Setup {
+pub fn setup(config: &Config, inspectors: usize) -> Setup {
     let inspectors = inspectors.max(1);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let attach = config.source.attach_per_second.get().div_ceil(inspectors as u32);

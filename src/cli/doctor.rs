@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         Some(path) => Config::load(path).or_exit(Exit::Usage)?,
         None => Config::default(),
     };
-    let checks = checks::all(&config);
+    let checks = checks::all(&config, args.config.as_deref());
     let report = Report { well: checks.iter().all(|check| check.state == State::Well), checks };
     if args.json {
         let text = serde_json::to_string_pretty(&report).or_exit(Exit::Bug)?;

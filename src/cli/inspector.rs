@@ -3,11 +3,13 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure, OrExit, Outcome};
 use super::say;
+use crate::app;
 use crate::config::Config;
-use crate::inspector::{Setup, process, sandbox};
+use crate::inspector::{process, sandbox};
 
 /// Inspect what the core says over standard input, which is a socket.
 #[derive(Debug, clap::Args)]
@@ -16,11 +18,14 @@ pub(super) struct Args {
     /// Instead: try what an inspector may not do, and say as JSON what came of it.
     #[arg(long)]
     self_check: bool,
+    /// Try it as with this configuration, and whether what that names can be read.
+    #[arg(long, value_name = "FILE", requires = "self_check")]
+    config: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
     if args.self_check {
-        return self_check();
+        return self_check(args.config.as_deref());
     }
     let socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let socket = socket.and_then(|socket| socket.peer_addr().map(|_address| socket));
@@ -33,11 +38,13 @@ pub(super) fn run(args: &Args) -> Outcome {
     process::run(socket).or_exit(Exit::Missing)
 }
 
-fn self_check() -> Outcome {
-    let Config { source, sample, decode, model, banks, .. } = Config::default();
-    let setup = Setup { source, sample, decode, model, banks: banks.dir, folders: Vec::new(), workers: 1 };
-    let found = sandbox::self_check(&setup).or_exit(Exit::Missing)?;
+fn self_check(config: Option<&Path>) -> Outcome {
+    let config = match config {
+        Some(path) => Config::load(path).or_exit(Exit::Usage)?,
+        None => Config::default(),
+    };
+    let found = sandbox::self_check(&app::setup(&config, 1)).or_exit(Exit::Missing)?;
     let text = serde_json::to_string(&found).or_exit(Exit::Bug)?;
     say(&format!("{text}\n"))?;
-    if found.tried.iter().all(|(_, refused)| *refused) { Ok(()) } else { Err(Failure::told(Exit::Unwell)) }
+    if found.is_well() { Ok(()) } else { Err(Failure::told(Exit::Unwell)) }
 }

@@ -75,7 +75,7 @@ impl Line {
                 needed, "not every stream can be pulled: raise the limit of open files (`LimitNOFILE` of the unit)"
             );
         }
-        let banks = Banks::open(&setup.banks)?;
+        let banks = Banks::open(&setup.banks, metrics)?;
         let models = building::models(&setup.model, metrics)?;
         let decoders = building::decoders(setup)?;
         let sources = Sources::new(setup.source.clone(), clock)?;
@@ -152,6 +152,7 @@ impl Line {
                     info!(session = %pulled.session, %error, ?after, "the source failed and is attached again");
                 }
             }
+            SourceEvent::Missed(segments) => metrics.segments_missed(segments),
             SourceEvent::Finished => info!(session = %pulled.session, "the file has come to its end"),
             SourceEvent::NoVideo => pulled.hinder(UninspectableReason::NoVideo),
             SourceEvent::UnsupportedCodec(codec) => {

@@ -1,6 +1,7 @@
 //! An inspector process: its short main loop, between the core's commands and its own [`Line`].
 //!
-//! It promises not to outlive the core: the kernel ends it with the core, and so does the end of their socket.
+//! It promises not to outlive the core: the kernel ends it with the core, and so does the end of their socket. Nothing else
+//! does: what asks all processes of a service or a terminal to end asks the core, which has this one finish first.
 
 use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
@@ -9,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::wire::{self, Command, Message};
 use super::{Event, Inspection, InspectorError, Line, sandbox};
@@ -26,6 +28,7 @@ pub const ABORT_ON: &str = "SLUICEGATE_TEST_ABORT_ON";
 /// # Errors
 /// When it cannot begin, which the core is told too, or the core says what makes no sense.
 pub fn run(socket: UnixStream) -> Result<(), InspectorError> {
+    ignore_requests_to_end()?;
     sandbox::end_with_parent()?;
     let mut commands = BufReader::new(socket.try_clone()?);
     let said = Arc::new(Mutex::new(socket));
@@ -90,6 +93,17 @@ pub fn run(socket: UnixStream) -> Result<(), InspectorError> {
     drop(counting.join());
     say(&Message::Counted(metrics.snapshot()))?;
     Ok(say(&Message::Done)?)
+}
+
+/// Lets the signals pass by that ask a process to end.
+fn ignore_requests_to_end() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    // What handles them stays for as long as the process lives, and that nobody waits for it makes it nothing.
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        drop(signal(kind)?);
+    }
+    Ok(())
 }
 
 /// Whether to break off in the middle of a stream as a broken decoder would: only in builds for tests, and only for the

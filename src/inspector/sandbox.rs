@@ -11,9 +11,10 @@
 mod files;
 mod syscalls;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{
@@ -21,6 +22,7 @@ use rustix::process::{
 };
 use serde::Serialize;
 
+pub use self::files::Reached;
 use super::wire::Limits;
 use super::{Config, Setup};
 
@@ -66,14 +68,48 @@ pub struct SelfCheck {
     pub lacks: Vec<String>,
     /// What was tried, and whether it was refused.
     pub tried: Vec<(&'static str, bool)>,
+    /// What the configuration needs and can be read outside, but not by it.
+    pub unread: Vec<PathBuf>,
 }
 
-/// Puts this process into the sandbox, and tries to break out.
+impl SelfCheck {
+    /// Whether it is as it should be.
+    pub fn is_well(&self) -> bool {
+        self.lacks.is_empty() && self.unread.is_empty() && self.tried.iter().all(|(_, refused)| *refused)
+    }
+}
+
+/// Folders within folders that are looked into, and files that are tried.
+const DEEP: usize = 3;
+const FILES: usize = 1000;
+
+/// Files below `path` that can be read, or itself.
+fn below(path: PathBuf, deep: usize, found: &mut Vec<PathBuf>) {
+    if found.len() >= FILES {
+        return;
+    }
+    if !path.is_dir() {
+        return found.extend(is_read(&path).then_some(path));
+    }
+    let Ok(inside) = fs::read_dir(&path) else { return };
+    found.push(path);
+    if deep > 0 {
+        inside.flatten().for_each(|entry| below(entry.path(), deep - 1, found));
+    }
+}
+
+fn is_read(path: &Path) -> bool {
+    if path.is_dir() { fs::read_dir(path).is_ok() } else { path.is_file() && File::open(path).is_ok() }
+}
+
+/// Puts this process into the sandbox, and tries to break out, and to read what inspecting takes.
 ///
 /// # Errors
 /// When the kernel does not even let it give up what it may become.
 pub fn self_check(setup: &Setup) -> io::Result<SelfCheck> {
     let Config { memory, max_open_files, .. } = Config::default();
+    let mut needed = Vec::new();
+    files::needed(setup).into_iter().for_each(|path| below(path, DEEP, &mut needed));
     let mut lacks = before(setup, Limits { open_files: max_open_files, memory })?;
     lacks.extend(after());
     let temporary = std::env::temp_dir().join(format!("sluicegate-self-check-{}", std::process::id()));
@@ -94,5 +130,6 @@ pub fn self_check(setup: &Setup) -> io::Result<SelfCheck> {
         ),
         ("leave a core dump", getrlimit(Resource::Core).maximum == Some(0)),
     ];
-    Ok(SelfCheck { lacks, tried })
+    let unread = needed.into_iter().filter(|path| !is_read(path)).collect();
+    Ok(SelfCheck { lacks, tried, unread })
 }

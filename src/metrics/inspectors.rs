@@ -10,7 +10,7 @@ use super::{Family, Metrics};
 const STATES: [&str; 3] = ["starting", "up", "down"];
 
 /// Why they end before their time.
-const REASONS: [&str; 5] = ["crashed", "killed", "stalled", "memory", "failed"];
+const REASONS: [&str; 6] = ["crashed", "killed", "stalled", "memory", "renewed", "failed"];
 
 impl Metrics {
     pub(super) fn start_inspectors_at_zero(&self) {
@@ -26,7 +26,8 @@ impl Metrics {
         }
     }
 
-    /// Counts an inspector process that ended before its time: `crashed`, `killed`, `stalled`, `memory` or `failed`.
+    /// Counts an inspector process that ended before its time: `crashed`, `killed`, `stalled`, `memory`, `renewed`
+    /// or `failed`.
     pub fn inspector_restart(&self, reason: &str) {
         self.inspector_restarts.with_label_values(&[reason]).inc();
     }

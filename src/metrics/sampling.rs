@@ -1,4 +1,4 @@
-//! What the samplers hold of the streams, and how many streams are decoded continuously.
+//! What the samplers hold of the streams, how many streams are decoded continuously, and what is left out before that.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::{IntCounter, IntGauge, Registry};
@@ -12,6 +12,7 @@ pub(super) struct Sampling {
     ring_bytes: IntGauge,
     refused: IntCounter,
     skipped: IntCounter,
+    missed: IntCounter,
 }
 
 impl Sampling {
@@ -29,11 +30,12 @@ impl Sampling {
                 "sluicegate_units_skipped_total",
                 "Access units passed over in streams that are decoded continuously: the decoders are behind.",
             )?,
+            missed: counter(r, "sluicegate_segments_missed_total", "Segments of playlists that were not looked at.")?,
         })
     }
 
     pub(super) fn desc(&self) -> Vec<Vec<&Desc>> {
-        vec![self.promoted.desc(), self.ring_bytes.desc(), self.refused.desc(), self.skipped.desc()]
+        vec![self.promoted.desc(), self.ring_bytes.desc(), self.refused.desc(), self.skipped.desc(), self.missed.desc()]
     }
 }
 
@@ -46,6 +48,11 @@ impl Metrics {
     /// Sets how many bytes of encoded frames are held.
     pub fn set_ring_bytes(&self, bytes: usize) {
         self.sampling.ring_bytes.set(bytes as i64);
+    }
+
+    /// Counts segments of playlists that were not looked at.
+    pub fn segments_missed(&self, segments: u64) {
+        self.sampling.missed.inc_by(segments);
     }
 
     /// Counts streams that were to be decoded continuously and had no place, and units that such streams left out.

@@ -100,6 +100,11 @@ impl Wiring {
         self.outlet.renew(attempt)
     }
 
+    /// Notes that so many segments were not looked at.
+    pub(super) fn miss(&self, segments: u64) {
+        self.outlet.miss(segments);
+    }
+
     /// Connects a pipeline, which does not run yet. Its access units are those of `attempt`.
     pub(super) fn connect(&self, parts: Parts, attempt: Attempt) -> (gst::Pipeline, Arc<Feed>) {
         self.progress.look_for_video();

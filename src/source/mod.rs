@@ -91,6 +91,8 @@ pub enum SourceEvent {
     NoVideo,
     /// There is video, in a codec that cannot be inspected. Its name, as far as it is known.
     UnsupportedCodec(String),
+    /// So many segments of a playlist were not looked at: they were gone, could not be had or fed, or came too late.
+    Missed(u64),
     /// A file has come to its end. Nothing more comes of it.
     Finished,
     /// The source was detached and will be attached again.

@@ -19,6 +19,8 @@ const CLOSED: Attempt = Attempt::MAX;
 /// Where a source's events go.
 pub(super) struct Outlet {
     current: AtomicU64,
+    /// Segments that were not looked at, to be said before what is said next.
+    missed: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -38,7 +40,7 @@ pub(super) enum Passage {
 impl Outlet {
     pub(super) fn new(on_event: Box<dyn FnMut(SourceEvent) + Send>) -> Self {
         let inner = Inner { on_event, next_sequence: 0, speaking: None };
-        Self { current: AtomicU64::new(0), inner: Mutex::new(inner) }
+        Self { current: AtomicU64::new(0), missed: AtomicU64::new(0), inner: Mutex::new(inner) }
     }
 
     /// Shuts out the current attachment and opens the way for the next, whose number it gives.
@@ -66,6 +68,18 @@ impl Outlet {
         self.current.load(Ordering::Acquire) == CLOSED
     }
 
+    /// Notes that so many segments were not looked at. Never waits, and keeps nothing else from getting out.
+    pub(super) fn miss(&self, segments: u64) {
+        self.missed.fetch_add(segments, Ordering::Relaxed);
+    }
+
+    fn say_missed(&self, inner: &mut Inner) {
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            (inner.on_event)(SourceEvent::Missed(missed));
+        }
+    }
+
     /// Hands on an access unit of `attempt`, as `make` builds it from its sequence number. Never waits.
     pub(super) fn unit(&self, attempt: Attempt, make: impl FnOnce(u64) -> AccessUnit) -> Passage {
         let mut inner = match self.inner.try_lock() {
@@ -76,6 +90,7 @@ impl Outlet {
         if self.current.load(Ordering::Acquire) != attempt {
             return Passage::Shut;
         }
+        self.say_missed(&mut inner);
         if inner.speaking.replace(attempt) != Some(attempt) {
             (inner.on_event)(SourceEvent::Attached);
         }
@@ -89,6 +104,7 @@ impl Outlet {
     pub(super) fn say(&self, event: SourceEvent) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_closed() {
+            self.say_missed(&mut inner);
             (inner.on_event)(event);
         }
     }

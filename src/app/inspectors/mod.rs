@@ -4,6 +4,7 @@
 //! Promises: whoever attaches or detaches a stream never waits for a process; a stream that was attached is inspected as
 //! long as any process lives; what brings processes down is found (see [`suspects`]) and not inspected again.
 
+mod renewing;
 mod running;
 mod sharing;
 mod suspects;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::{error, info, warn};
 
+use self::renewing::Renewing;
 use self::running::{End, Running, Said};
 use self::sharing::{Phase, Slot, State};
 use self::suspects::How;
@@ -29,6 +31,10 @@ use crate::stream::{Attention, Session, StreamId};
 
 /// How often all processes are looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// When they were not looked at for longer than this, the machine stood still, or this process did: that nobody answered
+/// says nothing of them.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 
 /// How often each is asked whether it listens.
 const PING_EVERY: Duration = Duration::from_millis(500);
@@ -95,8 +101,10 @@ impl Inspectors {
         let shared = Arc::new(Shared { plan: Arc::new(plan), state });
         let (sayings, heard) = bounded(SAYINGS);
         let (began, beginning) = bounded(1);
+        let renewing = Renewing::new(&shared.plan.setup);
+        let (looked_after, sending) = (Arc::clone(&shared), sayings.clone());
         let supervisor =
-            Supervisor { shared: Arc::clone(&shared), sayings: sayings.clone(), began: Some(began), stopping: false };
+            Supervisor { shared: looked_after, sayings: sending, began: Some(began), renewing, stopping: false };
         let thread = Builder::new().name("inspectors".to_owned()).spawn(move || supervisor.run(&heard))?;
         let inspectors = Self { shared, sayings, thread: Mutex::new(Some(thread)) };
         match beginning.recv() {
@@ -148,6 +156,7 @@ struct Supervisor {
     sayings: Sender<Saying>,
     /// Who waits for all to be ready.
     began: Option<Sender<Result<(), String>>>,
+    renewing: Renewing,
     stopping: bool,
 }
 
@@ -156,6 +165,7 @@ impl Supervisor {
     /// it.
     fn run(mut self, heard: &Receiver<Saying>) {
         let mut until = None;
+        let mut looked = self.shared.plan.clock.now();
         loop {
             match heard.recv_timeout(TICK) {
                 Ok(Saying::Of(place, number, said)) => self.hear(place, number, said),
@@ -185,7 +195,17 @@ impl Supervisor {
                     left.for_each(|running| running.put_down(End::Stalled));
                 }
             } else {
+                if now.since(looked) > STOOD_STILL {
+                    self.shared
+                        .state()
+                        .slots
+                        .iter_mut()
+                        .filter_map(Slot::running)
+                        .for_each(|each| each.begin_anew(now));
+                }
+                looked = now;
                 self.look(now);
+                self.renewing.look(&mut self.shared.state().slots, now);
             }
         }
     }
@@ -248,7 +268,7 @@ impl Supervisor {
         match said {
             Said::Ready(lacks) => {
                 if let Phase::Starting(running) = std::mem::replace(&mut slot.phase, Phase::Down(now)) {
-                    running.was_ready(now);
+                    running.begin_anew(now);
                     slot.pinged = now;
                     slot.phase = Phase::Up(running);
                 }

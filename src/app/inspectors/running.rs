@@ -8,22 +8,24 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing::warn;
 
-use super::Plan;
+use super::{Plan, Program};
 use crate::clock::{Clock, Timestamp};
 use crate::inspector::wire::{self, Command, Message};
 use crate::inspector::{Event, process};
 use crate::stream::Session;
 
-/// For how long a process that lives may be silent. It speaks ten times a second.
+/// For how long a process that lives may leave unanswered that it is asked twice a second whether it listens.
 const SILENCE: Duration = Duration::from_millis(2500);
+
+/// For how long one that was told to end may take to finish what it has in hand.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// For how long it may take to be ready: models are loaded meanwhile.
 const GETTING_READY: Duration = Duration::from_mins(2);
@@ -88,6 +90,8 @@ pub(super) enum End {
     Stalled,
     /// It took too much memory, and was killed for it.
     Memory,
+    /// It was told to end, so that another begins in its place.
+    Renewed,
     /// It ended by itself.
     Failed,
 }
@@ -100,6 +104,7 @@ impl End {
             Self::Killed => "killed",
             Self::Stalled => "stalled",
             Self::Memory => "memory",
+            Self::Renewed => "renewed",
             Self::Failed => "failed",
         }
     }
@@ -123,18 +128,50 @@ pub(super) struct Running {
     child: Child,
     commands: Sender<Command>,
     pulse: Arc<Pulse>,
-    /// Why we killed it.
+    /// Why we killed it, or told it to end.
     put_down: Option<End>,
 }
 
-/// When it was heard last, and what it has in hand.
+/// How long it left us waiting, and what it has in hand.
 #[derive(Debug, Default)]
 struct Pulse {
-    spoke: AtomicU64,
-    answered: AtomicU64,
-    /// What it said is being heard, which may take as long as the judge does.
-    being_heard: AtomicBool,
+    silence: Mutex<Silence>,
     hands: Mutex<Vec<Option<Session>>>,
+}
+
+/// For how long we have listened to a process without an answer. The time that hearing it takes, which is as long as the judge
+/// takes, does not count: its answer may lie behind all that it said before.
+#[derive(Debug, Default, Clone, Copy)]
+struct Silence {
+    /// Since when we listen; nothing while we hear.
+    listening: Option<Timestamp>,
+    /// How long we listened before, since the last answer.
+    before: Duration,
+}
+
+impl Silence {
+    fn listen(&mut self, now: Timestamp) {
+        self.listening = Some(now);
+    }
+
+    fn hear(&mut self, now: Timestamp) {
+        self.before = self.lasts(now);
+        self.listening = None;
+    }
+
+    fn answered(&mut self) {
+        self.before = Duration::ZERO;
+    }
+
+    /// Forgets what was until now.
+    fn begin_anew(&mut self, now: Timestamp) {
+        self.before = Duration::ZERO;
+        self.listening = self.listening.map(|_since| now);
+    }
+
+    fn lasts(&self, now: Timestamp) -> Duration {
+        self.before + self.listening.map_or(Duration::ZERO, |since| now.since(since))
+    }
 }
 
 impl Running {
@@ -142,35 +179,22 @@ impl Running {
     pub(super) fn start(plan: &Arc<Plan>, number: u64, on_said: impl Fn(Said) + Send + 'static) -> io::Result<Self> {
         let now = plan.clock.now();
         let (ours, theirs) = UnixStream::pair()?;
-        let kept = |name: &&str| Some((name.to_string(), std::env::var_os(name)?));
-        let gstreamer = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        let child = std::process::Command::new(&plan.program.path)
-            .args(&plan.program.arguments)
-            .env_clear()
-            .envs(gstreamer.filter(|(name, _)| name.starts_with("GST_")))
-            .envs(ENVIRONMENT.iter().filter_map(kept))
-            .envs([process::ABORT_ON].iter().filter(|_| cfg!(debug_assertions)).filter_map(kept))
-            // The list of plugins was made before: a process that may write nothing and start nothing takes it as it is.
-            .env("GST_REGISTRY_FORK", "no")
-            .env("GST_REGISTRY_UPDATE", "no")
-            .envs(ALLOCATOR)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .spawn()?;
         let (commands, waiting) = bounded(COMMANDS + 2 * plan.setup.sample.max_streams.get());
         let begin =
             Command::Begin { setup: Box::new(plan.setup.clone()), anchor: plan.clock.anchor(), limits: plan.limits };
         // There is room: it is the first.
         drop(commands.try_send(begin));
         let pulse = Arc::new(Pulse::default());
-        note(&pulse.spoke, now);
-        note(&pulse.answered, now);
-        let running = Self { number, since: now, child, commands, pulse: Arc::clone(&pulse), put_down: None };
+        pulse.silence().listen(now);
+        // First all that can fail here, so that there is no process that nobody looks after. The threads end by themselves where
+        // there is none at the other end.
         let writing = ours.try_clone()?;
         Builder::new().name("to-inspector".to_owned()).spawn(move || write(&writing, &waiting))?;
-        let plan = Arc::clone(plan);
-        Builder::new().name("from-inspector".to_owned()).spawn(move || pulse.read(&ours, number, &plan, on_said))?;
-        Ok(running)
+        let (reading, heard) = (Arc::clone(&pulse), Arc::clone(plan));
+        let read = move || reading.read(&ours, number, &heard, on_said);
+        Builder::new().name("from-inspector".to_owned()).spawn(read)?;
+        let child = spawn(&plan.program, theirs)?;
+        Ok(Self { number, since: now, child, commands, pulse, put_down: None })
     }
 
     /// Tells it something. One that does not listen is put down.
@@ -182,21 +206,31 @@ impl Running {
 
     /// Looks whether it is well; one that is not is put down.
     pub(super) fn look(&mut self, ready: bool, memory: u64, now: Timestamp) {
-        let silent = if ready { SILENCE } else { GETTING_READY };
-        let heard = self.pulse.spoke.load(Ordering::Acquire).min(self.pulse.answered.load(Ordering::Acquire));
-        let heard = Timestamp::from_micros(heard).max(self.since);
-        let being_heard = self.pulse.being_heard.load(Ordering::Acquire);
-        if !being_heard && now.since(heard) > silent {
+        let silent = match self.put_down {
+            Some(_) => LEAVING,
+            None if ready => SILENCE,
+            None => GETTING_READY,
+        };
+        if self.pulse.silence().lasts(now) > silent {
             self.put_down(End::Stalled);
         } else if own_memory(self.child.id()).is_some_and(|own| own > memory) {
             self.put_down(End::Memory);
         }
     }
 
-    /// It has become ready: from now on it is expected to speak.
-    pub(super) fn was_ready(&self, now: Timestamp) {
-        note(&self.pulse.spoke, now);
-        note(&self.pulse.answered, now);
+    /// From now on it is expected to speak: it has become ready, or whoever looks could not look for a while, and it may have
+    /// been kept from answering by the same.
+    pub(super) fn begin_anew(&self, now: Timestamp) {
+        self.pulse.silence().begin_anew(now);
+    }
+
+    /// Tells it to finish what it has in hand and end; once is enough.
+    pub(super) fn leave(&mut self, now: Timestamp) {
+        if self.put_down.is_none() {
+            self.begin_anew(now);
+            self.tell(Command::Stop);
+            self.put_down.get_or_insert(End::Renewed);
+        }
     }
 
     /// Kills it.
@@ -221,6 +255,10 @@ impl Running {
 }
 
 impl Pulse {
+    fn silence(&self) -> MutexGuard<'_, Silence> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Hears everything that a process says, until it says no more.
     fn read(&self, from: &UnixStream, number: u64, plan: &Plan, on_said: impl Fn(Said)) {
         let clock: Clock = plan.clock;
@@ -228,10 +266,9 @@ impl Pulse {
         loop {
             match wire::read(&mut from) {
                 Ok(Some(message)) => {
-                    self.being_heard.store(true, Ordering::Release);
+                    self.silence().hear(clock.now());
                     self.hear(message, number, plan, &on_said);
-                    note(&self.spoke, clock.now());
-                    self.being_heard.store(false, Ordering::Release);
+                    self.silence().listen(clock.now());
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -247,7 +284,7 @@ impl Pulse {
         match message {
             Message::Ready { lacks } => on_said(Said::Ready(lacks)),
             Message::Failed { reason } => on_said(Said::Failed(reason)),
-            Message::Here => note(&self.answered, plan.clock.now()),
+            Message::Here => self.silence().answered(),
             Message::Counted(families) => plan.metrics.absorb(number, families),
             Message::Event(Event::InHand { worker, session }) => {
                 let mut hands = self.hands.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,8 +305,23 @@ impl Pulse {
     }
 }
 
-fn note(what: &AtomicU64, now: Timestamp) {
-    what.store(now.as_micros(), Ordering::Release);
+/// Starts the program, with its end of the socket as standard input.
+fn spawn(program: &Program, theirs: UnixStream) -> io::Result<Child> {
+    let kept = |name: &&str| Some((name.to_string(), std::env::var_os(name)?));
+    let gstreamer = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    std::process::Command::new(&program.path)
+        .args(&program.arguments)
+        .env_clear()
+        .envs(gstreamer.filter(|(name, _)| name.starts_with("GST_")))
+        .envs(ENVIRONMENT.iter().filter_map(kept))
+        .envs([process::ABORT_ON].iter().filter(|_| cfg!(debug_assertions)).filter_map(kept))
+        // The list of plugins was made before: a process that may write nothing and start nothing takes it as it is.
+        .env("GST_REGISTRY_FORK", "no")
+        .env("GST_REGISTRY_UPDATE", "no")
+        .envs(ALLOCATOR)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .spawn()
 }
 
 /// Writes commands until there is nobody left to write them, or to read them.
@@ -301,6 +353,32 @@ mod tests {
             assert_eq!(End::of(ExitStatus::from_raw(status)), end, "{status}");
         }
         assert_eq!(End::of(ExitStatus::from_raw(69 << 8)), End::Failed);
+    }
+
+    #[test]
+    fn only_the_time_that_we_listen_in_vain_is_silence() {
+        let at = Timestamp::from_millis;
+        let mut silence = Silence::default();
+        silence.listen(at(0));
+        assert_eq!(silence.lasts(at(1200)).as_millis(), 1200);
+        // What it said is heard for a minute, again and again: its answer lies behind all that.
+        for (from, to) in [(1200, 61_200), (61_201, 121_201), (121_202, 181_202)] {
+            silence.hear(at(from));
+            assert_eq!(silence.lasts(at(to)).as_millis(), 1200 + u128::from(from - 1200) % 60_000);
+            silence.listen(at(to));
+        }
+        // It speaks, and does not answer.
+        for spoke in [182_202, 183_202] {
+            silence.hear(at(spoke));
+            silence.listen(at(spoke));
+        }
+        assert_eq!(silence.lasts(at(184_202)).as_millis(), 1202 + 3000);
+        silence.hear(at(184_202));
+        silence.answered();
+        silence.listen(at(184_300));
+        assert_eq!(silence.lasts(at(184_400)).as_millis(), 100);
+        silence.begin_anew(at(190_000));
+        assert_eq!(silence.lasts(at(190_000)).as_millis(), 0);
     }
 
     #[test]

@@ -19,12 +19,12 @@ use crate::{decode, source};
 const PATIENCE: Duration = Duration::from_secs(2);
 const ROOM: u64 = 1 << 30;
 
-/// Looks at everything that `config` needs.
-pub(super) fn all(config: &Config) -> Vec<Check> {
+/// Looks at everything that `config` needs, which was read from `file` or else is what is built in.
+pub(super) fn all(config: &Config, file: Option<&Path>) -> Vec<Check> {
     let mut checks = gstreamer(config);
     checks.push(descriptors(config));
     checks.extend(models(&config.model));
-    checks.push(sandbox(config));
+    checks.push(sandbox(config, file));
     checks.push(folder("banks.dir", &config.banks.dir));
     checks.push(folder("ledger.path", config.ledger.path.parent().unwrap_or(Path::new("."))));
     checks.push(address(config));
@@ -34,24 +34,49 @@ pub(super) fn all(config: &Config) -> Vec<Check> {
     checks
 }
 
+const WHAT: &str = "inspector sandbox";
+const NEXT: &str =
+    "Landlock needs Linux 5.13, and 6.12 to be whole; seccomp needs CONFIG_SECCOMP_FILTER; a container may forbid both";
+
 /// What keeps inspector processes from doing harm, as one of them finds it.
-fn sandbox(config: &Config) -> Check {
-    const WHAT: &str = "inspector sandbox";
-    const NEXT: &str = "Landlock needs Linux 5.13, seccomp needs CONFIG_SECCOMP_FILTER; a container may forbid both";
+fn sandbox(config: &Config, file: Option<&Path>) -> Check {
     if config.inspector.processes == Some(0) {
         return Check::well(WHAT, "none: the core inspects by itself");
     }
-    let asked = Command::new("/proc/self/exe").args(["inspector", "--self-check"]).stdin(Stdio::null()).output();
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["inspector", "--self-check"]);
+    if let Some(file) = file {
+        command.arg("--config").arg(file);
+    }
+    let asked = command.stdin(Stdio::null()).output();
     let found = asked.ok().and_then(|told| serde_json::from_slice::<serde_json::Value>(&told.stdout).ok());
     let Some(found) = found else { return Check::missing(WHAT, "it cannot be tried", NEXT) };
+    sandboxed(&found)
+}
+
+/// What an inspector's account of its sandbox means.
+fn sandboxed(found: &serde_json::Value) -> Check {
+    let texts = |of: &str| -> Vec<String> {
+        let all = found[of].as_array().into_iter().flatten();
+        all.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
     let tried = found["tried"].as_array().cloned().unwrap_or_default();
     let word = |pair: &serde_json::Value| pair[0].as_str().map(str::to_owned);
     let open: Vec<String> = tried.iter().filter(|pair| pair[1] != true).filter_map(word).collect();
-    if open.is_empty() {
-        let refused: Vec<String> = tried.iter().filter_map(word).collect();
-        return Check::well(WHAT, format!("refused: {}", refused.join(", ")));
+    if !open.is_empty() {
+        return Check::missing(WHAT, format!("an inspector could: {}", open.join(", ")), NEXT);
     }
-    Check::missing(WHAT, format!("an inspector could: {}", open.join(", ")), NEXT)
+    let lacks = texts("lacks");
+    if !lacks.is_empty() {
+        return Check::missing(WHAT, lacks.join("; "), NEXT);
+    }
+    let unread = texts("unread");
+    if !unread.is_empty() {
+        const LINKS: &str = "put them, not links to them, where the configuration names them";
+        return Check::missing(WHAT, format!("an inspector cannot read {}", unread.join(", ")), LINKS);
+    }
+    let refused: Vec<String> = tried.iter().filter_map(word).collect();
+    Check::well(WHAT, format!("refused: {}", refused.join(", ")))
 }
 
 /// Whether a webhook's secret can be read and used. Nothing is sent.
@@ -253,6 +278,20 @@ mod tests {
         let nowhere = folder("x", &there.path().join("nowhere"));
         assert_eq!(nowhere.state, State::Missing);
         assert!(nowhere.next.unwrap().contains("nowhere"));
+    }
+
+    #[test]
+    fn a_sandbox_is_well_when_it_is_whole_and_lets_an_inspector_work() {
+        for (lacks, refused, unread, state, says) in [
+            ("[]", true, "[]", State::Well, "refused: run a program"),
+            ("[]", false, "[]", State::Missing, "an inspector could: run a program"),
+            (r#"["seccomp cannot be used"]"#, true, "[]", State::Missing, "seccomp cannot be used"),
+            ("[]", true, r#"["/banks/one"]"#, State::Missing, "an inspector cannot read /banks/one"),
+        ] {
+            let told = format!(r#"{{"lacks": {lacks}, "tried": [["run a program", {refused}]], "unread": {unread}}}"#);
+            let check = sandboxed(&serde_json::from_str(&told).unwrap());
+            assert_eq!((check.state, &*check.detail), (state, says));
+        }
     }
 
     #[test]

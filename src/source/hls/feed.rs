@@ -37,7 +37,6 @@ const AHEAD: u64 = 4 << 20;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A segment to be fetched.
-#[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) media: Resource,
     pub(super) map: Option<Resource>,
@@ -46,6 +45,28 @@ pub(super) struct Job {
     pub(super) target: Duration,
     /// Whether a demuxer may take it for the continuation of the one before.
     pub(super) follows: bool,
+    pub(super) unfed: Unfed,
+}
+
+/// A segment that is counted as missed when it is given up: wherever it then is, whoever gives it up.
+pub(super) struct Unfed(Option<Wiring>);
+
+impl Unfed {
+    pub(super) fn new(wiring: &Wiring) -> Self {
+        Self(Some(wiring.clone()))
+    }
+
+    fn fed(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfed {
+    fn drop(&mut self) {
+        if let Some(wiring) = &self.0 {
+            wiring.miss(1);
+        }
+    }
 }
 
 /// Something to fetch.
@@ -114,11 +135,12 @@ impl Feeder {
 
     /// Feeds what comes until no more will, and waits until all of it is through.
     pub(super) async fn run(mut self, mut jobs: Receiver<Job>) -> Result<(), Ending> {
-        while let Some(job) = jobs.recv().await {
+        while let Some(mut job) = jobs.recv().await {
             match self.fetch(&job).await {
                 Ok((media, map)) => {
                     self.lost = 0;
                     self.feed(&job, &media, map, &jobs).await?;
+                    job.unfed.fed();
                 }
                 Err(trouble) => {
                     self.lost += 1;

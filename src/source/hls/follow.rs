@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
-use super::feed::{Feeder, Job, Resource};
+use super::feed::{Feeder, Job, Resource, Unfed};
 use super::http::{Http, Limits, Trouble};
 use super::playlist::{Media, Part, Playlist, Variant, parse};
 use super::window::{Planned, Window, has_stopped, reload_after};
@@ -164,6 +164,7 @@ impl Session {
         let news = window.advance(media);
         self.memory.lock().note(url, window);
         if news.missed > 0 {
+            self.wiring.miss(news.missed);
             tracing::info!(stream = %self.wiring.pull().stream, missed = news.missed, "segments passed by unseen");
         }
         if news.planned.iter().any(|planned| planned.segment.encrypted) {
@@ -172,7 +173,7 @@ impl Session {
             return Err(Ending { reason: Reason::Error, error: Some(error) });
         }
         for planned in news.planned {
-            let job = job(from, planned, media.target)
+            let job = job(from, planned, media.target, Unfed::new(&self.wiring))
                 .ok_or_else(|| self.failed(Reason::Error, Trouble::Garbage("a segment's address cannot be read")))?;
             // Nobody takes it only where feeding ended, and with it this.
             if jobs.send(job).await.is_err() {
@@ -196,11 +197,11 @@ impl Session {
     }
 }
 
-fn job(from: &Url, Planned { segment, follows }: Planned, target: Duration) -> Option<Job> {
+fn job(from: &Url, Planned { segment, follows }: Planned, target: Duration, unfed: Unfed) -> Option<Job> {
     let resource = |part: &Part| from.join(&part.uri).ok().map(|url| Resource { url, range: part.range });
     let map = match &segment.map {
         Some(map) => Some(resource(map)?),
         None => None,
     };
-    Some(Job { media: resource(&segment.part)?, map, duration: segment.duration, target, follows })
+    Some(Job { media: resource(&segment.part)?, map, duration: segment.duration, target, follows, unfed })
 }
