@@ -3,7 +3,7 @@
 //! A [`Watch`] is all of the line that stands between a server and a picture. The time between pictures is told by when their
 //! units arrived, so a slow machine changes nothing.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test may fail anywhere")]
 
 #[cfg(test)]
 mod support;

@@ -2,7 +2,7 @@
 //! published to a real server. Nothing hangs, nothing ends the process, memory stays bounded, and a good stream is inspected
 //! afterwards as if nothing had been.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+#![expect(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
 
 #[cfg(test)]
 #[path = "hostile/corpus.rs"]
@@ -207,7 +207,7 @@ fn a_scan_of_everything_hostile_says_of_each_what_came_of_it() {
     let mut command = scan(&[words("scan --json --banks banks --report report.html"), files].concat());
     let mut child = Running(command.stdout(output).stderr(Stdio::null()).spawn().unwrap());
     let (id, mut peak) = (child.0.id().to_string(), 0);
-    let status = rig::until("the scan to end", Duration::from_secs(900), || {
+    let status = rig::until("the scan to end", Duration::from_mins(15), || {
         peak = peak.max(memory(&id, "VmHWM"));
         child.0.try_wait().unwrap()
     });
@@ -275,7 +275,7 @@ impl Watched {
     fn until_it_ends(&self, name: &str) -> Vec<AccessUnit> {
         let mut units = Vec::new();
         loop {
-            match self.events.recv_timeout(Duration::from_secs(60)) {
+            match self.events.recv_timeout(Duration::from_mins(1)) {
                 Ok(SourceEvent::Unit(unit)) => units.push(unit),
                 Ok(SourceEvent::Attached) => {}
                 Ok(_) => return units,
@@ -289,7 +289,7 @@ impl Watched {
     fn units(&self, number: usize) -> Vec<AccessUnit> {
         let mut units = Vec::new();
         while units.len() < number {
-            match self.events.recv_timeout(Duration::from_secs(60)).expect("a good stream is attached") {
+            match self.events.recv_timeout(Duration::from_mins(1)).unwrap() {
                 SourceEvent::Unit(unit) => units.push(unit),
                 _ => units.clear(),
             }
@@ -386,8 +386,7 @@ fn what_a_real_server_passes_on_is_outlived_too() {
                 .collect();
             for (morsel, mut publisher, watched) in under_way {
                 // ffmpeg gives up on some of them, and sends others to their end.
-                rig::until("the publisher to end", Duration::from_secs(60), || publisher.0.try_wait().unwrap())
-                    .unwrap();
+                rig::until("the publisher to end", Duration::from_mins(1), || publisher.0.try_wait().unwrap()).unwrap();
                 let events = watched.events.try_iter();
                 let units: Vec<AccessUnit> = events
                     .filter_map(|event| if let SourceEvent::Unit(unit) = event { Some(unit) } else { None })

@@ -8,15 +8,15 @@ mod support;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate::clock::{Clock, Timestamp};
 use sluicegate::decode::{self, Decoder};
 use sluicegate::sample::queue::{Mailbox, Priority, Queue, Taken};
-use sluicegate::sample::{Config, Sampler, Work};
+use sluicegate::sample::{Config, Pool, Sampler, Work};
 use sluicegate::stream::{AccessUnit, Attention, Codec};
 use support::ffmpeg;
 
@@ -111,8 +111,9 @@ fn at_three_times_what_can_be_done_everybody_is_looked_at_and_nothing_is_lost() 
             }
         });
 
-        let mut streams: Vec<(Mailbox<usize, Work>, Sampler)> =
-            (0..STREAMS).map(|key| (queue.open(key).unwrap(), Sampler::new(&config, Duration::ZERO))).collect();
+        let mut streams: Vec<(Mailbox<usize, Work>, Sampler)> = (0..STREAMS)
+            .map(|key| (queue.open(key).unwrap(), Sampler::new(&config, || 0.5, &Arc::new(Pool::new(0)))))
+            .collect();
         let began = clock.now();
         for step in 0..STREAMS * (ROUNDS * OVERLOAD) as usize {
             // One after another, in an order of its own.

@@ -1,7 +1,7 @@
 //! `sluicegate scan` as somebody at a shell meets it: what it finds, what it says it did not inspect, how it ends, and that
 //! nothing of it stays behind.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
 
 #[path = "scan/page.rs"]
 mod page;
@@ -379,9 +379,14 @@ fn a_recording_at_an_address_is_inspected_and_its_secrets_are_nowhere() {
             let to = "HTTP/1.1 302 Found\r\nLocation: /a/copy.mp4?token=5ecret\r\nContent-Length: 0\r\n\r\n";
             (to.into(), Whole::Yes)
         }
-        "/endless" => {
-            (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".iter().copied().chain([7; 200_000]).collect(), Whole::Yes)
-        }
+        "/endless" => (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+                .iter()
+                .copied()
+                .chain(std::iter::repeat_n(7, 200_000))
+                .collect(),
+            Whole::Yes,
+        ),
         _ => (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(), Whole::Yes),
     });
     let url = |path: &str| format!("http://me:pa55word@127.0.0.1:{port}{path}");
@@ -430,7 +435,7 @@ fn nothing_is_left_behind_when_it_is_interrupted() {
         let url = format!("http://127.0.0.1:{port}/film.mp4");
         let mut command = desk.command(&["scan", &url, "--banks", "banks", "--report", "out.html"]);
         let mut child = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        silent.recv_timeout(Duration::from_secs(60)).unwrap();
+        silent.recv_timeout(Duration::from_mins(1)).unwrap();
         let id = child.0.id();
         // It has kept something by now, in a file that has no name.
         let kept = || {
@@ -441,9 +446,8 @@ fn nothing_is_left_behind_when_it_is_interrupted() {
                 .map(|link| link.display().to_string())
                 .collect::<Vec<_>>()
         };
-        let names = rig::until("something to be kept", Duration::from_secs(60), || {
-            Some(kept()).filter(|kept| !kept.is_empty())
-        });
+        let names =
+            rig::until("something to be kept", Duration::from_mins(1), || Some(kept()).filter(|kept| !kept.is_empty()));
         assert!(names.unwrap().iter().all(|name| name.ends_with("(deleted)")));
         assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
         assert!(!child.0.wait().unwrap().success());

@@ -161,7 +161,11 @@ fn what_is_no_video_file_says_so() {
         loop {
             match events.recv_timeout(PATIENCE).unwrap() {
                 SourceEvent::Reconnecting { reason, error, .. } => {
-                    assert_eq!((reason, error.as_ref().map(|error| error.kind())), (expected, kind), "{error:?}");
+                    assert_eq!(
+                        (reason, error.as_ref().map(sluicegate::source::SourceError::kind)),
+                        (expected, kind),
+                        "{error:?}"
+                    );
                     break;
                 }
                 SourceEvent::NoVideo | SourceEvent::UnsupportedCodec(_) => {}

@@ -11,7 +11,7 @@ use rig::publisher::{Publisher, Times};
 use rig::sluicegate::Sluicegate;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn stream(sluicegate: &Sluicegate) -> Option<Value> {
     sluicegate.get("/v1/streams").ok()?.as_array()?.first().cloned()

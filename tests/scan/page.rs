@@ -30,7 +30,7 @@ pub(crate) fn read_page(html: &str) -> (Vec<String>, String) {
                 }
             }
             Event::Text(more) => text.push_str(&more),
-            Event::GeneralRef(name) => text.push_str(&format!("&{};", &*name)),
+            Event::GeneralRef(name) => text.extend(["&", &*name, ";"]),
             Event::Eof => break,
             _ => {}
         }

@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Answers each request with what `answer` makes of its first line; whether the whole is sent, or it then falls silent.
 pub(crate) fn serve(answer: impl Fn(&str) -> (Vec<u8>, Whole) + Send + 'static) -> (u16, Receiver<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (sent, silent) = channel();
+    let (sent, silent) = sync_channel(8);
     std::thread::spawn(move || {
         let mut kept = Vec::new();
         for peer in listener.incoming() {

@@ -29,9 +29,9 @@ struct Film {
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
-    let file = args.next().context("the first argument is an FLV file")?;
+    let path = args.next().context("the first argument is an FLV file")?;
     let streams: usize = args.next().context("the second argument is how many streams there are")?.parse()?;
-    let film = Arc::new(Film::read(&std::fs::read(&file).context(file)?)?);
+    let film = Arc::new(Film::read(&std::fs::read(&path).context(path)?)?);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     println!("{}", listener.local_addr()?.port());
     for viewer in listener.incoming() {
@@ -49,18 +49,14 @@ fn serve(mut viewer: TcpStream, film: &Film, streams: usize) -> Result<()> {
     while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
     let path = request.split(' ').nth(1).unwrap_or_default();
     let number = path.strip_prefix("/live/").and_then(|name| name.strip_suffix(".flv")?.parse().ok());
-    match number.filter(|number| *number < streams) {
-        Some(number) => {
-            viewer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n")?;
-            film.play(&mut viewer, number)
-        }
-        None => {
-            let one = |number| json!({ "app": "live", "name": format!("{number}"), "id": format!("{number}") });
-            let body = json!({ "streams": (0..streams).map(one).collect::<Vec<_>>() }).to_string();
-            let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close", body.len());
-            Ok(viewer.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").as_bytes())?)
-        }
+    if let Some(number) = number.filter(|number| *number < streams) {
+        viewer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n")?;
+        return film.play(&mut viewer, number);
     }
+    let one = |number| json!({ "app": "live", "name": format!("{number}"), "id": format!("{number}") });
+    let body = json!({ "streams": (0..streams).map(one).collect::<Vec<_>>() }).to_string();
+    let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close", body.len());
+    Ok(viewer.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").as_bytes())?)
 }
 
 impl Film {
@@ -94,7 +90,7 @@ impl Film {
         }
         ensure!(film.keyframes.len() > 1, "it takes an H.264 video of several groups of pictures");
         let last = film.tags[film.tags.len() - 1].0;
-        film.length = last - film.tags[0].0 + last / (film.tags.len() as u32 - 1);
+        film.length = last.saturating_sub(film.tags[0].0) + last / (film.tags.len() as u32 - 1);
         Ok(film)
     }
 
@@ -110,10 +106,10 @@ impl Film {
         let mut buffer = Vec::new();
         for at in (0..self.tags.len()).cycle().skip(first) {
             let (due, tag) = &self.tags[at];
-            if at == 0 && first != 0 || at == 0 && !buffer.is_empty() {
+            if at == 0 && (first != 0 || !buffer.is_empty()) {
                 passed += self.length;
             }
-            let due = passed + *due - self.tags[first].0;
+            let due = (passed + *due).saturating_sub(self.tags[first].0);
             std::thread::sleep(due.saturating_sub(began.elapsed()));
             let [top, a, b, c] = (due.as_millis() as u32).to_be_bytes();
             buffer.clear();
