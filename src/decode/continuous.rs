@@ -50,10 +50,14 @@ impl Continuous {
         self.awaited.extend(awaited(units, inspect));
         if let Err(error) = line.go_on(units, &mut self.awaited, self.config.timeout, each) {
             self.awaited.clear();
+            // What it began with may be innocent of it. It is tried once more, alone.
+            if self.lead.is_none() {
+                self.lead = units.iter().rfind(|unit| unit.keyframe).cloned();
+            }
             return Err(error);
         }
         self.line = Some(line);
-        // Only now: one that brought the decoder down is not to be met again.
+        // Only now: one that brought the decoder down is not to be met again and again.
         if let Some(lead) = units.iter().rfind(|unit| unit.keyframe).or(units.first().filter(|_| self.lead.is_none())) {
             self.lead = Some(lead.clone());
         }

@@ -14,7 +14,7 @@ use super::codec::chain;
 use super::coded::largest;
 use super::planes::planes;
 use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::picture::Picture;
 use crate::stream::{AccessUnit, Codec};
 
@@ -82,6 +82,7 @@ pub(super) struct Line {
     entry: gst_app::AppSrc,
     outputs: Receiver<Output>,
     label: gst::Caps,
+    clock: Clock,
     fed: u64,
     /// The decoder's entry, where draining does not make it forget its reference pictures.
     remembers: Option<gst::Pad>,
@@ -99,6 +100,10 @@ const IN_FLIGHT: usize = 2;
 
 /// Pictures that are to come, by the sequence number of their unit: when each is shown, and when it arrived.
 pub(super) type Awaited = BTreeMap<u64, (Option<Duration>, Timestamp)>;
+
+/// What the decoder may take for each unit, on top of the timeout that the whole run has: what a large picture takes where
+/// the machine has other things to do as well.
+const PER_UNIT: Duration = Duration::from_millis(15);
 
 /// What tells the worker that the decoder has had all units before it.
 const MARK: &str = "sluicegate-mark";
@@ -150,7 +155,7 @@ impl Line {
         }
         let label = gst::Caps::builder("timestamp/x-sluicegate-access-unit").build();
         let remembers = decoder.static_pad("sink").filter(|_| chain.remembers);
-        let line = Self { pipeline, entry, outputs, label, fed: 0, remembers };
+        let line = Self { pipeline, entry, outputs, label, clock: Clock::system(), fed: 0, remembers };
         line.pipeline.set_state(gst::State::Playing).map_err(|error| DecodeError::Start(error.to_string()))?;
         Ok(line)
     }
@@ -173,7 +178,7 @@ impl Line {
         // Without this the decoder sits on its last pictures until the next units arrive, which may be another
         // stream's. It also makes most decoders forget their reference pictures.
         self.entry.send_event(gst::event::SegmentDone::new(gst::ClockTime::ZERO));
-        self.take(&mut awaited(units, inspect), timeout, each)
+        self.take(&mut awaited(units, inspect), timeout, units.len(), each)
     }
 
     /// Decodes units that follow on those before. What is shown only after units still to come stays in the decoder, and in
@@ -187,7 +192,7 @@ impl Line {
     ) -> Result<usize, DecodeError> {
         self.feed(units)?;
         self.entry.send_event(gst::event::CustomDownstream::new(gst::Structure::new_empty(MARK)));
-        self.take(pictures, timeout, each)
+        self.take(pictures, timeout, units.len(), each)
     }
 
     fn feed(&mut self, units: &[AccessUnit]) -> Result<(), DecodeError> {
@@ -199,16 +204,23 @@ impl Line {
         Ok(())
     }
 
-    /// Takes what comes out until the decoder is done with what went in.
+    /// Takes what comes out until the decoder is done with what went in, which were so many `units`. Frames that nobody asked
+    /// for are no reason to wait on: what is waited for all of them together is bounded too.
     fn take(
         &mut self,
         pictures: &mut Awaited,
         timeout: Duration,
+        units: usize,
         each: &mut dyn FnMut(Picture),
     ) -> Result<usize, DecodeError> {
-        let mut given = 0;
+        let (mut given, mut waited) = (0, Duration::ZERO);
+        let allowed = timeout.saturating_add(PER_UNIT.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX)));
         loop {
-            match self.outputs.recv_timeout(timeout) {
+            let began = self.clock.now();
+            let output = self.outputs.recv_timeout(timeout.min(allowed.saturating_sub(waited)));
+            // Not what `each` takes: that is not the decoder's doing.
+            waited += self.clock.now().since(began);
+            match output {
                 Ok(Output::Frame(sample)) => {
                     let label = sequence(&sample);
                     if let Some((sequence, (pts, arrived))) = label.and_then(|label| pictures.remove_entry(&label)) {
@@ -218,7 +230,7 @@ impl Line {
                 }
                 Ok(Output::Done) => return Ok(given),
                 Ok(Output::Failed(error)) => return Err(error),
-                Err(RecvTimeoutError::Timeout) => return Err(DecodeError::TimedOut(timeout)),
+                Err(RecvTimeoutError::Timeout) => return Err(DecodeError::TimedOut(waited)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(DecodeError::Failed("its pipeline is gone".to_owned()));
                 }

@@ -36,7 +36,8 @@ pub use still::still;
 pub struct Config {
     /// Decoders that run at the same time; one a core where absent.
     pub workers: Option<usize>,
-    /// The longest wait for the next picture of a run before the decoder is given up and replaced.
+    /// The longest wait for a run of one unit, and for the next picture of any run, before the decoder is given up and
+    /// replaced. A run of more units has a little more for each.
     #[serde(with = "crate::config::duration")]
     pub timeout: Duration,
     /// Refuse pictures of more than this many pixels: a small packet can announce an enormous picture.
@@ -73,8 +74,8 @@ pub enum DecodeError {
         /// The limit in force.
         max_pixels: u64,
     },
-    /// No picture came out in time.
-    #[error("no picture within {0:?}: the decoder was replaced")]
+    /// A run was not done in time: for so long the decoder was waited for.
+    #[error("not done within {0:?}: the decoder was replaced")]
     TimedOut(Duration),
     /// None of the access units asked for gave a picture.
     #[error("none of the {0} access units to be inspected gave a picture: the video is damaged or not what it says")]

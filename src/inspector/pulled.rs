@@ -23,7 +23,8 @@ pub(super) struct Pulled {
     pub(super) attention: AttentionCell,
     /// What models said last of its pictures.
     pub(super) gates: Arc<Gates>,
-    /// Its own decoder, while it is decoded continuously. One worker at a time has work for it, so nobody ever waits.
+    /// Its own decoder, while it is decoded continuously. Hardly ever have two workers work for it at
+    /// once.
     pub(super) own: Mutex<Option<Own>>,
     received: AtomicU64,
     inspected: AtomicU64,

@@ -2,7 +2,7 @@
 //! the models.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use tracing::{debug, error, warn};
@@ -144,8 +144,9 @@ type Owed = (u64, u64);
 /// Decodes `work`: alone, or where it is continued by the decoder of the stream's own, which is made and given up as it is
 /// needed.
 ///
-/// One piece of continued work is under way at a time, so a decoder that is busy belongs to a stream that is not continued any
-/// more: it is given up with the stream's next work, or with the stream.
+/// Work may overtake older work of its stream that another worker took before it. So the decoder of the stream's own is given up
+/// only by what is newer than all that it has had, and has nothing to do with what is older; and while work is decoded alone it
+/// is free for the work that comes behind. A worker that panicked with it in hand leaves it fit for use: it starts afresh.
 fn decode(
     decoder: &mut Decoder,
     metrics: &Arc<Metrics>,
@@ -153,28 +154,33 @@ fn decode(
     work: &Work,
     look: &mut dyn FnMut(Picture),
 ) -> (Result<(), DecodeError>, Owed) {
-    let mut own = stream.own.try_lock().ok();
-    match (work.course, own.as_deref_mut()) {
-        (Course::Alone | Course::Aside, own) => {
-            if work.course == Course::Alone
-                && let Some(own) = own
-            {
-                *own = None;
-            }
-            (decoder.decode(&work.units, &work.inspect, look), (0, 0))
+    let newest = work.units.last().map_or(0, |unit| unit.sequence);
+    if matches!(work.course, Course::Alone | Course::Aside) {
+        if work.course == Course::Alone {
+            let own = match stream.own.try_lock() {
+                Ok(own) => Some(own),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                // The stream's last continued work: its next work alone gives the decoder up.
+                Err(TryLockError::WouldBlock) => None,
+            };
+            drop(own.and_then(|mut own| own.take_if(|own| own.last < newest)));
         }
-        (course, Some(own)) => {
-            if course == Course::Begun {
-                *own = None;
-            }
-            let fresh = || Own { decoder: Continuous::new(decoder.config()), metrics: Arc::clone(metrics) };
-            let Own { decoder, .. } = own.get_or_insert_with(fresh);
-            let before = decoder.owed() as u64;
-            let outcome = decoder.decode(&work.units, &work.inspect, look);
-            (outcome, (before, decoder.owed() as u64))
-        }
-        (_, None) => (Err(DecodeError::Failed("it is busy".to_owned())), (0, 0)),
+        return (decoder.decode(&work.units, &work.inspect, look), (0, 0));
     }
+    // Whoever holds it is done in bounded time.
+    let mut own = stream.own.lock().unwrap_or_else(PoisonError::into_inner);
+    if own.as_ref().is_some_and(|own| own.last >= newest) {
+        return (Err(DecodeError::Failed("newer units have been through it".to_owned())), (0, 0));
+    }
+    if work.course == Course::Begun {
+        *own = None;
+    }
+    let fresh = || Own { decoder: Continuous::new(decoder.config()), metrics: Arc::clone(metrics), last: newest };
+    let Own { decoder, last, .. } = own.get_or_insert_with(fresh);
+    *last = newest;
+    let before = decoder.owed() as u64;
+    let outcome = decoder.decode(&work.units, &work.inspect, look);
+    (outcome, (before, decoder.owed() as u64))
 }
 
 /// A stream's own decoder. What it still owes when it is given up has failed.
@@ -182,6 +188,8 @@ fn decode(
 pub(super) struct Own {
     decoder: Continuous,
     metrics: Arc<Metrics>,
+    /// The last unit that it had.
+    last: u64,
 }
 
 impl Drop for Own {

@@ -1,14 +1,14 @@
 //! A stream that is decoded continuously: its units since the last piece of work, to be decoded without leaving one out.
 //!
-//! One piece is under way at a time; what comes meanwhile waits here, within a budget of bytes. Where the decoders are so far
-//! behind that it outgrows the budget, the stream goes on from the newest keyframe that waits, or else from the newest unit:
+//! One piece is under way at a time; what comes meanwhile waits here, within a budget of bytes and of units. Where the decoders
+//! are so far behind that it outgrows the budget, the stream goes on from the newest keyframe that waits, or else from the newest unit:
 //! a decoder that misses units gives damaged pictures for a while, and none at all would be worse.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::sample::pool::Place;
-use crate::sample::ring::cost;
+use crate::sample::ring::{MOST_UNITS, cost};
 use crate::stream::AccessUnit;
 
 /// Units are handed on at least so often: a decoder holds a picture back until the ones shown before it have come.
@@ -19,6 +19,9 @@ const SHOWN_AFTER: u64 = 4;
 
 /// The most units of one piece, so that nobody waits long for a worker that is busy with it.
 const PIECE_UNITS: usize = 64;
+
+/// The most units that wait: all of a group that the stream begins with, and what comes while that is decoded.
+const MOST_WAITING: usize = 2 * MOST_UNITS;
 
 /// See the module.
 #[derive(Debug)]
@@ -38,18 +41,22 @@ pub(super) struct Promoted {
 }
 
 impl Promoted {
-    /// A stream of which every unit up to `before` was handed on at `now`.
-    pub(super) fn new(place: Place, before: u64, now: Timestamp, budget: usize) -> Self {
-        Self {
-            waiting: Vec::new(),
-            wanted: Vec::new(),
-            bytes: 0,
-            budget,
-            before,
-            shown_by: 0,
-            handed_on: now,
-            _place: place,
-        }
+    /// A stream that begins with `units` at `now`, of which the pictures `wanted` are; and its first piece, as
+    /// [`Promoted::take`] gives it.
+    pub(super) fn new(
+        place: Place,
+        mut units: Vec<AccessUnit>,
+        mut wanted: Vec<u64>,
+        now: Timestamp,
+        budget: usize,
+    ) -> (Self, Vec<AccessUnit>, Vec<u64>) {
+        let waiting = units.split_off(units.len().min(PIECE_UNITS));
+        let before = units.last().map_or(0, |last| last.sequence);
+        let later = wanted.split_off(wanted.partition_point(|wanted| *wanted <= before));
+        let bytes = waiting.iter().map(cost).sum();
+        let shown_by = later.last().map_or(0, |last| last.saturating_add(SHOWN_AFTER));
+        let promoted = Self { waiting, wanted: later, bytes, budget, before, shown_by, handed_on: now, _place: place };
+        (promoted, units, wanted)
     }
 
     /// Takes in the next unit. Gives the number of units that are passed over for it.
@@ -61,7 +68,7 @@ impl Promoted {
         }
         self.bytes += cost(&unit);
         self.waiting.push(unit);
-        if self.bytes > self.budget {
+        if self.bytes > self.budget || self.waiting.len() > MOST_WAITING {
             let newest = self.waiting.len().saturating_sub(1);
             let keyframe = self.waiting.iter().rposition(|unit| unit.keyframe).filter(|at| *at > 0);
             skipped += self.skip(keyframe.unwrap_or(newest));
@@ -88,7 +95,8 @@ impl Promoted {
     /// The next piece, if it is time for one at `now`: its units, and those whose pictures are wanted.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<(Vec<AccessUnit>, Vec<u64>)> {
         let shown_soon = self.waiting.first().is_some_and(|first| first.sequence <= self.shown_by);
-        let due = self.wants() || shown_soon || now.since(self.handed_on) >= PIECE;
+        let much = self.waiting.len() >= PIECE_UNITS;
+        let due = self.wants() || shown_soon || much || now.since(self.handed_on) >= PIECE;
         if !due || self.waiting.is_empty() {
             return None;
         }

@@ -1,7 +1,8 @@
 //! The access units of a stream's current and previous group of pictures, within a budget of bytes.
 //!
 //! What is kept can always be decoded: it begins with a keyframe and no unit in it is missing. Where that cannot be
-//! held, because a unit was lost or the budget is spent, the ring is empty until the next keyframe.
+//! held, because a unit was lost, the budget is spent or a group is too long to be decoded in one go, the ring is empty until
+//! the next keyframe.
 
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ struct Kept {
     /// It is shown before its group's keyframe, as in an open group of pictures.
     leads: bool,
 }
+
+/// The longest group that is kept, in units: about what encoders make of their own accord, and what a core decodes in three
+/// seconds at 1080p. Nobody can have a worker busy for longer by a great many small units.
+pub(super) const MOST_UNITS: usize = 250;
 
 /// How many pictures an encoder reorders over a keyframe, at most; more is not believed.
 const MOST_LEADING: usize = 8;
@@ -57,7 +62,7 @@ impl Ring {
     }
 
     /// Takes in the next unit; it is kept if it can be decoded. Gives the units of the current group where they have just
-    /// outgrown the budget: it holds them no more.
+    /// outgrown the ring: it holds them no more.
     pub(super) fn push(&mut self, unit: AccessUnit) -> Option<Vec<AccessUnit>> {
         if self.kept.last().is_some_and(|last| last.unit.sequence.checked_add(1) != Some(unit.sequence)) {
             self.clear();
@@ -71,10 +76,11 @@ impl Ring {
         self.bytes += cost(&unit);
         let leads = self.leads(&unit);
         self.kept.push(Kept { unit, chosen: false, leads });
-        if self.bytes > self.budget {
+        let too_long = self.kept.len() - self.current > MOST_UNITS;
+        if self.bytes > self.budget || too_long {
             self.drop_previous();
         }
-        if self.bytes <= self.budget {
+        if self.bytes <= self.budget && !too_long {
             return None;
         }
         let outgrown = self.kept.drain(..).map(|kept| kept.unit).collect();
@@ -141,10 +147,15 @@ impl Ring {
     }
 
     /// Chooses, of all that is kept, pictures `interval` apart that were not chosen before: a run that decodes them, and
-    /// their sequence numbers.
+    /// their sequence numbers. Where it is too much for one run, of the current group first, and of the one before when asked
+    /// again.
     pub(super) fn look_back(&mut self, interval: Duration) -> Option<(Vec<AccessUnit>, Vec<u64>)> {
         let current = self.kept.get(self.current)?.unit.sequence;
-        let picked = choose(self.kept.iter_mut(), &mut None, interval);
+        let in_one = self.kept.len() <= MOST_UNITS;
+        let mut picked = choose(self.kept.iter_mut().skip(if in_one { 0 } else { self.current }), &mut None, interval);
+        if picked.is_empty() && !in_one {
+            picked = choose(self.kept.iter_mut().take(self.current), &mut None, interval);
+        }
         let (first, last) = (*picked.first()?, *picked.last()?);
         let mut units = self.units(if first < current { 0 } else { self.current });
         units.retain(|unit| unit.sequence <= last);

@@ -4,8 +4,8 @@
 //! - **Gap**: while units arrive, no two chosen pictures are further apart than `max_gap` and one frame, by arrival; a keyframe
 //!   that is expected just then may be late by a sixteenth of it. The first time that keyframes come too late for that, the unit at hand is decoded by way of every unit since its keyframe.
 //!   The second time the stream is *promoted*: decoded continuously, by a decoder of its own, unit for unit, which costs the
-//!   same however rare keyframes are. So is a stream of which no keyframe came for `max_gap`, or whose group of pictures
-//!   outgrew the ring: it begins with what there is, and its first pictures may be damaged. Two groups in a row within
+//!   same however rare keyframes are. So is a stream whose group of pictures outgrows the ring, and one of which no keyframe
+//!   came for `max_gap`: that begins with what there is, and its first pictures may be damaged. Two groups in a row within
 //!   `max_gap` end it.
 //! - **Inside groups**: now and then, at moments nobody can tell beforehand, a picture between two keyframes.
 //! - **Attention**: as soon as it rises, the newest pictures; then those of the last two groups `1 / burst_fps` apart, so
@@ -13,9 +13,9 @@
 //!   came since. The stream is promoted, for to decode a group anew for each picture is dear.
 //!
 //! Places for promoted streams are few. Where there is none, pictures are decoded by way of every unit since their keyframe,
-//! as long as the group fits the ring.
+//! as long as the group fits the ring. No piece of work takes long, whatever is in it.
 //!
-//! No picture is asked for twice.
+//! No picture is asked for twice. Evidence that waits is not displaced, but for a gap that is twice too long.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -111,8 +111,12 @@ pub struct Sampler {
     ring: Ring,
     promoted: Option<Promoted>,
     under_way: Weak<()>,
+    /// When the work that is under way was given, if it is evidence.
+    evidence: Option<Timestamp>,
     chosen: Option<Chosen>,
-    /// When the first unit of this attachment came.
+    /// When the newest unit came.
+    now: Option<Timestamp>,
+    /// When the first unit of this attachment came, or of those before it that gave no picture.
     attached: Option<Timestamp>,
     /// The last keyframe, or the first unit where none came yet: it brings the parameters that a decoder must know.
     lead: Option<AccessUnit>,
@@ -177,7 +181,9 @@ impl Sampler {
             ring: Ring::new(config.lookback_bytes),
             promoted: None,
             under_way: Weak::new(),
+            evidence: None,
             chosen: None,
+            now: None,
             attached: None,
             lead: None,
             groups: (None, 0),
@@ -203,6 +209,7 @@ impl Sampler {
             (self.burst_due, self.at_once, self.look_back) = (now, AT_ONCE, true);
         }
         self.attention = attention;
+        self.now = Some(now);
         self.attached.get_or_insert(now);
         if unit.keyframe {
             self.count_group(now);
@@ -226,14 +233,19 @@ impl Sampler {
     /// Starts afresh after the stream was attached again: timestamps begin anew, and the group of pictures is broken.
     pub fn reset(&mut self) {
         self.ring.clear();
-        (self.promoted, self.lead, self.attached, self.anchor) = (None, None, None, None);
+        // Attachments that give no picture, one after another, count as one: they could all be too short to be looked at.
+        let gave = |attached| self.chosen.is_some_and(|chosen| chosen.at >= attached);
+        self.attached = self.attached.filter(|attached| !gave(*attached));
+        (self.promoted, self.lead, self.anchor) = (None, None, None);
         (self.groups, self.unsettled) = ((None, 0), 0);
         self.held.set(0);
     }
 
     /// Chooses for a stream that is not promoted.
     fn choose(&mut self, unit: &AccessUnit, outgrown: Option<Vec<AccessUnit>>) -> Option<Work> {
-        self.burst(unit)
+        let outgrown = outgrown.filter(|_| !unit.keyframe);
+        let burst = if outgrown.is_none() { self.burst(unit) } else { None };
+        burst
             .or_else(|| self.calm(unit))
             .or_else(|| self.gap(unit, outgrown))
             .or_else(|| self.inside(unit))
@@ -244,6 +256,13 @@ impl Sampler {
         let now = unit.arrived;
         if self.attention == Attention::Calm || now < self.burst_due || !self.is_idle() {
             return None;
+        }
+        if self.ring.bytes() == 0 {
+            // Nothing is held, but a keyframe may be on its way.
+            let hopeless = self.lead.as_ref().is_some_and(|lead| lead.keyframe) || !self.is_new(now);
+            let place = if hopeless { self.place(now) } else { None }?;
+            self.burst_due = now;
+            return Some(self.begin_without(place, unit));
         }
         let gap = self.chosen.is_some_and(|chosen| now >= chosen.gap_due);
         let inspect = self.ring.pick(&mut self.anchor, self.burst_interval, self.at_once.max(gap.into()));
@@ -262,7 +281,8 @@ impl Sampler {
     }
 
     fn calm(&mut self, unit: &AccessUnit) -> Option<Work> {
-        if !unit.keyframe || self.chosen.is_some_and(|chosen| unit.arrived < chosen.calm_due) {
+        let now = unit.arrived;
+        if !unit.keyframe || self.chosen.is_some_and(|chosen| now < chosen.calm_due) || self.keeps_back(now) {
             return None;
         }
         // Not by way of the ring: a keyframe too large for it must not go unseen.
@@ -274,9 +294,14 @@ impl Sampler {
     fn gap(&mut self, unit: &AccessUnit, outgrown: Option<Vec<AccessUnit>>) -> Option<Work> {
         let (now, sequence) = (unit.arrived, unit.sequence);
         let due = self.chosen.is_none_or(|chosen| now >= chosen.gap_due);
-        if let Some(group) = outgrown.filter(|_| self.demanded > 0 && !unit.keyframe) {
-            // The last moment at which it can be begun with a keyframe.
-            let place = self.place(now)?;
+        if self.keeps_back(now) {
+            return None;
+        }
+        if let Some(group) = outgrown
+            && let Some(place) = self.place(now)
+        {
+            // The last moment at which it can be begun with a keyframe. Were it let go until the gap is due, what was painted
+            // early in the group and not since would not be seen until it ends.
             let inspect = Vec::from_iter(due.then_some(sequence));
             self.note_if(due, unit);
             return Some(self.promote(place, group, inspect, now));
@@ -295,15 +320,24 @@ impl Sampler {
             return Some(self.work(run, vec![sequence], Course::Alone));
         }
         // Nothing is held that leads up to it. A keyframe may be on its way, if this attachment is fresh.
-        if self.attached.is_some_and(|attached| now.since(attached) < self.max_gap) {
+        if self.is_new(now) {
             return None;
         }
         let place = self.place(now)?;
         self.demanded += 1;
+        Some(self.begin_without(place, unit))
+    }
+
+    fn is_new(&self, now: Timestamp) -> bool {
+        self.attached.is_some_and(|attached| now.since(attached) < self.max_gap)
+    }
+
+    /// Begins to decode continuously with what there is where nothing is held that leads up to `unit`.
+    fn begin_without(&mut self, place: Place, unit: &AccessUnit) -> Work {
         self.note_if(true, unit);
-        self.unsettled = UNSETTLED;
-        let lead = self.lead.clone().filter(|lead| lead.sequence != sequence);
-        Some(self.promote(place, lead.into_iter().chain([unit.clone()]).collect(), vec![sequence], now))
+        self.unsettled = if unit.keyframe { 0 } else { UNSETTLED };
+        let lead = self.lead.clone().filter(|lead| lead.sequence != unit.sequence);
+        self.promote(place, lead.into_iter().chain([unit.clone()]).collect(), vec![unit.sequence], unit.arrived)
     }
 
     /// A picture between two keyframes, at a moment that nobody can tell beforehand; under attention there are enough.
@@ -332,8 +366,10 @@ impl Sampler {
         if !self.look_back || self.at_once > 0 || self.attention == Attention::Calm || !self.is_idle() {
             return None;
         }
-        self.look_back = false;
-        let (units, inspect) = self.ring.look_back(self.burst_interval)?;
+        let piece = self.ring.look_back(self.burst_interval);
+        // There may be more than fits one piece.
+        self.look_back = piece.is_some();
+        let (units, inspect) = piece?;
         Some(self.work(units, inspect, course))
     }
 
@@ -372,9 +408,9 @@ impl Sampler {
 
     /// Begins to decode continuously, with `units`.
     fn promote(&mut self, place: Place, units: Vec<AccessUnit>, inspect: Vec<u64>, now: Timestamp) -> Work {
-        let before = units.last().map_or(0, |last| last.sequence);
         let budget = self.lookback_bytes.max(LEAST_WAITING);
-        self.promoted = Some(Promoted::new(place, before, now, budget));
+        let (promoted, units, inspect) = Promoted::new(place, units, inspect, now, budget);
+        self.promoted = Some(promoted);
         self.work(units, inspect, Course::Begun)
     }
 
@@ -393,7 +429,13 @@ impl Sampler {
         self.under_way = Arc::downgrade(&under_way);
         let is_look = course == Course::Alone && self.attention == Attention::Calm;
         let worth = if is_look { Worth::WhileFresh } else { Worth::Always };
+        self.evidence = self.now.filter(|_| worth == Worth::Always);
         Work { units, inspect, course, worth, _under_way: under_way }
+    }
+
+    /// Whether evidence waits that newer work would displace; but nobody holds out for it for longer than `max_gap`.
+    fn keeps_back(&self, now: Timestamp) -> bool {
+        !self.is_idle() && self.evidence.is_some_and(|given| now.since(given) < self.max_gap)
     }
 
     /// Whether the work given last was done, or will not be.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sample::ring::MOST_UNITS;
 use crate::stream::Codec;
 
 const STEP: Duration = Duration::from_millis(100);
@@ -129,7 +130,19 @@ fn stories() {
             "0 0-10:10 [0-20:20] +21 +28 34 41",
         ),
         ("a frame that is lost", config(), "k . . . . ~ . . . . . . . . k", "0 [0-10:10] +11 +12 +13 +14"),
-        ("a group that outgrows the ring too early", small(), "k . . . . . . . . . . . . k", "0 [0-10:10] +11 +12 +13"),
+        ("a group that outgrows the ring before the gap", small(), "k . . . . . . . . . . . . k", "0 +10:10 +13"),
+        (
+            "attachments without a keyframe, each too short",
+            config(),
+            ". . . . . . r . . . . . . . r . .",
+            "[6-10:10] +11 +12",
+        ),
+        (
+            "attention where nothing is held",
+            Config { lookback_bytes: 0, ..config() },
+            "k . .! .! .! .!",
+            "0 [0-2:2] +3",
+        ),
         ("a new attachment waits for a keyframe", config(), "k . . . . r . . . . . . . . k . .", "0 13"),
         ("and does not come round sooner", config(), "k r k . . . . . . . . .", "0 1-9:9"),
         (
@@ -162,12 +175,37 @@ fn where_no_place_is_free_groups_are_decoded_anew_as_far_as_they_are_held() {
         ("or it outgrows the ring", small(), "k . . . . . . . . . . . . k", "0 13"),
         ("look at once and look back", config(), "k . . . . . k .! .! .! .! .!", "0 6 6-7:7 6-8:8 0-4:2,4 6-10:10"),
         ("attention that returns", config(), "k .! .! . . . . .! .! .!", "0 0-1:1 0-2:2 0-6:4,6 0-8:8"),
+        ("a keyframe does not displace evidence", config(), "k . . . . ( .! . . k . . ) . . k", "0 0-5:4,5 12"),
+        ("nor wait for it for ever", config(), "k . . . . ( .! . . k . . . . . . k . . . . . )", "0 0-5:4,5 16"),
     ] {
         let mut sampler = sampler(&config, 0.0, 0);
         assert_eq!(play(&mut sampler, timeline), chosen, "{story}: {timeline}");
         assert_eq!(sampler.pool.promoted(), 0);
         assert!(sampler.pool.take_refused() > 0, "{story}: nobody would know");
     }
+}
+
+#[test]
+fn no_piece_of_work_is_long_however_long_groups_are() {
+    let config = Config { max_gap: Duration::from_mins(1), inside_groups: Duration::ZERO, ..Config::default() };
+    let whole = |places, keyframes: u64| {
+        let mut sampler = sampler(&config, 0.0, places);
+        let mut given = Vec::new();
+        for sequence in 0..=420 {
+            let attention = if sequence < 415 { Attention::Calm } else { Attention::Suspicious };
+            let unit = unit(sequence, sequence % keyframes == 0, sequence * 33, 10);
+            given.extend(sampler.offer(unit, attention).filter(|work| work.units.len() > 1));
+        }
+        let longest = given.iter().map(|work| work.units.len()).max().unwrap_or_default();
+        (longest, given.iter().map(shown).collect::<Vec<_>>())
+    };
+    // Outgrown at 250 units, and begun by pieces.
+    let (longest, given) = whole(1, 1000);
+    assert_eq!((longest, given[0].as_str(), given[1].as_str()), (64, "[0-63:]", "+64-127:"));
+    // Two groups of 210 are looked back at one after the other.
+    let (longest, given) = whole(0, 210);
+    assert!(longest <= MOST_UNITS && given.len() >= 4, "{given:?}");
+    assert!(given.iter().any(|work| work.starts_with("0-20")), "{given:?}");
 }
 
 #[test]
@@ -354,6 +392,7 @@ proptest! {
         let play = deal(&config, seed, places, slow, &frames);
         let mut asked = BTreeSet::new();
         for (seen, work) in &play.chosen {
+            prop_assert!(work.units.len() <= MOST_UNITS + 8);
             let run: Vec<u64> = work.units.iter().map(|unit| unit.sequence).collect();
             prop_assert!(work.inspect.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", work.inspect);
             prop_assert!(work.inspect.iter().all(|sequence| run.contains(sequence)));
