@@ -348,7 +348,7 @@ impl Supervisor {
             End::Crashed => Some(How::Broke),
             End::Memory => Some(How::TookMemory),
             End::Stalled => Some(How::FellSilent),
-            End::Killed | End::Failed => None,
+            End::Killed | End::Renewed | End::Failed => None,
         };
         let culprit = how.and_then(|how| state.suspects.ended(place, how, (&streams, &in_hand), now));
         let sessions = culprit.map(|culprit| state.remove(&culprit)).unwrap_or_default();
