@@ -229,7 +229,8 @@ fn enormous(codec: Codec) -> Bytes {
             // A delimiter, then the sequence header: 29 bits of profile and level, how many bits each side has (here nine
             // and eight), and both, less one.
             let length = usize::from(real[3]);
-            let old: String = real[4..4 + length].iter().map(|byte| format!("{byte:08b}")).collect();
+            let old: Vec<String> = real[4..4 + length].iter().map(|byte| format!("{byte:08b}")).collect();
+            let old = old.concat();
             assert_eq!(&old[29..54], "1000011110011111110110011", "320 by 180");
             let rest = old[54..].trim_end_matches('0').strip_suffix('1').unwrap();
             let new = bits(&format!("{} u15:4 u15:4 u16383:16 u16383:16 {rest}", &old[..29]));

@@ -1,7 +1,7 @@
 //! Sources against a real RTSP server (gst-rtsp-server): units arrive in every codec that RTP carries, and whatever happens
 //! to the server is told, and got over.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
 #[cfg(test)]
 mod support;

@@ -109,7 +109,9 @@ fn is_read(path: &Path) -> bool {
 pub fn self_check(setup: &Setup) -> io::Result<SelfCheck> {
     let Config { memory, max_open_files, .. } = Config::default();
     let mut needed = Vec::new();
-    files::needed(setup).into_iter().for_each(|path| below(path, DEEP, &mut needed));
+    for path in files::needed(setup) {
+        below(path, DEEP, &mut needed);
+    }
     let mut lacks = before(setup, Limits { open_files: max_open_files, memory })?;
     lacks.extend(after());
     let temporary = std::env::temp_dir().join(format!("sluicegate-self-check-{}", std::process::id()));

@@ -212,7 +212,7 @@ impl<K: Ord + Clone> Suspects<K> {
         }
         let only = suspects.first().filter(|_| self.narrowed && suspects.len() == 1);
         // Of two processes only one is left beside what was decoded, and nothing would be halved: every other time it is.
-        self.kept_away = !in_hand.is_empty() && !(self.narrowed && self.kept_away && self.processes == 2);
+        self.kept_away = !(in_hand.is_empty() || self.narrowed && self.kept_away && self.processes == 2);
         let hands = if self.kept_away { in_hand.len() } else { 0 };
         let mut free: Vec<usize> = (1..=self.processes).map(nth).collect();
         // With hands on all of them, at least the first is by itself.

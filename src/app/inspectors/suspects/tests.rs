@@ -45,10 +45,11 @@ impl Story {
                 named.push(who);
             }
             let change = self.changes.get(crash).copied().flatten();
-            if let Some(who) = change.filter(|who| self.culprits.iter().all(|(culprit, _)| culprit != who)) {
-                if on.remove(&who).is_none() && !named.contains(&who) {
-                    on.insert(who, down);
-                }
+            if let Some(who) = change.filter(|who| self.culprits.iter().all(|(culprit, _)| culprit != who))
+                && on.remove(&who).is_none()
+                && !named.contains(&who)
+            {
+                on.insert(who, down);
             }
             let alone = suspects.by_itself(now).map(|(who, at)| (*who, at));
             for (stream, at) in &mut on {
