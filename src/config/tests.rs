@@ -154,7 +154,7 @@ fn what_init_writes_shows_every_key() {
 fn each_default_that_init_shows_is_the_default() {
     // These have no default, but an example.
     let examples = "opinion within_bits reports category state reason lasting class after lasts deny close_after imminent mode \
-                    secret_env secret_file pipelines workers max_promoted runtime assets token_file model aligned vhost hook_secret \
+                    secret_env secret_file pipelines processes workers max_promoted runtime assets token_file model aligned vhost hook_secret \
                     headers list items app stream session address bytes kick kick_body hook_event hook_publish hook_done \
                     hook_app hook_stream hook_session hook_address hook_key hook_account key account hook_token \
                     account_param key_param hls recordings batch";

@@ -324,6 +324,14 @@ fn report_marks(pad: &gst::Pad, sender: Sender<Output>) {
     });
 }
 
+/// The largest block that a codec rounds both sides of a picture up to.
+const BLOCK: u32 = 64;
+
+/// Pixels of a picture, each side `less` shorter.
+fn area(width: u32, height: u32, less: u32) -> u64 {
+    u64::from(width.saturating_sub(less)) * u64::from(height.saturating_sub(less))
+}
+
 /// Stops a stream that announces pictures of more than `max_pixels` in front of the decoder: shown, as the caps say, or as coded,
 /// for all that is cropped away is decoded too.
 fn refuse_large(pad: &gst::Pad, codec: Codec, max_pixels: u64, sender: Sender<Output>) {
@@ -333,7 +341,9 @@ fn refuse_large(pad: &gst::Pad, codec: Codec, max_pixels: u64, sender: Sender<Ou
         let announced = match &info.data {
             Some(gst::PadProbeData::Buffer(_)) if refused.load(Ordering::Relaxed) => return gst::PadProbeReturn::Drop,
             Some(gst::PadProbeData::Buffer(buffer)) => {
-                buffer.map_readable().ok().and_then(|unit| largest(codec, &unit))
+                let coded = buffer.map_readable().ok().and_then(|unit| largest(codec, &unit));
+                // The caps have told the size that is shown, and every picture is coded in whole blocks.
+                coded.filter(|&(width, height)| area(width, height, BLOCK - 1) > max_pixels)
             }
             Some(gst::PadProbeData::Event(event)) => match event.view() {
                 gst::EventView::Caps(caps) => size(caps.caps()),
@@ -342,7 +352,7 @@ fn refuse_large(pad: &gst::Pad, codec: Codec, max_pixels: u64, sender: Sender<Ou
             _ => None,
         };
         match announced {
-            Some((width, height)) if u64::from(width) * u64::from(height) > max_pixels => {
+            Some((width, height)) if area(width, height, 0) > max_pixels => {
                 refused.store(true, Ordering::Relaxed);
                 say(&sender, Output::Failed(DecodeError::TooLarge { width, height, max_pixels }));
                 // Caps may go on: no frame follows them.

@@ -51,7 +51,9 @@ impl Picks {
             // A recording that does not tell the time shows its keyframes.
             return units.first().map(|unit| unit.sequence).into_iter().collect();
         };
-        if self.last.is_none_or(|last| begin + self.span / 2 >= last + self.span) {
+        // A keyframe costs least, so it is taken early, unless the next one comes soon enough as well.
+        let early = begin + self.span / 2 >= self.wanted() && end.is_none_or(|end| end > self.wanted() + self.span / 4);
+        if self.last.is_none() || begin >= self.wanted() || early {
             chosen.push(keyframe);
             self.last = Some(begin);
         }
