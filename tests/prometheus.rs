@@ -149,7 +149,7 @@ fn everything_happens(metrics: &Metrics) {
     metrics.stream_time(true, Duration::from_secs(3));
     metrics.stream_time(false, Duration::from_secs(1));
     metrics.report("violence", "received");
-    metrics.inspection_interval(Duration::from_secs(2));
+    metrics.inspection_interval(Duration::from_secs(9));
     metrics.inspection_latency(Duration::from_millis(60));
     metrics.access_unit(true);
     metrics.access_unit(false);
