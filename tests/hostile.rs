@@ -181,7 +181,7 @@ impl Drop for Running {
 }
 
 #[test]
-#[ignore = "scan decodes in one process, and some of it ends that"]
+#[ignore = "scan demuxes in one process, and some of it ends that: not guarded against yet"]
 fn a_scan_of_everything_hostile_says_of_each_what_came_of_it() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
@@ -316,7 +316,7 @@ fn looked_at(decoder: &mut Decoder, units: &[AccessUnit]) -> Result<usize, Decod
 }
 
 #[test]
-#[ignore = "GStreamer 1.22 ends the process that demuxes some of it: it is to be fed to an inspector, which may die of it"]
+#[ignore = "flvdemux of GStreamer 1.22 overflows its stack on AMF objects in objects: not guarded against yet"]
 fn a_source_outlives_whatever_a_server_sends_over_http_flv() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
@@ -353,7 +353,7 @@ fn a_source_outlives_whatever_a_server_sends_over_http_flv() {
 }
 
 #[test]
-#[ignore = "the same, by way of a real server"]
+#[ignore = "some of it never comes to its end within a minute by way of a real server: not looked into yet"]
 fn what_a_real_server_passes_on_is_outlived_too() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
