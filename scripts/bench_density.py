@@ -40,7 +40,7 @@ BANKED = 100_000
 # Half of what is to be reached on every core.
 HALF_LOAD = 22 * CORES
 # So seldom that hardly a picture is ever decoded.
-DECODE_AWAY = '[sample]\nmin_interval = "4h"\nmax_gap = "8h"\n'
+DECODE_AWAY = '[sample]\nmin_interval = "4h"\nmax_gap = "8h"\ninside_groups = "0s"\n'
 RING_OFF = "[sample]\nlookback_bytes = 0\n"
 
 

@@ -30,7 +30,7 @@ use super::{Config, Setup};
 const STACKS: u64 = 16 * 1024 * 1024;
 
 /// Has the kernel end this process when the thread that started it ends.
-pub(super) fn end_with_parent() -> io::Result<()> {
+pub fn end_with_parent() -> io::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 

@@ -164,7 +164,7 @@ fn watch_demuxer(demux: &gst::Element, pull: &Pull, feed: &Arc<Feed>) {
     if let Some(entry) = demux.static_pad("sink") {
         watch(&entry, Watch::Both, feed);
         if demux.factory().is_some_and(|factory| factory.name() == "flvdemux") {
-            name_codec(&entry, pull, feed);
+            guard_flv(&entry, pull, feed);
         }
     }
     // The pad whose video is taken, as a number that is never used as an address.
@@ -211,22 +211,36 @@ fn watch(pad: &gst::Pad, what: Watch, feed: &Arc<Feed>) {
     });
 }
 
-/// Says which codec it is that the demuxer of FLV is about to call a failure. Reads as far as the first video.
-fn name_codec(entry: &gst::Pad, pull: &Pull, feed: &Arc<Feed>) {
+/// Keeps from the demuxer of FLV what it must not read, and says which codec it is that it is about to call a failure.
+fn guard_flv(entry: &gst::Pad, pull: &Pull, feed: &Arc<Feed>) {
     let (stream, feed) = (pull.stream.to_string(), Arc::clone(feed));
-    let scanner = Mutex::new(flv::Scanner::new());
-    entry.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        // Only this thread ever takes the lock. What the demuxer fetches itself comes in no order.
-        let (Ok(mut scanner), gst::PadMode::Push) = (scanner.try_lock(), pad.mode()) else {
-            return gst::PadProbeReturn::Remove;
+    let walker = Mutex::new(flv::Walker::new());
+    entry.add_probe(gst::PadProbeType::BUFFER, move |_pad, info| {
+        let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else { return gst::PadProbeReturn::Ok };
+        // Only this thread ever takes the lock.
+        let walked = match (walker.try_lock(), buffer.map_readable()) {
+            (Ok(mut walker), Ok(bytes)) => walker.walk(&bytes),
+            _ => return gst::PadProbeReturn::Drop,
         };
-        let Some(gst::PadProbeData::Buffer(buffer)) = &info.data else { return gst::PadProbeReturn::Ok };
-        let Ok(bytes) = buffer.map_readable() else { return gst::PadProbeReturn::Ok };
-        if let Some(codec) = scanner.read(&bytes) {
+        let Ok(walked) = walked else {
+            let reason = "what the server sends is no FLV".to_owned();
+            feed.end(Reason::Error, Some(SourceError::Garbage { stream: stream.clone(), reason }));
+            return gst::PadProbeReturn::Drop;
+        };
+        if let Some(codec) = walked.codec {
             let error = SourceError::UnsupportedCodec { stream: stream.clone(), codec };
             feed.end(Reason::Error, Some(error));
         }
-        if scanner.is_done() { gst::PadProbeReturn::Remove } else { gst::PadProbeReturn::Ok }
+        if walked.edits.is_empty() {
+            return gst::PadProbeReturn::Ok;
+        }
+        let Ok(mut bytes) = buffer.make_mut().map_writable() else { return gst::PadProbeReturn::Drop };
+        for (at, byte) in walked.edits {
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+        }
+        gst::PadProbeReturn::Ok
     });
 }
 

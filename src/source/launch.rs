@@ -23,7 +23,7 @@ const BUILT_IN: [(Protocol, &str, &str); 7] = [
 ];
 
 /// The elements that sources need, with the Debian package that holds each.
-const PACKAGES: [(&str, &str); 21] = [
+const PACKAGES: [(&str, &str); 22] = [
     ("rtmp2src", "gstreamer1.0-plugins-bad"),
     ("souphttpsrc", "gstreamer1.0-plugins-good"),
     ("rtspsrc", "gstreamer1.0-plugins-good"),
@@ -44,6 +44,7 @@ const PACKAGES: [(&str, &str); 21] = [
     ("capsfilter", "libgstreamer1.0-0"),
     ("fakesink", "libgstreamer1.0-0"),
     ("filesrc", "libgstreamer1.0-0"),
+    ("queue", "libgstreamer1.0-0"),
     ("typefind", "libgstreamer1.0-0"),
 ];
 

@@ -18,9 +18,13 @@ const CONTAINERS: [(&str, &str); 6] = [
     ("video/x-flv", "flvdemux"),
 ];
 
+/// Stands before the demuxer of FLV, and gives it the file from the front to the end: what it fetches itself, in an order of
+/// its own, nobody could look through beforehand.
+const IN_ORDER: (&str, &str) = ("flvdemux", "queue");
+
 /// Every element that can be put behind a file.
 pub(super) fn elements() -> impl Iterator<Item = &'static str> {
-    CONTAINERS.iter().map(|&(_, demuxer)| demuxer)
+    CONTAINERS.iter().map(|&(_, demuxer)| demuxer).chain([IN_ORDER.1])
 }
 
 /// Whether `element` only says what it finds, and leaves taking it apart to us.
@@ -33,35 +37,42 @@ pub(super) fn is_type_finder(element: &gst::Element) -> bool {
 pub(super) fn on_type(finder: &gst::Element, ready: impl Fn(Result<gst::Element, String>) + Send + Sync + 'static) {
     finder.connect("have-type", false, move |values| {
         let finder = values.first().and_then(|value| value.get::<gst::Element>().ok())?;
-        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok())?;
-        let demuxer = demuxer_for(&caps).and_then(|demuxer| {
-            add(&finder, &demuxer)?;
-            Ok(demuxer)
+        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
+        let chain = demuxer_for(caps?.as_ref()).and_then(|demuxer| {
+            let ordered = if demuxer == IN_ORDER.0 { Some(make(IN_ORDER.1)?) } else { None };
+            let chain: Vec<gst::Element> = ordered.into_iter().chain([make(demuxer)?]).collect();
+            add(&finder, &chain)?;
+            Ok(chain)
         });
-        ready(demuxer.clone());
-        let started = demuxer.and_then(|demuxer| start(&finder, &demuxer));
-        if let Err(reason) = started {
+        ready(chain.as_ref().map_err(String::clone).and_then(|chain| chain.last().cloned().ok_or_else(String::new)));
+        if let Err(reason) = chain.and_then(|chain| start(&finder, &chain)) {
             ready(Err(reason));
         }
         None
     });
 }
 
-fn demuxer_for(caps: &gst::CapsRef) -> Result<gst::Element, String> {
+fn demuxer_for(caps: &gst::CapsRef) -> Result<&'static str, String> {
     let name = caps.structure(0).map(|structure| structure.name().as_str()).unwrap_or_default();
     let known = CONTAINERS.iter().find(|(container, _)| *container == name);
     let (_, demuxer) =
         known.ok_or_else(|| format!("it is `{name}`, and neither MP4, Matroska, MPEG-TS nor FLV: convert it first"))?;
-    let package = || format!("GStreamer has no element `{demuxer}`: install the package {}", package_of(demuxer));
-    gst::ElementFactory::make(demuxer).build().map_err(|_error| package())
+    Ok(demuxer)
 }
 
-fn add(finder: &gst::Element, demuxer: &gst::Element) -> Result<(), String> {
+fn make(element: &str) -> Result<gst::Element, String> {
+    let missing = || format!("GStreamer has no element `{element}`: install the package {}", package_of(element));
+    gst::ElementFactory::make(element).build().map_err(|_error| missing())
+}
+
+fn add(finder: &gst::Element, chain: &[gst::Element]) -> Result<(), String> {
     let parent = finder.parent().and_then(|parent| parent.downcast::<gst::Bin>().ok());
-    parent.ok_or("the file has no pipeline")?.add(demuxer).map_err(|error| error.to_string())
+    parent.ok_or("the file has no pipeline")?.add_many(chain).map_err(|error| error.to_string())
 }
 
-fn start(finder: &gst::Element, demuxer: &gst::Element) -> Result<(), String> {
-    finder.link(demuxer).map_err(|error| error.to_string())?;
-    demuxer.sync_state_with_parent().map_err(|error| error.to_string())
+fn start(finder: &gst::Element, chain: &[gst::Element]) -> Result<(), String> {
+    let all = std::iter::once(finder).chain(chain);
+    gst::Element::link_many(all).map_err(|error| error.to_string())?;
+    // The last first: what it is given then, it can take.
+    chain.iter().rev().try_for_each(|element| element.sync_state_with_parent().map_err(|error| error.to_string()))
 }

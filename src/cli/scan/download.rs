@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use indicatif::ProgressBar;
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use url::Url;
@@ -21,6 +20,9 @@ const SILENCE: Duration = Duration::from_mins(1);
 
 const REDIRECTS: usize = 5;
 
+/// In bytes.
+const TELL_EVERY: u64 = 1 << 20;
+
 /// What was downloaded. Deleted already: only this process can read it.
 #[derive(Debug)]
 pub(super) struct Downloaded(File);
@@ -32,12 +34,12 @@ impl Downloaded {
     }
 }
 
-/// Downloads what is at `url`, at most `limit` bytes.
+/// Downloads what is at `url`, at most `limit` bytes. `tell` hears now and then how many are there, of how many.
 ///
 /// # Errors
 /// When it cannot be had, is longer than `limit`, or there is no room for it. No message has more of the address than may be
 /// shown.
-pub(super) fn download(url: &Url, limit: u64, bar: &ProgressBar) -> anyhow::Result<Downloaded> {
+pub(super) fn download(url: &Url, limit: u64, tell: impl Fn(u64, Option<u64>)) -> anyhow::Result<Downloaded> {
     // Fails when a provider is installed already, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
     let client = Client::builder()
@@ -48,10 +50,10 @@ pub(super) fn download(url: &Url, limit: u64, bar: &ProgressBar) -> anyhow::Resu
         .build()
         .context("no connection can be made on this machine")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(all(&client, url, limit, bar))
+    runtime.block_on(all(&client, url, limit, tell))
 }
 
-async fn all(client: &Client, url: &Url, limit: u64, bar: &ProgressBar) -> anyhow::Result<Downloaded> {
+async fn all(client: &Client, url: &Url, limit: u64, tell: impl Fn(u64, Option<u64>)) -> anyhow::Result<Downloaded> {
     let at = shown(url);
     let broken = |error: reqwest::Error| anyhow!("{at} cannot be downloaded: {}", reason(error));
     let too_long = || anyhow!("{at} has more than {limit} bytes: raise --max-download, or download it yourself");
@@ -62,12 +64,10 @@ async fn all(client: &Client, url: &Url, limit: u64, bar: &ProgressBar) -> anyho
     if response.content_length().is_some_and(|length| length > limit) {
         return Err(too_long());
     }
-    if let Some(length) = response.content_length() {
-        bar.set_length(length);
-    }
+    let length = response.content_length();
     let mut file =
         tempfile::tempfile().context("there is no room for a download: set TMPDIR to a folder that has some")?;
-    let mut done = 0_u64;
+    let (mut done, mut told) = (0_u64, 0_u64);
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         done += chunk.len() as u64;
         if done > limit {
@@ -75,7 +75,10 @@ async fn all(client: &Client, url: &Url, limit: u64, bar: &ProgressBar) -> anyho
         }
         file.write_all(&chunk)
             .with_context(|| format!("{at} cannot be kept: set TMPDIR to a folder with more room"))?;
-        bar.set_position(done);
+        if done >= told + TELL_EVERY {
+            told = done;
+            tell(done, length);
+        }
     }
     Ok(Downloaded(file))
 }

@@ -1,107 +1,103 @@
-//! All recordings at once on all cores: threads that read, threads that look, and one that gathers what they tell.
+//! What is known of every recording so far, and what whoever waits sees of it.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use anyhow::{Context, bail};
-use crossbeam_channel::bounded;
+use indicatif::ProgressBar;
 
-use super::asked::Asked;
 use super::input::Input;
 use super::inspection::Inspection;
-use super::line;
-use super::reading::{Reader, Terms, Told};
+use super::reading::Told;
 use crate::cli::bank::progress::{Progress, VideoProgress};
 
-/// So many things said may wait to be gathered.
-const UNHEARD: usize = 256;
-
-/// Inspects `inputs` and says of each, in their order, what came of it.
-///
-/// # Errors
-/// When no thread can be started.
-pub(super) fn all(
-    inputs: &[Input],
-    asked: &Asked,
-    terms: &Terms,
-    cores: NonZeroUsize,
-) -> anyhow::Result<Vec<Inspection>> {
-    let progress = Progress::of(inputs.len());
-    let readers = cores.get().min(inputs.len());
-    let threads = NonZeroUsize::new(cores.get() / readers.max(1)).unwrap_or(NonZeroUsize::MIN);
-    let next = AtomicUsize::new(0);
-    let inspections = thread::scope(|scope| {
-        let (jobs, work) = bounded(cores.get());
-        let (told, heard) = bounded(UNHEARD);
-        let short = "no thread could be started: free some memory";
-        for worker in 0..cores.get() {
-            let (work, told) = (work.clone(), told.clone());
-            let name = format!("scan-{worker}");
-            let looks = move || line::work(worker, asked, &work, &told);
-            thread::Builder::new().name(name).spawn_scoped(scope, looks).context(short)?;
-        }
-        drop(work);
-        for _ in 0..readers {
-            let (jobs, told, next, progress) = (jobs.clone(), told.clone(), &next, &progress);
-            let reads = move || {
-                let reader = Reader { terms, threads, progress, jobs: &jobs, told: &told };
-                // Each takes the next one that nobody has taken.
-                while let Some((number, input)) = taken(next, inputs) {
-                    reader.read(number, input);
-                }
-            };
-            thread::Builder::new().name("scan-reads".to_owned()).spawn_scoped(scope, reads).context(short)?;
-        }
-        drop((jobs, told));
-        let mut gathered = Gathered::new(inputs, &progress);
-        heard.iter().for_each(|told| gathered.hear(told));
-        anyhow::Ok(gathered.inspections)
-    })?;
-    drop(progress);
-    if inspections.iter().any(|inspection| !inspection.is_over()) {
-        bail!("a recording was not read to its end, which is a bug: please report it with the recording's kind");
-    }
-    Ok(inspections.into_iter().map(|inspection| inspection.settled(asked, terms.every)).collect())
-}
-
-fn taken<'a>(next: &AtomicUsize, inputs: &'a [Input]) -> Option<(usize, &'a Input)> {
-    let number = next.fetch_add(1, Ordering::Relaxed);
-    Some((number, inputs.get(number)?))
-}
-
-/// What is known so far.
-struct Gathered<'a> {
+/// All recordings, each as far as it was heard of.
+pub(super) struct Gathered<'a> {
     progress: &'a Progress,
-    inspections: Vec<Inspection>,
-    bars: Vec<Option<VideoProgress>>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    inspection: Inspection,
+    taken: bool,
+    bar: Bar,
+}
+
+enum Bar {
+    None,
+    Download(ProgressBar),
+    Video(VideoProgress),
 }
 
 impl<'a> Gathered<'a> {
-    fn new(inputs: &[Input], progress: &'a Progress) -> Self {
-        let inspections = inputs.iter().map(|input| Inspection::of(input.to_string())).collect();
-        Self { progress, inspections, bars: inputs.iter().map(|_| None).collect() }
+    /// Of `inputs`, of which nothing is known yet.
+    pub(super) fn new(inputs: &[Input], progress: &'a Progress) -> Self {
+        Self { progress, entries: inputs.iter().map(|input| Entry::of(input.to_string())).collect() }
     }
 
-    fn hear(&mut self, told: Told) {
-        let number = told.input();
-        let (Some(inspection), Some(bar)) = (self.inspections.get_mut(number), self.bars.get_mut(number)) else {
-            return;
-        };
-        match &told {
-            Told::Begun { .. } => *bar = Some(self.progress.video(Path::new(&inspection.shown))),
-            Told::Glance { glance, .. } => {
-                if let Some(bar) = bar {
-                    bar.picture(Some(glance.at), inspection.duration);
-                }
+    /// Hears what is said of one of them.
+    pub(super) fn hear(&mut self, told: Told) {
+        let Some(entry) = self.entries.get_mut(told.input()) else { return };
+        match (&told, &mut entry.bar) {
+            (Told::Taken { .. }, _) => entry.taken = true,
+            (Told::Downloaded { bytes, of, .. }, Bar::Download(bar)) => show(bar, *bytes, *of),
+            (Told::Downloaded { bytes, of, .. }, place) => {
+                let bar = self.progress.download(&entry.inspection.shown);
+                show(&bar, *bytes, *of);
+                *place = Bar::Download(bar);
             }
-            Told::Broken { .. } | Told::Read { .. } => {
-                *bar = None;
+            (Told::Begun { .. }, place) => {
+                place.clear();
+                *place = Bar::Video(self.progress.video(Path::new(&entry.inspection.shown)));
+            }
+            (Told::Glance { glance, .. }, Bar::Video(bar)) => bar.picture(Some(glance.at), entry.inspection.duration),
+            (Told::Broken { .. } | Told::Read { .. }, place) => {
+                place.clear();
                 self.progress.file_done();
             }
             _ => {}
         }
-        inspection.hear(told);
+        entry.inspection.hear(told);
     }
+
+    /// Of those with these `numbers`, the ones that are not over: those that were begun with, and the others.
+    pub(super) fn open(&self, numbers: &[usize]) -> (Vec<usize>, Vec<usize>) {
+        let open = numbers.iter().filter(|number| {
+            let entry = self.entries.get(**number);
+            entry.is_some_and(|entry| !entry.inspection.is_over())
+        });
+        open.partition(|number| self.entries.get(**number).is_some_and(|entry| entry.taken))
+    }
+
+    /// Takes back all that was heard of this one: it will be read again from its beginning.
+    pub(super) fn forget(&mut self, number: usize) {
+        if let Some(entry) = self.entries.get_mut(number) {
+            entry.bar.clear();
+            *entry = Entry::of(std::mem::take(&mut entry.inspection.shown));
+        }
+    }
+
+    /// What came of each, in their order.
+    pub(super) fn done(self) -> Vec<Inspection> {
+        self.entries.into_iter().map(|entry| entry.inspection).collect()
+    }
+}
+
+impl Entry {
+    fn of(shown: String) -> Self {
+        Self { inspection: Inspection::of(shown), taken: false, bar: Bar::None }
+    }
+}
+
+impl Bar {
+    fn clear(&mut self) {
+        if let Self::Download(bar) = std::mem::replace(self, Self::None) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn show(bar: &ProgressBar, bytes: u64, of: Option<u64>) {
+    if let Some(of) = of {
+        bar.set_length(of);
+    }
+    bar.set_position(bytes);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asked::Asked;
+use super::brief::Thresholds;
 use super::line::Glance;
 use super::picks::Every;
 use super::reading::Told;
@@ -139,7 +139,9 @@ impl Told {
     /// The number of the input.
     pub(super) const fn input(&self) -> usize {
         match self {
-            Self::Begun { input, .. }
+            Self::Taken { input }
+            | Self::Downloaded { input, .. }
+            | Self::Begun { input, .. }
             | Self::Length { input, .. }
             | Self::Glance { input, .. }
             | Self::Missed { input, .. }
@@ -163,6 +165,7 @@ impl Inspection {
 
     pub(super) fn hear(&mut self, told: Told) {
         match told {
+            Told::Taken { .. } | Told::Downloaded { .. } => {}
             Told::Begun { sha256, bytes, .. } => (self.sha256, self.bytes) = (Some(sha256), bytes),
             Told::Length { duration, .. } => self.duration = Some(duration),
             Told::Glance { glance, .. } => self.glances.push(glance),
@@ -181,11 +184,11 @@ impl Inspection {
     }
 
     /// Once everything was heard: in the order of time, and weighed.
-    pub(super) fn settled(mut self, asked: &Asked, every: Every) -> Self {
+    pub(super) fn settled(mut self, thresholds: &Thresholds, every: Every) -> Self {
         let mut glances = std::mem::take(&mut self.glances);
         glances.sort_by_key(|glance| glance.at);
         for glance in glances {
-            self.take(glance, asked);
+            self.take(glance, thresholds);
         }
         self.weigh();
         if self.pictures.is_empty() && self.not_inspected.is_empty() {
@@ -197,7 +200,7 @@ impl Inspection {
         self
     }
 
-    fn take(&mut self, glance: Glance, asked: &Asked) {
+    fn take(&mut self, glance: Glance, thresholds: &Thresholds) {
         let Glance { at, matches, vetoed, scores, flat, problems, thumbnail } = glance;
         self.pictures.push(at);
         self.flat += usize::from(flat);
@@ -210,7 +213,7 @@ impl Inspection {
             self.hits.push(Hit { at, what: What::Match(found), counts: true, thumbnail });
         }
         for scores in scores {
-            for (label, value, above) in asked.thresholds.exceeded(&scores) {
+            for (label, value, above) in thresholds.exceeded(&scores) {
                 let score = Score {
                     model: Arc::clone(&scores.model),
                     digest: Arc::clone(&scores.digest),

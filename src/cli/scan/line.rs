@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
+use serde::{Deserialize, Serialize};
 
 use super::asked::Asked;
 use super::reading::{Job, Told, Work};
@@ -16,7 +17,7 @@ use crate::model;
 use crate::picture::Picture;
 
 /// What there is to see in one picture.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Glance {
     pub(super) at: Duration,
     pub(super) matches: Vec<Match>,
@@ -109,10 +110,10 @@ impl Line<'_> {
             }
             Err(error) => glance.problems.push(error.to_string()),
         }
-        if !self.asked.scorers.is_empty() {
+        if !self.asked.brief.scorers.is_empty() {
             self.score(picture, &mut glance);
         }
-        let exceeds = |scores: &Scores| !self.asked.thresholds.exceeded(scores).is_empty();
+        let exceeds = |scores: &Scores| !self.asked.brief.thresholds.exceeded(scores).is_empty();
         if !glance.matches.is_empty() || glance.scores.iter().any(exceeds) {
             glance.thumbnail = Some(Arc::new(Thumbnail::of(picture)));
         }

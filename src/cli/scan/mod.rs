@@ -1,9 +1,12 @@
 //! `sluicegate scan`: inspects recordings with the line that live streams are inspected with, as fast as the machine can.
 //!
 //! It promises: what it could not inspect is said, and never counted as clear; nothing is kept from one call to the next,
-//! and nothing is left behind, however it ends; the exit code is 0, 1 or 2 and means what [`Args`] says.
+//! and nothing is left behind, however it ends; the exit code is 0, 1 or 2 and means what [`Args`] says. Recordings are from
+//! strangers: they are opened in a process of its own, and one that brings it down costs only itself.
 
+mod apart;
 mod asked;
+mod brief;
 mod download;
 mod gather;
 mod input;
@@ -14,20 +17,20 @@ mod picks;
 mod reading;
 mod say;
 mod thumbnail;
+mod workers;
 
 use std::io::{ErrorKind, Write};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use self::asked::{Asked, LabelThreshold};
+use self::brief::LabelThreshold;
 use self::input::Input;
 use self::inspection::Outcome;
 use self::picks::Every;
+use self::reading::Terms;
 use super::failure::Exit;
 use crate::clock::Clock;
 use crate::config::duration;
@@ -85,6 +88,9 @@ pub(super) struct Args {
     /// Write a report to this file too: one page of HTML that loads nothing.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Inspect the recordings of these numbers alone, and tell the process that started this one.
+    #[arg(long, hide = true, value_name = "NUMBERS", value_delimiter = ',')]
+    apart: Vec<usize>,
 }
 
 /// Runs `sluicegate scan`.
@@ -102,15 +108,17 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         (false, Duration::ZERO) => bail!("--every must be longer than zero: use --all-frames to inspect every picture"),
         (false, span) => Every::Span(span),
     };
-    let clock = Clock::system();
-    let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let asked = Asked::new(args, clock.now(), cores)?;
+    let (clock, terms) = (Clock::system(), Terms { every, max_download: args.max_download });
+    if !args.apart.is_empty() {
+        apart::work(args, &inputs, &terms, clock.now(), out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let started = clock.now();
-    let terms = reading::Terms { every, max_download: args.max_download, arrived: started };
-    let inspections = gather::all(&inputs, &asked, &terms, cores)?;
+    let (brief, inspections) = apart::all(&inputs)?;
+    let inspections: Vec<_> = inspections.into_iter().map(|one| one.settled(&brief.thresholds, every)).collect();
     let spent = clock.now().since(started);
 
-    let told = say::Told { inspections: &inspections, asked: &asked, every, started, spent };
+    let told = say::Told { inspections: &inspections, brief: &brief, every, started, spent };
     let written = if args.json { writeln!(out, "{}", told.json()) } else { writeln!(out, "{}", told.text()) };
     match written.and_then(|()| out.flush()) {
         // Whoever does not want to read on still wants to know how it ended.

@@ -129,19 +129,22 @@ fn summary(html: &mut String, told: &Told<'_>) {
         ),
     );
     html.push_str("<h2>Looked for</h2>\n<table>\n<tr><th>What</th><th>Version</th><th>Of it</th></tr>\n");
-    for (name, revision, signals, kind) in told.asked.described_banks() {
+    for bank in &told.brief.banks {
         put(
             html,
             format_args!(
-                "<tr><td>bank {} ({kind})</td><td>revision {revision}</td><td>{signals} signals</td></tr>\n",
-                escaped(&name)
+                "<tr><td>bank {} ({})</td><td>revision {}</td><td>{} signals</td></tr>\n",
+                escaped(&bank.name),
+                bank.kind,
+                bank.revision,
+                bank.signals
             ),
         );
     }
-    for (model, digest) in &told.asked.scorers {
+    for (model, digest) in &told.brief.scorers {
         let thresholds = told.inspections.iter().flat_map(|one| one.scores.keys()).filter(|(of, _)| of == model);
         let mut labels: Vec<String> = thresholds
-            .map(|(model, label)| match told.asked.thresholds.above(model, label) {
+            .map(|(model, label)| match told.brief.thresholds.above(model, label) {
                 Some(above) => format!("{label} above {above}"),
                 None => format!("{label} (no threshold)"),
             })
@@ -159,7 +162,7 @@ fn summary(html: &mut String, told: &Told<'_>) {
         );
     }
     html.push_str("</table>\n");
-    list(html, told.asked.notes.iter().map(String::as_str));
+    list(html, told.brief.notes.iter().map(String::as_str));
 }
 
 fn list<'a>(html: &mut String, lines: impl Iterator<Item = &'a str>) {

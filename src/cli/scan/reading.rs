@@ -8,13 +8,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossbeam_channel::{SendError, Sender};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::download::download;
 use super::input::Input;
 use super::line::Glance;
 use super::picks::{Every, Picks};
-use crate::cli::bank::progress::Progress;
 use crate::clock::Timestamp;
 use crate::decode::DecodeError;
 use crate::decode::file::{Video, expect_whole};
@@ -27,7 +27,6 @@ use crate::stream::AccessUnit;
 pub(super) struct Terms {
     pub(super) every: Every,
     pub(super) max_download: u64,
-    pub(super) arrived: Timestamp,
 }
 
 /// Something to be done by any worker, for the input of this number.
@@ -44,7 +43,18 @@ pub(super) enum Work {
 }
 
 /// What is said of the input of this number.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Told {
+    /// It is about to be read.
+    Taken {
+        input: usize,
+    },
+    /// So many bytes of it are there, of as many as the server says.
+    Downloaded {
+        input: usize,
+        bytes: u64,
+        of: Option<u64>,
+    },
     /// Which bytes are being looked at.
     Begun {
         input: usize,
@@ -99,9 +109,9 @@ impl<T> From<SendError<T>> for Ended {
 /// Reads an input.
 pub(super) struct Reader<'a> {
     pub(super) terms: &'a Terms,
+    pub(super) arrived: Timestamp,
     /// For what is decoded here.
     pub(super) threads: NonZeroUsize,
-    pub(super) progress: &'a Progress,
     pub(super) jobs: &'a Sender<Job>,
     pub(super) told: &'a Sender<Told>,
 }
@@ -109,18 +119,17 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads `input`, which has this number, to its end.
     pub(super) fn read(&self, number: usize, input: &Input) {
-        let ended = match input {
+        let taken = self.told.send(Told::Taken { input: number }).map_err(Ended::from);
+        let ended = taken.and_then(|()| match input {
             Input::File(path) => self.file(number, path),
             Input::Address(url) => {
-                let bar = self.progress.download(&input.to_string());
-                let downloaded = download(url, self.terms.max_download, &bar);
-                bar.finish_and_clear();
-                match downloaded {
+                let tell = |bytes, of| drop(self.told.send(Told::Downloaded { input: number, bytes, of }));
+                match download(url, self.terms.max_download, tell) {
                     Ok(downloaded) => self.file(number, &downloaded.path()),
                     Err(error) => Err(Ended::Broken(format!("{error:#}"))),
                 }
             }
-        };
+        });
         let last = match ended {
             Ok(()) => Told::Read { input: number },
             Err(Ended::Broken(reason)) => Told::Broken { input: number, reason },
@@ -155,7 +164,7 @@ impl Reader<'_> {
     /// Whether all could be read in groups.
     fn groups(&self, input: usize, path: &Path, picks: &mut Picks) -> Result<bool, Ended> {
         let broken = |error: DecodeError| Ended::Broken(said(&error, path));
-        let mut groups = Groups::open(path, self.terms.arrived).map_err(broken)?;
+        let mut groups = Groups::open(path, self.arrived).map_err(broken)?;
         let mut known = false;
         while let Some(group) = groups.next() {
             let group = match group {
@@ -199,7 +208,7 @@ impl Reader<'_> {
             }
             let at = picture.pts.unwrap_or_default();
             if at >= read && wanted(at) {
-                picture.arrived = self.terms.arrived;
+                picture.arrived = self.arrived;
                 self.jobs.send(Job { input, work: Work::Picture(picture) })?;
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::asked::Asked;
+use super::brief::Brief;
 use super::inspection::{Hit, Inspection, Outcome, What, time};
 use super::picks::Every;
 use crate::cli::table::{harmless, table};
@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 /// All that is told.
 pub(super) struct Told<'a> {
     pub(super) inspections: &'a [Inspection],
-    pub(super) asked: &'a Asked,
+    pub(super) brief: &'a Brief,
     pub(super) every: Every,
     pub(super) started: Timestamp,
     pub(super) spent: Duration,
@@ -39,7 +39,7 @@ impl Told<'_> {
             }));
             lines.extend(one.notes.iter().map(|note| format!("note: {}: {note}", one.shown)));
         }
-        lines.extend(self.asked.notes.iter().map(|note| format!("note: {note}")));
+        lines.extend(self.brief.notes.iter().map(|note| format!("note: {note}")));
         lines.extend(self.inspections.iter().map(summary));
         parts.push(lines.join("\n"));
         parts.join("\n\n")
@@ -57,16 +57,16 @@ impl Told<'_> {
 
     /// For programs.
     pub(super) fn json(&self) -> Value {
-        let banks = self.asked.described_banks().map(|(name, revision, signals, kind)| {
-            json!({ "bank": name, "revision": revision, "signals": signals, "kind": kind.to_string() })
+        let banks = self.brief.banks.iter().map(|bank| {
+            json!({ "bank": bank.name, "revision": bank.revision, "signals": bank.signals, "kind": bank.kind.to_string() })
         });
-        let models = self.asked.scorers.iter().map(|(name, digest)| json!({ "model": name, "digest": digest }));
+        let models = self.brief.scorers.iter().map(|(name, digest)| json!({ "model": name, "digest": digest }));
         json!({
             "outcome": self.outcome().word(),
             "results": self.inspections.iter().map(one).collect::<Vec<_>>(),
             "banks": banks.collect::<Vec<_>>(),
             "models": models.collect::<Vec<_>>(),
-            "notes": self.asked.notes,
+            "notes": self.brief.notes,
             "version": env!("CARGO_PKG_VERSION"),
         })
     }

@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::{ImageEncoder as _, codecs::png::PngEncoder};
+use serde::{Deserialize, Serialize};
 
 use crate::picture::{ColourRange, Picture, Plane, shares_in_luma};
 
@@ -14,8 +15,23 @@ pub(super) const HEIGHT: usize = 9;
 const SAMPLES: usize = 12;
 
 /// The colours of a picture, row by row from the top: red, green, blue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub(super) struct Thumbnail([u8; WIDTH * HEIGHT * 3]);
+
+impl From<Thumbnail> for Vec<u8> {
+    fn from(Thumbnail(colours): Thumbnail) -> Self {
+        colours.to_vec()
+    }
+}
+
+impl TryFrom<Vec<u8>> for Thumbnail {
+    type Error = &'static str;
+
+    fn try_from(colours: Vec<u8>) -> Result<Self, Self::Error> {
+        colours.try_into().map(Self).map_err(|_colours| "a thumbnail of another size")
+    }
+}
 
 impl Thumbnail {
     /// Of `picture`; grey where it has no colour.
