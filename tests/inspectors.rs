@@ -145,6 +145,77 @@ fn an_inspector_that_is_silent_is_killed_and_its_streams_go_to_another() {
     fifty_streams("STOP", "stalled");
 }
 
+/// Evidence is the core's: it outlives whoever found it.
+#[test]
+fn what_an_inspector_found_before_it_was_killed_counts_with_what_another_finds() {
+    let (nginx, mut sluicegate) = beside_nginx("");
+    let policy = "[[policy.rule]]\nname = \"known\"\nbank = \"*\"\npictures = 40\nwithin = \"5m\"\nverdict = \"cut\"\n";
+    sluicegate.configure(&nginx, policy, &format!("{NO_MODEL}[inspector]\nprocesses = 1\n")).unwrap();
+    sluicegate.command(&["bank", "add", "demo", &clips::banked().unwrap().display().to_string()]).unwrap();
+    sluicegate.start().unwrap();
+    let events = sluicegate.events().unwrap();
+    let url = format!("{}/live/cam", nginx.rtmp());
+    let mut publisher = Publisher::start(&clips::copy().unwrap(), &url, Times::Forever).unwrap();
+    let matched = |event: &Value| is(event, "finding", "cam") && event["observation"]["kind"] == "match";
+    let (_, first) = events.wait(0, "a match", PATIENCE, matched).unwrap();
+    let some = || (events.all().iter().filter(|event| matched(event)).count() >= 10).then_some(());
+    rig::until("some more", PATIENCE, some).unwrap();
+    signal(sluicegate.inspectors().unwrap()[0], "KILL");
+    let missed = || (restarts(&sluicegate, "killed") > 0.5).then_some(());
+    rig::until("the inspector to be missed", PATIENCE, missed).unwrap();
+    // It is dead, and all that it said was heard.
+    let arrived = |finding: &Value| finding["arrived"].as_u64().unwrap();
+    let told = events.all().len();
+    let last = events.all().iter().filter(|event| matched(event)).map(arrived).max().unwrap();
+    assert!(!events.all().iter().any(|event| event["type"] == "verdict"), "it came before anything was killed");
+
+    let verdict = |event: &Value| is(event, "verdict", "cam") && event["verdict"] == "cut";
+    events.wait(told, "the verdict", PATIENCE, verdict).unwrap();
+    let decision = &sluicegate.get("/v1/decisions").unwrap()[0];
+    let evidence = decision["evidence"].as_array().unwrap();
+    let (before, after): (Vec<_>, Vec<_>) = evidence.iter().map(arrived).partition(|at| *at <= last);
+    println!("{} matches from before, {} from after", before.len(), after.len());
+    assert!(before.contains(&arrived(&first)), "{first} is forgotten: {before:?}");
+    assert!(before.len() >= 10 && !after.is_empty(), "{before:?} {after:?}");
+    assert!(!publisher.wait(PATIENCE).unwrap().success());
+    assert!(restarts(&sluicegate, "killed") < 1.5, "one was killed, and one alone");
+}
+
+/// What has come to the judge by then is judged, recorded and carried out, however long the ledger had nobody in.
+#[test]
+fn whoever_is_told_to_stop_first_brings_to_an_end_what_is_due() {
+    const STREAMS: u32 = 6;
+    let (nginx, mut sluicegate) = beside_nginx("");
+    let policy = "[[policy.rule]]\nname = \"known\"\nbank = \"*\"\npictures = 3\nwithin = \"1m\"\nverdict = \"cut\"\n";
+    sluicegate.configure(&nginx, policy, NO_MODEL).unwrap();
+    sluicegate.command(&["bank", "add", "demo", &clips::banked().unwrap().display().to_string()]).unwrap();
+    sluicegate.start().unwrap();
+    let ledger = rusqlite::Connection::open(sluicegate.folder().join("ledger.sqlite")).unwrap();
+    ledger.busy_timeout(PATIENCE).unwrap();
+    ledger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let names: Vec<String> = (0..STREAMS).map(|number| format!("cam{number}")).collect();
+    let clip = clips::copy().unwrap();
+    let publish = |name: &String| Publisher::start(&clip, &format!("{}/live/{name}", nginx.rtmp()), Times::Forever);
+    let mut publishers: Vec<Publisher> = names.iter().map(|name| publish(name).unwrap()).collect();
+    let wait = || sluicegate.metric("sluicegate_decisions_unrecorded").unwrap();
+    let all = || (wait() > f64::from(STREAMS) - 0.5).then_some(());
+    rig::until("a decision on each of them to wait", PATIENCE, all).unwrap();
+
+    sluicegate.process().unwrap().signal("TERM").unwrap();
+    let deaf = || ureq::get(format!("{}/readyz", sluicegate.api())).call().is_err().then_some(());
+    rig::until("it to take no more orders", PATIENCE, deaf).unwrap();
+    assert!(sluicegate.process().unwrap().is_running(), "it left with decisions that are not recorded");
+    ledger.execute_batch("ROLLBACK").unwrap();
+    assert!(sluicegate.process().unwrap().wait(PATIENCE).unwrap().success(), "{}", sluicegate.log());
+    let decided: u32 = ledger.query_row("SELECT count(*) FROM decisions", [], |row| row.get(0)).unwrap();
+    assert_eq!(decided, STREAMS, "{}", sluicegate.log());
+    // And carried out, now or at the next start.
+    sluicegate.start().unwrap();
+    for publisher in &mut publishers {
+        assert!(!publisher.wait(PATIENCE).unwrap().success());
+    }
+}
+
 /// Whether a process broke or was sent the signal of one that breaks cannot be told from outside it: so this needs no
 /// decoder that breaks, and holds for every build. With nothing else on the process, what it had is the culprit.
 #[test]
