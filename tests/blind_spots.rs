@@ -38,6 +38,8 @@ struct Seen {
     pictures: Vec<(Timestamp, usize)>,
     attached: usize,
     said_no_video: bool,
+    /// What its video was said to be in that cannot be inspected.
+    unsupported: Vec<String>,
     most_promoted: usize,
 }
 
@@ -71,6 +73,7 @@ impl Watch {
                 sampler.reset();
             }
             SourceEvent::NoVideo => noted.lock().unwrap().said_no_video = true,
+            SourceEvent::UnsupportedCodec(codec) => noted.lock().unwrap().unsupported.push(codec),
             _ => {}
         };
         let pull = Pull { stream: StreamId::new("test", "live", "cam"), protocol, url: url.to_owned() };
@@ -308,6 +311,29 @@ fn tags(path: &Path) -> Vec<(u8, u32, Vec<u8>)> {
     tags
 }
 
+/// `tags` as a file, each clip's times moved to where those of the one before it end.
+fn joined(clips: &[Vec<(u8, u32, Vec<u8>)>], to: &Path) -> PathBuf {
+    let (mut flv, mut end) = (b"FLV\x01\x01\0\0\0\x09\0\0\0\0".to_vec(), 0);
+    for clip in clips {
+        let start = end;
+        for (kind, millis, data) in clip.iter().filter(|(kind, ..)| *kind == 9) {
+            end = end.max(start + millis + 40);
+            flv.extend(tag(*kind, start + millis, data));
+        }
+    }
+    std::fs::write(to, flv).unwrap();
+    to.to_owned()
+}
+
+fn tag(kind: u8, millis: u32, data: &[u8]) -> Vec<u8> {
+    let [high, a, b, c] = millis.to_be_bytes();
+    let [_, s1, s2, s3] = (data.len() as u32).to_be_bytes();
+    let mut tag = vec![kind, s1, s2, s3, a, b, c, high, 0, 0, 0];
+    tag.extend(data);
+    tag.extend((tag.len() as u32).to_be_bytes());
+    tag
+}
+
 /// Serves clips over HTTP-FLV in real time, each with its times moved by so many milliseconds: what no publisher's own tools
 /// would send, and nothing but tools keeps anybody from.
 fn serve(clips: Vec<(PathBuf, i64)>) -> u16 {
@@ -327,12 +353,8 @@ fn serve(clips: Vec<(PathBuf, i64)>) -> u16 {
                 let due = start + Duration::from_millis(millis.into());
                 last = last.max(millis);
                 std::thread::park_timeout(due.since(clock.now()));
-                let [high, a, b, c] = (i64::from(millis) + moved).max(0).to_be_bytes()[4..] else { return };
-                let [_, s1, s2, s3] = (data.len() as u32).to_be_bytes();
-                let mut tag = vec![kind, s1, s2, s3, a, b, c, high, 0, 0, 0];
-                tag.extend(&data);
-                tag.extend((tag.len() as u32).to_be_bytes());
-                sent = sent.and_then(|()| viewer.write_all(&tag));
+                let moved = (i64::from(millis) + moved).max(0) as u32;
+                sent = sent.and_then(|()| viewer.write_all(&tag(kind, moved, &data)));
             }
         }
         // Held open: what follows is silence, not an end.
@@ -376,5 +398,68 @@ fn neither_times_that_jump_nor_another_size_or_rate_hide_anything() {
             let of = seen.pictures.iter().filter(|(_, width)| *width == size).count();
             assert!(of >= 3, "{story}: {of} pictures {size} wide");
         }
+    }
+}
+
+/// H.264 as encoders that know "enhanced" FLV say that H.265 is in it.
+fn enhanced(mut tags: Vec<(u8, u32, Vec<u8>)>) -> Vec<(u8, u32, Vec<u8>)> {
+    for (_, _, data) in &mut tags {
+        let &[first, packet, ..] = data.as_slice() else { continue };
+        data[0] = 0x80 | first & 0x70 | packet;
+        data.splice(1..2, *b"hvc1");
+    }
+    tags
+}
+
+#[test]
+fn a_publisher_may_change_codec_size_and_rate_and_is_seen_within_the_gap_as_long_as_it_can_be() {
+    let folder = TempDir::new().unwrap();
+    let port = rig::free_port().unwrap();
+    let _nginx = nginx(&folder, port);
+    let make = |name: &str, size: &str, rate: u32, codec: &str| {
+        let picture = format!("-f lavfi -i testsrc2=size={size}:rate={rate} -t 6 -pix_fmt yuv420p");
+        tags(&ffmpeg(&format!("{picture} {codec}"), &folder.path().join(name)))
+    };
+    let x264 = "-c:v libx264 -preset veryfast -threads 1 -g 300 -bf 2 -x264-params scenecut=0";
+    let (small, large, slow) = (
+        make("small.flv", "320x180", 30, x264),
+        make("large.flv", "640x360", 50, x264),
+        make("slow.flv", "480x270", 12, x264),
+    );
+    let last = make("last.flv", "256x144", 30, &format!("{x264} -t 20"));
+    let sorenson = make("sorenson.flv", "320x180", 15, "-c:v flv1");
+    let sources = sources();
+    for (number, (story, odd, says)) in [
+        ("H.265 in enhanced FLV", enhanced(small.clone()), "H.265 in enhanced FLV"),
+        ("Sorenson's H.263", sorenson, "FLV codec 2"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let url = format!("rtmp://127.0.0.1:{port}/live/{number}");
+        let clip = joined(
+            &[small.clone(), large.clone(), slow.clone(), odd, last.clone()],
+            &folder.path().join(format!("{number}.flv")),
+        );
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/flv_publisher.py");
+        let args = [script, &clip.display().to_string(), &url].map(str::to_owned);
+        let log = clip.with_extension("log");
+        let mut publisher = Process::start(Path::new("/usr/bin/python3"), &args, &log, Output::Logged).unwrap();
+        let watch = Watch::of(&sources, Protocol::Rtmp, &url);
+        let width = |seen: &Seen, wide: usize| seen.pictures.iter().filter(|(_, width)| *width == wide).count();
+
+        watch.until("the third size", |seen| width(seen, 480) >= 3);
+        watch.assert_no_gap(&format!("{story} is to come"));
+        assert!(width(&watch.seen.lock().unwrap(), 640) >= 3, "{story}");
+        watch.until("what cannot be inspected is named", |seen| seen.unsupported.iter().any(|codec| codec == says));
+        watch.until("what can be inspected again", |seen| width(seen, 256) >= 3);
+        assert!(publisher.is_running(), "{story}: one connection all the time: {}", publisher.log());
+        let seen = watch.seen.lock().unwrap();
+        let first = seen.pictures.iter().find(|(_, width)| *width == 256).unwrap().0;
+        let since = seen.units.iter().rev().map(|(at, _)| *at).filter(|at| *at <= first);
+        // Where units came closer together than a second, they are of the same attachment.
+        let begun = since.fold(first, |begun, at| if begun.since(at) < Duration::from_secs(1) { at } else { begun });
+        println!("{story}: seen again {:?} after it came, {:?}", first.since(begun), seen.unsupported);
+        assert!(first.since(begun) <= MAX_GAP + MAX_GAP / 16 + Duration::from_millis(100), "{story}");
     }
 }

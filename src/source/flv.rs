@@ -19,8 +19,10 @@ pub(super) struct Walker {
     gathered: Vec<u8>,
     /// Bytes of the body that has begun.
     body: usize,
-    /// No video was met so far.
+    /// No codec was named so far.
     looking: bool,
+    /// There was H.264 already.
+    was_h264: bool,
 }
 
 /// What there is to say and to do about some bytes.
@@ -67,7 +69,7 @@ const H264: u8 = 7;
 
 impl Walker {
     pub(super) const fn new() -> Self {
-        Self { stage: Stage::FileHeader, skip: 0, gathered: Vec::new(), body: 0, looking: true }
+        Self { stage: Stage::FileHeader, skip: 0, gathered: Vec::new(), body: 0, looking: true, was_h264: false }
     }
 
     /// Walks on over the next `bytes`.
@@ -117,31 +119,36 @@ impl Walker {
                 self.skip = self.body - stage.length() + BETWEEN;
                 self.stage = Stage::TagHeader;
                 if stage == Stage::Video {
-                    self.looking = false;
-                    return Ok(codec(*first, letters));
+                    let named = self.codec(*first, letters);
+                    self.looking = named.is_none();
+                    return Ok(named);
                 }
             }
             _ => return Err(NotFlv),
         }
         Ok(None)
     }
-}
 
-/// The name of a codec that cannot be taken out of FLV. What is not H.264 and older than it the demuxer names itself.
-fn codec(first: u8, letters: &[u8]) -> Option<String> {
-    if first & 0x80 == 0 {
-        return (first & 0x0f > H264).then(|| format!("FLV codec {}", first & 0x0f));
+    /// The name of a codec that cannot be taken out of FLV. What is older than H.264 the demuxer names itself, unless it comes
+    /// behind H.264: then it calls that a failure too. It may be the first frame that is behind it, as servers send viewers the
+    /// configuration of H.264 that they have kept when the publisher has long gone over to something else.
+    fn codec(&mut self, first: u8, letters: &[u8]) -> Option<String> {
+        if first & 0x80 == 0 {
+            let number = first & 0x0f;
+            self.was_h264 |= number == H264;
+            return (number > H264 || self.was_h264 && number != H264).then(|| format!("FLV codec {number}"));
+        }
+        let name = match letters {
+            b"hvc1" | b"hev1" => "H.265",
+            b"av01" => "AV1",
+            b"vp09" => "VP9",
+            b"vp08" => "VP8",
+            b"vvc1" => "H.266",
+            b"avc1" => "H.264",
+            _ => "unknown",
+        };
+        Some(format!("{name} in enhanced FLV"))
     }
-    let name = match letters {
-        b"hvc1" | b"hev1" => "H.265",
-        b"av01" => "AV1",
-        b"vp09" => "VP9",
-        b"vp08" => "VP8",
-        b"vvc1" => "H.266",
-        b"avc1" => "H.264",
-        _ => "unknown",
-    };
-    Some(format!("{name} in enhanced FLV"))
 }
 
 #[cfg(test)]
@@ -185,10 +192,10 @@ mod tests {
     const FRAME: (u8, &[u8]) = (9, b"\x17\x01\0\0\0picture");
 
     #[test]
-    fn the_first_tag_with_video_tells() {
+    fn the_first_tag_of_a_codec_that_cannot_be_taken_out_tells() {
         for (tag, said) in [
-            (&b"\x17\0\0\0\0\x01"[..], None),
-            (b"\x12\0\0\0\0\x01", None),
+            (&b"\x17\0\0\0\0\x01"[..], Some("VP8 in enhanced FLV")),
+            (b"\x12\0\0\0\0\x01", Some("VP8 in enhanced FLV")),
             (b"\x1c\0\0\0\0\x01", Some("FLV codec 12")),
             (b"\x90hvc1\x01", Some("H.265 in enhanced FLV")),
             (b"\x90av01\x81", Some("AV1 in enhanced FLV")),
@@ -197,10 +204,23 @@ mod tests {
             (b"\x90xxxx", Some("unknown in enhanced FLV")),
         ] {
             // Too short to be video, and behind sound: neither hides it.
-            let bytes = stream(&[DATA, SOUND, (9, b"\x17"), (9, tag), (9, b"\x90av01\x81")]);
+            let bytes = stream(&[DATA, SOUND, (9, b"\x17"), (9, tag), (9, b"\x90vp08\x81"), FRAME]);
             let (codecs, _) = passed(&bytes, bytes.len()).unwrap();
             assert_eq!(codecs.first().map(String::as_str), said);
             assert!(codecs.len() <= 1, "it is said once");
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_h264_is_named_behind_it_alone() {
+        let old: (u8, &[u8]) = (9, b"\x22\0\0\0\x84\0");
+        for (tags, said) in [
+            (vec![old, old], vec![]),
+            (vec![FRAME, SOUND, FRAME], vec![]),
+            (vec![FRAME, SOUND, old, old, FRAME], vec!["FLV codec 2".to_owned()]),
+        ] {
+            let bytes = stream(&tags);
+            assert_eq!(passed(&bytes, bytes.len()).unwrap().0, said);
         }
     }
 
