@@ -143,7 +143,9 @@ fn a_decoder_bomb_is_refused_before_memory_is_taken_for_it() {
                 .map(|picture| picture.map(drop))
                 .collect::<Result<Vec<_>, _>>();
             println!("{name}, as a file: {outcome:?}");
-            assert!(outcome.is_err(), "{name}");
+            // GStreamer takes what is made up here of H.265 for sound.
+            let kind = if codec == Codec::H265 { "not_video" } else { "too_large" };
+            assert_eq!(outcome.unwrap_err().kind(), kind, "{name}, as a file");
         });
     }
 }
@@ -209,9 +211,9 @@ fn a_scan_of_everything_hostile_says_of_each_what_came_of_it() {
         names.push((format!("{at}.flv"), name));
     }
     let files: Vec<String> = names.iter().map(|(file, _)| file.clone()).collect();
-    let output = fs::File::create(path("answer.json")).unwrap();
+    let (output, said) = (fs::File::create(path("answer.json")).unwrap(), fs::File::create(path("said")).unwrap());
     let mut command = scan(&[words("scan --json --banks banks --report report.html"), files].concat());
-    let mut child = Running(command.stdout(output).stderr(Stdio::null()).spawn().unwrap());
+    let mut child = Running(command.stdout(output).stderr(said).spawn().unwrap());
     let (id, mut peak) = (child.0.id().to_string(), 0);
     let status = rig::until("the scan to end", Duration::from_mins(15), || {
         let inspects = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
@@ -223,6 +225,11 @@ fn a_scan_of_everything_hostile_says_of_each_what_came_of_it() {
     assert!(peak > 0, "the process that inspects was never met");
     assert_eq!(status.code(), Some(2), "it ends by itself, and not all could be inspected");
     assert!(peak < 2 << 30, "{} MiB", peak >> 20);
+    // GStreamer complains of a buffer that it is to drop and has no more: whoever sends many could fill disks with that. Where
+    // it knows no name for what libav decodes to, it complains of itself, once.
+    let said = fs::read_to_string(path("said")).unwrap();
+    let complaints = |of: &str| said.matches(of).count();
+    assert!(complaints("gst_mini_object_unref") <= complaints("gst_video_info_to_caps"), "{said}");
     let answer: Value = serde_json::from_slice(&fs::read(path("answer.json")).unwrap()).unwrap();
     let results = answer["results"].as_array().unwrap();
     assert_eq!(results.len(), names.len());
@@ -380,8 +387,8 @@ fn what_a_real_server_passes_on_is_outlived_too() {
         .collect();
     let mut passed_on = 0;
     within("rtmp", ROOM, || {
-        for (round, some) in hostile.chunks(12).enumerate() {
-            let under_way: Vec<_> = some
+        for (round, some) in hostile.chunks(24).enumerate() {
+            let mut under_way: Vec<_> = some
                 .iter()
                 .enumerate()
                 .map(|(at, morsel)| {
@@ -392,13 +399,16 @@ fn what_a_real_server_passes_on_is_outlived_too() {
                     (morsel, publisher, watch(&name))
                 })
                 .collect();
-            for (morsel, mut publisher, watched) in under_way {
-                // ffmpeg gives up on some of them, sends others to their end, and waits for what never comes in others.
-                let ended =
-                    rig::until("the publisher to end", Duration::from_secs(20), || publisher.0.try_wait().unwrap());
-                if ended.is_err() {
-                    println!("{}: its publisher is ended", morsel.name);
-                }
+            // ffmpeg gives up on some of them, sends others to their end, and waits for what never comes in others: those end
+            // when they are dropped, one for all after the longest that any of the others takes.
+            let runs = |publisher: &mut Running| publisher.0.try_wait().unwrap().is_none();
+            let all = rig::until("the publishers to end", Duration::from_secs(15), || {
+                let running =
+                    under_way.iter_mut().filter_map(|(_, publisher, _)| runs(publisher).then_some(())).count();
+                (running == 0).then_some(())
+            });
+            println!("round {round}: {}", if all.is_ok() { "all publishers have ended" } else { "some are ended" });
+            for (morsel, publisher, watched) in under_way {
                 drop(publisher);
                 let events = watched.events.try_iter();
                 let units: Vec<AccessUnit> = events

@@ -339,7 +339,9 @@ fn refuse_large(pad: &gst::Pad, codec: Codec, max_pixels: u64, sender: Sender<Ou
     let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
     pad.add_probe(mask, move |_pad, info| {
         let announced = match &info.data {
-            Some(gst::PadProbeData::Buffer(_)) if refused.load(Ordering::Relaxed) => return gst::PadProbeReturn::Drop,
+            Some(gst::PadProbeData::Buffer(_)) if refused.load(Ordering::Relaxed) => {
+                return gst::PadProbeReturn::Handled;
+            }
             Some(gst::PadProbeData::Buffer(buffer)) => {
                 let coded = buffer.map_readable().ok().and_then(|unit| largest(codec, &unit));
                 // The caps have told the size that is shown, and every picture is coded in whole blocks.
@@ -355,9 +357,10 @@ fn refuse_large(pad: &gst::Pad, codec: Codec, max_pixels: u64, sender: Sender<Ou
             Some((width, height)) if area(width, height, 0) > max_pixels => {
                 refused.store(true, Ordering::Relaxed);
                 say(&sender, Output::Failed(DecodeError::TooLarge { width, height, max_pixels }));
-                // Caps may go on: no frame follows them.
+                // Caps may go on: no frame follows them. A buffer counts as handled: the bindings have taken it by the time that
+                // GStreamer would drop it, and it complains each time.
                 if matches!(info.data, Some(gst::PadProbeData::Buffer(_))) {
-                    gst::PadProbeReturn::Drop
+                    gst::PadProbeReturn::Handled
                 } else {
                     gst::PadProbeReturn::Ok
                 }

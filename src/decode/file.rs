@@ -350,13 +350,15 @@ fn refuse_cropped(pipeline: &gst::Pipeline, found: &Arc<Found>) {
         let found = Arc::clone(&found);
         let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
         pad.add_probe(mask, move |pad, info| match &info.data {
-            Some(gst::PadProbeData::Buffer(_)) if found.large.get().is_some() => gst::PadProbeReturn::Drop,
+            // Handled, not dropped: the bindings have taken the buffer by the time that GStreamer would drop it, and it complains
+            // each time.
+            Some(gst::PadProbeData::Buffer(_)) if found.large.get().is_some() => gst::PadProbeReturn::Handled,
             Some(gst::PadProbeData::Buffer(buffer)) => {
                 let framed = pad.current_caps().as_ref().and_then(framing);
                 // Where frames stand behind their lengths, the caps bring all parameter sets.
                 let Some((codec, None)) = framed else { return gst::PadProbeReturn::Ok };
                 let coded = buffer.map_readable().ok().and_then(|unit| largest(codec, &unit));
-                if found.refuses(coded) { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+                if found.refuses(coded) { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
             }
             Some(gst::PadProbeData::Event(event)) => {
                 if let gst::EventView::Caps(caps) = event.view()

@@ -217,15 +217,16 @@ fn guard_flv(entry: &gst::Pad, pull: &Pull, feed: &Arc<Feed>) {
     let walker = Mutex::new(flv::Walker::new());
     entry.add_probe(gst::PadProbeType::BUFFER, move |_pad, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else { return gst::PadProbeReturn::Ok };
-        // Only this thread ever takes the lock.
+        // Only this thread ever takes the lock. What is not to go on counts as handled: the bindings have taken a buffer by
+        // the time that GStreamer would drop it, and it complains each time.
         let walked = match (walker.try_lock(), buffer.map_readable()) {
             (Ok(mut walker), Ok(bytes)) => walker.walk(&bytes),
-            _ => return gst::PadProbeReturn::Drop,
+            _ => return gst::PadProbeReturn::Handled,
         };
         let Ok(walked) = walked else {
             let reason = "what the server sends is no FLV".to_owned();
             feed.end(Reason::Error, Some(SourceError::Garbage { stream: stream.clone(), reason }));
-            return gst::PadProbeReturn::Drop;
+            return gst::PadProbeReturn::Handled;
         };
         if let Some(codec) = walked.codec {
             let error = SourceError::UnsupportedCodec { stream: stream.clone(), codec };
@@ -234,7 +235,7 @@ fn guard_flv(entry: &gst::Pad, pull: &Pull, feed: &Arc<Feed>) {
         if walked.edits.is_empty() {
             return gst::PadProbeReturn::Ok;
         }
-        let Ok(mut bytes) = buffer.make_mut().map_writable() else { return gst::PadProbeReturn::Drop };
+        let Ok(mut bytes) = buffer.make_mut().map_writable() else { return gst::PadProbeReturn::Handled };
         for (at, byte) in walked.edits {
             if let Some(place) = bytes.get_mut(at) {
                 *place = byte;
