@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -218,6 +220,66 @@ fn what_is_banked_while_a_stream_is_live_is_recognised_without_a_restart() {
     sluicegate.command(&["bank", "add", "demo", &clips::banked().unwrap().display().to_string()]).unwrap();
     await_verdict(&events, "turning", "cut");
     assert!(!publisher.wait(PATIENCE).unwrap().success());
+}
+
+/// The REST API of an Ant Media Server with one stream, whose publisher is a real nginx-rtmp's. Gives its port.
+fn rest_api(nginx: Arc<Nginx>, name: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut peer in listener.incoming().flatten() {
+            let lines = BufReader::new(&peer).lines().map_while(Result::ok);
+            let request: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let path = request.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+            let on_air = nginx.publisher(name).map(|id| {
+                format!(
+                    r#"{{"streamId": "{name}", "status": "broadcasting", "type": "liveStream", "startTime": {id}}}"#
+                )
+            });
+            let (status, body) = match on_air {
+                _ if path.ends_with("/stop") => {
+                    let drop_it = format!("{}/control/drop/publisher?app=live&name={name}", nginx.http());
+                    ("200 OK", format!(r#"{{"success": {}}}"#, ureq::get(drop_it).call().is_ok()))
+                }
+                on_air if path.contains("/list/") => ("200 OK", format!("[{}]", on_air.unwrap_or_default())),
+                Some(broadcast) => ("200 OK", broadcast),
+                None => ("404 Not Found", "{}".to_owned()),
+            };
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            // Whoever hung up asks again.
+            drop(peer.write_all(format!("{head}{body}").as_bytes()));
+        }
+    });
+    port
+}
+
+#[test]
+fn over_hls_a_banked_clip_is_cut_off_too() {
+    let mut sluicegate = Sluicegate::prepare().unwrap();
+    let nginx = Arc::new(Nginx::start(None).unwrap());
+    sluicegate.configure(&nginx, POLICY, "").unwrap();
+    let api = format!("http://127.0.0.1:{}", rest_api(Arc::clone(&nginx), "turning"));
+    // Where that server has its playlists, there are nginx's.
+    std::fs::create_dir(nginx.files().join("live")).unwrap();
+    std::os::unix::fs::symlink("../../hls", nginx.files().join("live/streams")).unwrap();
+    sluicegate.change_configuration("nginx-rtmp", "ant-media").unwrap();
+    sluicegate.change_configuration(&nginx.rtmp(), &format!("{}/files", nginx.http())).unwrap();
+    sluicegate
+        .change_configuration(&format!("control = \"{}\"", nginx.http()), &format!("control = \"{api}\""))
+        .unwrap();
+    sluicegate.command(&["bank", "add", "demo", &clips::banked().unwrap().display().to_string()]).unwrap();
+    sluicegate.start().unwrap();
+    let events = sluicegate.events().unwrap();
+    let mut publisher = publish(&nginx, &clips::incident(LEAD).unwrap(), "turning");
+
+    await_verdict(&events, "turning", "cut");
+    await_gone(&events, "turning");
+    assert!(!publisher.wait(PATIENCE).unwrap().success());
+    let segments = nginx.requests().iter().filter(|line| line.starts_with("200") && line.ends_with(".ts")).count();
+    assert!(segments >= 2, "it was not looked at over HLS: {:?}", nginx.requests());
+    assert_conserved(&sluicegate);
+    assert!(!sluicegate.log().contains("streams/turning"), "a stream key in the log:\n{}", sluicegate.log());
 }
 
 #[test]

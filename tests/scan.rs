@@ -395,6 +395,7 @@ fn a_recording_at_an_address_is_inspected_and_its_secrets_are_nowhere() {
                 .collect(),
             Whole::Yes,
         ),
+        "/live.m3u8" => (file(&b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na/copy.mp4?token=5ecret\n"[..]), Whole::Yes),
         _ => (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(), Whole::Yes),
     });
     let url = |path: &str| format!("http://me:pa55word@127.0.0.1:{port}{path}");
@@ -407,6 +408,7 @@ fn a_recording_at_an_address_is_inspected_and_its_secrets_are_nowhere() {
         ("/a/copy.mp4?token=5ecret", &["--max-download", "1000"], "more than 1000 bytes"),
         ("/endless", &["--max-download", "100000"], "more than 100000 bytes"),
         ("/endless", &[], "is no video"),
+        ("/live.m3u8", &[], "is a playlist, not a video: download what it names, and give that"),
     ] {
         let ended = desk.run(&[&["scan", &url(path), "--banks", "banks"], more].concat());
         assert_eq!(ended.code, 2, "{path}: {}{}", ended.out, ended.err);
