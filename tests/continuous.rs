@@ -97,6 +97,30 @@ fn pieces_give_the_pictures_of_the_whole() {
 }
 
 #[test]
+fn where_few_pictures_are_wanted_they_are_the_same_and_no_later() {
+    for x264 in ["keyint=600:bframes=3", "keyint=600:bframes=3:tff=1", "keyint=40:open-gop=1:bframes=3"] {
+        let units = units(x264);
+        let truth = truth(&units);
+        let mut decoder = Continuous::new(&Config::default());
+        let (mut seen, mut asked) = (0, 0);
+        for (at, piece) in units.chunks(3).enumerate() {
+            // One at a time, each at another place in the pattern of the encoder.
+            let wanted = Vec::from_iter((at % 5 == 0).then(|| piece[at / 5 % 3].sequence));
+            asked += wanted.len();
+            let newest = piece.last().map_or(0, |unit| unit.sequence);
+            let mut look = |picture: Picture| {
+                assert!(apart(&picture, &truth[&picture.sequence]) == 0.0, "{x264}: picture {}", picture.sequence);
+                // Three may be shown before it, and two more must come for the decoder to know that these were all.
+                assert!(newest <= picture.sequence + 7, "{x264}: picture {} came with {newest}", picture.sequence);
+                seen += 1;
+            };
+            decoder.decode(piece, &wanted, &mut look).unwrap();
+        }
+        assert_eq!((seen + decoder.owed(), asked), (8, 8), "{x264}");
+    }
+}
+
+#[test]
 fn begun_in_the_middle_it_is_right_from_the_next_keyframe_or_refresh_on() {
     for (x264, begun, right) in [("keyint=60:bframes=2", 25, 60), ("keyint=30:intra-refresh=1:bframes=0", 35, 95)] {
         let units = units(x264);

@@ -123,6 +123,35 @@ fn a_look_back_run_gives_each_picture_its_own_access_unit() {
 }
 
 #[test]
+fn what_nobody_refers_to_is_left_out_and_the_rest_is_bit_for_bit_the_same() {
+    for (x264, lone) in [("bframes=3", 16), ("bframes=3:b-pyramid=0", 16), ("bframes=3:tff=1", 16), ("bframes=0", 7)] {
+        let more = format!("-x264-params keyint=30:min-keyint=30:scenecut=0:aud=1:repeat-headers=1:threads=1:{x264}");
+        let clip = units("320x180", 2, &more);
+        // Where each is asked for, each is decoded.
+        let all: Vec<u64> = (0..clip.len() as u64).collect();
+        let truth = pictures_of(&mut decoder(), &clip, &all).unwrap();
+        assert_eq!(truth.len(), 60, "{x264}");
+        let mut decoder = decoder();
+        let asked = [vec![lone], vec![29], vec![59], vec![3, 4, 5], (0..60).step_by(7).collect(), vec![2, 41, 58]];
+        for asked in asked {
+            let pictures = pictures_of(&mut decoder, &clip, &asked).unwrap();
+            assert_eq!(pictures.len(), asked.len(), "{x264}: {asked:?}");
+            let expected = truth.iter().filter(|picture| asked.contains(&picture.sequence));
+            for (picture, expected) in pictures.iter().zip(expected) {
+                assert_eq!(picture.sequence, expected.sequence, "{x264}: {asked:?}");
+                assert!(samples(picture) == samples(expected), "{x264}: {} of {asked:?}", picture.sequence);
+            }
+        }
+    }
+}
+
+/// Every sample of a picture.
+fn samples(picture: &Picture) -> Vec<u8> {
+    let chroma = picture.chroma.iter().flatten().flat_map(Plane::rows);
+    picture.luma.rows().chain(chroma).flatten().copied().collect()
+}
+
+#[test]
 fn a_long_look_back_is_never_in_memory_as_a_whole() {
     // 12 s of 1080p: decoded and kept, more than a gigabyte.
     let clip = units("1920x1080", 12, "");

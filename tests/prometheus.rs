@@ -161,7 +161,7 @@ fn everything_happens(metrics: &Metrics) {
     metrics.set_queue_ready(3);
     metrics.set_promoted(2);
     metrics.set_ring_bytes(90_000_000);
-    metrics.sampled(1, 30);
+    metrics.sampled(1, 30, 4);
     metrics.score("safety", "scored");
     metrics.score("safety", "shed");
     // However still the streams are, a model that cannot keep up is told of.

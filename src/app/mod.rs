@@ -355,6 +355,7 @@ pub fn setup(config: &Config, inspectors: usize) -> Setup {
         workers: config.decode.workers.unwrap_or(cores).max(1).div_ceil(inspectors),
     };
     setup.source.attach_per_second = NonZeroU32::new(attach).unwrap_or(NonZeroU32::MIN);
+    setup.sample.lookback_total_bytes = config.sample.lookback_total_bytes.div_ceil(inspectors);
     setup.sample.max_promoted = Some(config.sample.max_promoted.unwrap_or(2 * cores).div_ceil(inspectors));
     setup
 }
@@ -380,5 +381,23 @@ async fn told_to_stop() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_had_once_is_shared_out_among_inspectors() {
+        let mut config = Config::default();
+        (config.decode.workers, config.sample.max_promoted) = (Some(4), Some(7));
+        config.sample.lookback_total_bytes = 1000;
+        for (inspectors, expected) in [(0, (4, 7, 1000, 50)), (1, (4, 7, 1000, 50)), (3, (2, 3, 334, 17))] {
+            let Setup { workers, sample, source, .. } = setup(&config, inspectors);
+            let shares =
+                (workers, sample.max_promoted.unwrap(), sample.lookback_total_bytes, source.attach_per_second.get());
+            assert_eq!(shares, expected, "{inspectors}");
+        }
     }
 }

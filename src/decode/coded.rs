@@ -1,5 +1,5 @@
-//! How large the pictures of H.264 and H.265 are that a decoder will take memory for, read from the sequence parameter sets
-//! themselves (ITU-T H.264, 7.3.2.1.1; H.265, 7.3.2.2.1). Pure.
+//! How large the pictures of H.264 and H.265 are that a decoder will take memory for, and of H.264 how they are numbered, read from
+//! the sequence parameter sets themselves (ITU-T H.264, 7.3.2.1.1 and E.1.1; H.265, 7.3.2.2.1). Pure.
 //!
 //! The parsers' caps say how large a picture is *shown*: a stream of a few hundred bytes may crop one of 16000x16000 to a
 //! corner, and libav decodes all of it, in gigabytes.
@@ -13,7 +13,7 @@ const MOST: usize = 1024;
 /// or none that makes sense.
 pub(super) fn largest(codec: Codec, unit: &[u8]) -> Option<(u32, u32)> {
     let of = |tail: &[u8]| match codec {
-        Codec::H264 if tail.first()? & 0x1f == 7 => h264(tail),
+        Codec::H264 if tail.first()? & 0x1f == 7 => Sequence::read(tail).map(|sequence| sequence.size),
         Codec::H265 if tail.first()? >> 1 & 0x3f == 33 => h265(tail),
         _ => None,
     };
@@ -61,7 +61,7 @@ fn area((width, height): (u32, u32)) -> u64 {
 }
 
 /// For each NAL unit of a byte stream, everything from its header on.
-fn tails(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn tails(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = stream;
     std::iter::from_fn(move || {
         let at = rest.windows(3).position(|window| window == [0, 0, 1])?;
@@ -73,46 +73,68 @@ fn tails(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Profiles whose parameter sets tell the chroma format.
 const HIGH: [u64; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
-fn h264(nal: &[u8]) -> Option<(u32, u32)> {
-    let mut bits = Bits::of(nal.get(1..)?);
-    let profile = bits.take(8)?;
-    bits.take(16)?;
-    bits.ue()?;
-    if HIGH.contains(&profile) {
-        let chroma = bits.ue()?;
-        if chroma == 3 {
+/// What a sequence parameter set of H.264 declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sequence {
+    /// Width and height as coded.
+    pub(super) size: (u32, u32),
+    /// Bits of a slice's `frame_num`.
+    pub(super) number: usize,
+    /// Each colour is coded as a picture of its own.
+    pub(super) planes: bool,
+    /// No picture is a field, or may have fields in it.
+    pub(super) frames_only: bool,
+    /// It says how far pictures are reordered, so that a decoder has nothing to learn about that from the pictures themselves.
+    pub(super) order_is_told: bool,
+}
+
+impl Sequence {
+    /// From a NAL unit; none where the size is not in it.
+    pub(super) fn read(nal: &[u8]) -> Option<Self> {
+        let mut bits = Bits::of(nal.get(1..)?);
+        let profile = bits.take(8)?;
+        bits.take(16)?;
+        bits.ue()?;
+        let mut planes = false;
+        if HIGH.contains(&profile) {
+            let chroma = bits.ue()?;
+            if chroma == 3 {
+                planes = bits.take(1)? == 1;
+            }
+            bits.ue()?;
+            bits.ue()?;
             bits.take(1)?;
-        }
-        bits.ue()?;
-        bits.ue()?;
-        bits.take(1)?;
-        if bits.take(1)? == 1 {
-            for list in 0..if chroma == 3 { 12 } else { 8 } {
-                if bits.take(1)? == 1 {
-                    bits.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
+            if bits.take(1)? == 1 {
+                for list in 0..if chroma == 3 { 12 } else { 8 } {
+                    if bits.take(1)? == 1 {
+                        bits.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
+                    }
                 }
             }
         }
-    }
-    bits.ue()?;
-    match bits.ue()? {
-        0 => drop(bits.ue()?),
-        1 => {
-            bits.take(1)?;
-            bits.ue()?;
-            bits.ue()?;
-            for _ in 0..bits.ue()?.min(255) {
+        let number = bits.ue()? as usize + 4;
+        match bits.ue()? {
+            0 => drop(bits.ue()?),
+            1 => {
+                bits.take(1)?;
                 bits.ue()?;
+                bits.ue()?;
+                for _ in 0..bits.ue()?.min(255) {
+                    bits.ue()?;
+                }
             }
+            _ => {}
         }
-        _ => {}
+        bits.ue()?;
+        bits.take(1)?;
+        let (across, down) = (bits.ue()? + 1, bits.ue()? + 1);
+        let frames_only = bits.take(1)? == 1;
+        // Of two fields, each is half as high.
+        let fields = if frames_only { 1 } else { 2 };
+        let size = side(16 * across).zip(side(16 * down * fields))?;
+        let order_is_told = bits.order_is_told(frames_only).unwrap_or(false);
+        Some(Self { size, number, planes, frames_only, order_is_told })
     }
-    bits.ue()?;
-    bits.take(1)?;
-    let (across, down) = (bits.ue()? + 1, bits.ue()? + 1);
-    // Of two fields, each is half as high.
-    let fields = 2 - bits.take(1)?;
-    side(16 * across).zip(side(16 * down * fields))
 }
 
 fn h265(nal: &[u8]) -> Option<(u32, u32)> {
@@ -144,13 +166,13 @@ fn side(size: u64) -> Option<u32> {
 }
 
 /// Reads bits, most significant first, past the bytes that keep start codes out.
-struct Bits {
+pub(super) struct Bits {
     bytes: Vec<u8>,
     at: usize,
 }
 
 impl Bits {
-    fn of(escaped: &[u8]) -> Self {
+    pub(super) fn of(escaped: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(escaped.len().min(MOST));
         let mut zeros = 0;
         for &byte in escaped.iter().take(MOST) {
@@ -164,7 +186,7 @@ impl Bits {
         Self { bytes, at: 0 }
     }
 
-    fn take(&mut self, count: usize) -> Option<u64> {
+    pub(super) fn take(&mut self, count: usize) -> Option<u64> {
         let mut value = 0;
         for _ in 0..count {
             let byte = self.bytes.get(self.at / 8)?;
@@ -180,12 +202,71 @@ impl Bits {
     }
 
     /// Exp-Golomb, of at most 32 bits.
-    fn ue(&mut self) -> Option<u64> {
+    pub(super) fn ue(&mut self) -> Option<u64> {
         let mut zeros = 0;
         while self.take(1)? == 0 {
             zeros += 1;
         }
         (zeros <= 32).then(|| self.take(zeros).map(|rest| (1 << zeros) - 1 + rest))?
+    }
+
+    /// Reads what follows `frame_mbs_only_flag` to its end: whether it tells how far pictures are reordered, in numbers that can be.
+    fn order_is_told(&mut self, frames_only: bool) -> Option<bool> {
+        self.skip(if frames_only { 1 } else { 2 })?;
+        if self.take(1)? == 1 {
+            // What is cropped.
+            for _ in 0..4 {
+                self.ue()?;
+            }
+        }
+        // Whether there is anything about how it is shown, and the shape of a pixel.
+        if self.take(1)? == 0 {
+            return Some(false);
+        }
+        if self.take(1)? == 1 && self.take(8)? == 255 {
+            self.skip(32)?;
+        }
+        // What lies outside the picture; colours; where they lie; time.
+        if self.take(1)? == 1 {
+            self.skip(1)?;
+        }
+        if self.take(1)? == 1 {
+            self.skip(4)?;
+            if self.take(1)? == 1 {
+                self.skip(24)?;
+            }
+        }
+        if self.take(1)? == 1 {
+            self.ue()?;
+            self.ue()?;
+        }
+        if self.take(1)? == 1 {
+            self.skip(65)?;
+        }
+        let mut buffered = false;
+        for _ in 0..2 {
+            if self.take(1)? == 1 {
+                buffered = true;
+                let count = self.ue()?;
+                self.skip(8)?;
+                for _ in 0..=count.min(31) {
+                    self.ue()?;
+                    self.ue()?;
+                    self.skip(1)?;
+                }
+                self.skip(20)?;
+            }
+        }
+        self.skip(1 + usize::from(buffered))?;
+        if self.take(1)? == 0 {
+            return Some(false);
+        }
+        self.skip(1)?;
+        for _ in 0..4 {
+            self.ue()?;
+        }
+        let (reordered, held) = (self.ue()?, self.ue()?);
+        Some(reordered <= held && held <= 16)
     }
 
     fn skip_scaling_list(&mut self, size: usize) -> Option<()> {
@@ -236,6 +317,20 @@ mod tests {
         assert_eq!(largest(Codec::H264, &both), Some((1920, 1088)), "the largest, wherever it stands");
         assert_eq!(largest(Codec::H264, &unit(&[vec![0x65, 9, 9]])), None);
         assert_eq!(largest(Codec::Av1, &both), None);
+    }
+
+    #[test]
+    fn how_pictures_are_numbered_and_ordered_is_read() {
+        let sequence = Sequence::read(&bytes(X264_1080)).unwrap();
+        let expected =
+            Sequence { size: (1920, 1088), number: 4, planes: false, frames_only: true, order_is_told: true };
+        assert_eq!(sequence, expected);
+        // Whatever is cut off its end leaves the size, and the order untold.
+        let set = bytes(X264_1080);
+        for cut in 12..set.len() - 1 {
+            let sequence = Sequence::read(&set[..cut]).unwrap();
+            assert_eq!((sequence.size, sequence.order_is_told), ((1920, 1088), false), "{cut}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use gstreamer_app as gst_app;
 use super::codec::chain;
 use super::coded::largest;
 use super::planes::planes;
+use super::spare::Spare;
 use super::{Config, DecodeError, element, size, start_gstreamer, tear_down};
 use crate::clock::{Clock, Timestamp};
 use crate::picture::Picture;
@@ -43,6 +44,8 @@ impl Decoder {
 
     /// Decodes `units`, which start at a keyframe, and gives the pictures of those whose sequence number is in
     /// `inspect` to `each`, in the order of presentation, each at most once. Units that give no picture are left out.
+    ///
+    /// What no other picture refers to is not decoded unless it is asked for.
     ///
     /// The decoder waits for `each` after a frame or two, so a run may ask for any number of pictures and never holds
     /// more than a few: a minute-long look back would otherwise be gigabytes.
@@ -84,6 +87,7 @@ pub(super) struct Line {
     label: gst::Caps,
     clock: Clock,
     fed: u64,
+    spare: Spare,
     /// The decoder's entry, where draining does not make it forget its reference pictures.
     remembers: Option<gst::Pad>,
 }
@@ -155,7 +159,16 @@ impl Line {
         }
         let label = gst::Caps::builder("timestamp/x-sluicegate-access-unit").build();
         let remembers = decoder.static_pad("sink").filter(|_| chain.remembers);
-        let line = Self { pipeline, entry, outputs, label, clock: Clock::system(), fed: 0, remembers };
+        let line = Self {
+            pipeline,
+            entry,
+            outputs,
+            label,
+            clock: Clock::system(),
+            fed: 0,
+            spare: Spare::default(),
+            remembers,
+        };
         line.pipeline.set_state(gst::State::Playing).map_err(|error| DecodeError::Start(error.to_string()))?;
         Ok(line)
     }
@@ -174,11 +187,13 @@ impl Line {
         each: &mut dyn FnMut(Picture),
     ) -> Result<usize, DecodeError> {
         self.forget();
-        self.feed(units)?;
+        self.spare = Spare::default();
+        let mut pictures = awaited(units, inspect);
+        let fed = self.feed(units, |sequence| pictures.contains_key(&sequence))?;
         // Without this the decoder sits on its last pictures until the next units arrive, which may be another
         // stream's. It also makes most decoders forget their reference pictures.
         self.entry.send_event(gst::event::SegmentDone::new(gst::ClockTime::ZERO));
-        self.take(&mut awaited(units, inspect), timeout, units.len(), each)
+        self.take(&mut pictures, timeout, fed, each)
     }
 
     /// Decodes units that follow on those before. What is shown only after units still to come stays in the decoder, and in
@@ -190,31 +205,35 @@ impl Line {
         timeout: Duration,
         each: &mut dyn FnMut(Picture),
     ) -> Result<usize, DecodeError> {
-        self.feed(units)?;
+        // A picture comes out behind those that are shown before it, or when so many came that none of these can follow: to leave
+        // any out behind it would delay it.
+        let fed = self.feed(units, |sequence| pictures.range(..=sequence).next().is_some())?;
         self.entry.send_event(gst::event::CustomDownstream::new(gst::Structure::new_empty(MARK)));
-        self.take(pictures, timeout, units.len(), each)
+        self.take(pictures, timeout, fed, each)
     }
 
-    fn feed(&mut self, units: &[AccessUnit]) -> Result<(), DecodeError> {
-        for unit in units {
+    /// Feeds those of `units` that the decoder needs where some are `wanted`; how many that were.
+    fn feed(&mut self, units: &[AccessUnit], wanted: impl Fn(u64) -> bool) -> Result<usize, DecodeError> {
+        let needed = self.spare.needed(units, wanted);
+        for unit in &needed {
             let buffer = self.buffer(unit);
             let pushed = self.entry.push_buffer(buffer);
             pushed.map_err(|_error| DecodeError::Failed("it takes no more units".to_owned()))?;
         }
-        Ok(())
+        Ok(needed.len())
     }
 
-    /// Takes what comes out until the decoder is done with what went in, which were so many `units`. Frames that nobody asked
+    /// Takes what comes out until the decoder is done with what went in, which were so many units that were `fed`. Frames that nobody asked
     /// for are no reason to wait on: what is waited for all of them together is bounded too.
     fn take(
         &mut self,
         pictures: &mut Awaited,
         timeout: Duration,
-        units: usize,
+        fed: usize,
         each: &mut dyn FnMut(Picture),
     ) -> Result<usize, DecodeError> {
         let (mut given, mut waited) = (0, Duration::ZERO);
-        let allowed = timeout.saturating_add(PER_UNIT.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX)));
+        let allowed = timeout.saturating_add(PER_UNIT.saturating_mul(u32::try_from(fed).unwrap_or(u32::MAX)));
         loop {
             let began = self.clock.now();
             let output = self.outputs.recv_timeout(timeout.min(allowed.saturating_sub(waited)));
@@ -399,5 +418,62 @@ fn report_errors(bus: &gst::Bus, sender: Sender<Output>) {
 fn say(sender: &Sender<Output>, output: Output) {
     if sender.send(output).is_err() {
         tracing::trace!("a decoder speaks, and its worker is gone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// Two seconds as x264 makes them by default: three B pictures in a row, to the middle one of which the others refer.
+    fn clip() -> Vec<AccessUnit> {
+        let made = Command::new("ffmpeg")
+            .args("-v error -f lavfi -i testsrc2=size=320x180:rate=30 -t 2 -pix_fmt yuv420p -c:v libx264".split(' '))
+            .args("-x264-params keyint=60:scenecut=0:b-adapt=0:bframes=3:aud=1:threads=1 -f h264 -".split(' '))
+            .output()
+            .unwrap();
+        assert!(made.status.success());
+        let data = Bytes::from(made.stdout);
+        let mut starts: Vec<usize> =
+            data.windows(5).enumerate().filter(|(_, head)| *head == [0, 0, 0, 1, 9]).map(|(at, _)| at).collect();
+        starts.push(data.len());
+        let unit = |(at, window): (usize, &[usize])| AccessUnit {
+            sequence: at as u64,
+            codec: Codec::H264,
+            keyframe: at == 0,
+            pts: None,
+            arrived: Timestamp::ZERO,
+            data: data.slice(window[0]..window[1]),
+        };
+        starts.windows(2).enumerate().map(unit).collect()
+    }
+
+    #[test]
+    fn half_of_what_a_run_passes_by_is_not_decoded() {
+        let clip = clip();
+        let (mut decoder, mut given) = (Decoder::new(&Config::default()).unwrap(), Vec::new());
+        decoder.decode(&clip, &[57], &mut |picture| given.push(picture.sequence)).unwrap();
+        assert_eq!(given, [57]);
+        let fed = decoder.lines[0].1.fed;
+        assert!((28..=34).contains(&fed), "{fed} of {}", clip.len());
+    }
+
+    #[test]
+    fn of_one_stream_all_is_decoded_only_while_a_picture_is_waited_for() {
+        let mut line = Line::start(&Config::default(), Codec::H264).unwrap();
+        let (mut pictures, mut given) = (Awaited::new(), 0);
+        for piece in clip().chunks(3) {
+            let before = line.fed;
+            pictures.extend(awaited(piece, &[30]));
+            let waits = !pictures.is_empty();
+            given += line.go_on(piece, &mut pictures, Duration::from_secs(9), &mut drop).unwrap();
+            assert!(!waits || line.fed >= before + 3, "{} behind {before}", line.fed);
+        }
+        assert_eq!((given, pictures.len()), (1, 0));
+        assert!((30..=42).contains(&line.fed), "{}", line.fed);
     }
 }

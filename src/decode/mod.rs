@@ -15,6 +15,7 @@ mod decoder;
 pub mod file;
 pub mod groups;
 mod planes;
+mod spare;
 pub mod still;
 
 use std::fs::Metadata;

@@ -102,7 +102,8 @@ impl Line {
         };
         let workers = decoders.into_iter().enumerate().map(start_worker).collect::<Result<_, _>>()?;
         let entries = Arc::new(Entries::default());
-        let pool = Arc::new(Pool::new(setup.sample.max_promoted.unwrap_or_else(two_a_core)));
+        let pool = Pool::new(setup.sample.max_promoted.unwrap_or_else(two_a_core));
+        let pool = Arc::new(pool.holding(setup.sample.lookback_total_bytes));
         let (stop, stopped) = bounded(0);
         let telling = Telling {
             entries: Arc::clone(&entries),
@@ -238,7 +239,7 @@ impl Telling {
             self.metrics.set_queue_ready(self.queue.ready());
             self.metrics.set_promoted(self.pool.promoted());
             self.metrics.set_ring_bytes(self.pool.held());
-            self.metrics.sampled(self.pool.take_refused(), self.pool.take_skipped());
+            self.metrics.sampled(self.pool.take_refused(), self.pool.take_skipped(), self.pool.take_cut());
             let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
             let news: Vec<_> =
                 entries.values_mut().filter_map(|entry| entry.stream.progress(&mut entry.told)).collect();

@@ -12,6 +12,7 @@ pub(super) struct Sampling {
     ring_bytes: IntGauge,
     refused: IntCounter,
     skipped: IntCounter,
+    cut: IntCounter,
     missed: IntCounter,
 }
 
@@ -30,12 +31,19 @@ impl Sampling {
                 "sluicegate_units_skipped_total",
                 "Access units passed over in streams that are decoded continuously: the decoders are behind.",
             )?,
+            cut: counter(
+                r,
+                "sluicegate_rings_cut_total",
+                "Times that a stream dropped what it held to look back at: all held too much together.",
+            )?,
             missed: counter(r, "sluicegate_segments_missed_total", "Segments of playlists that were not looked at.")?,
         })
     }
 
     pub(super) fn desc(&self) -> Vec<Vec<&Desc>> {
-        vec![self.promoted.desc(), self.ring_bytes.desc(), self.refused.desc(), self.skipped.desc(), self.missed.desc()]
+        let counters = [&self.refused, &self.skipped, &self.cut, &self.missed];
+        let gauges = [&self.promoted, &self.ring_bytes].map(Collector::desc);
+        gauges.into_iter().chain(counters.map(Collector::desc)).collect()
     }
 }
 
@@ -55,9 +63,11 @@ impl Metrics {
         self.sampling.missed.inc_by(segments);
     }
 
-    /// Counts streams that were to be decoded continuously and had no place, and units that such streams left out.
-    pub fn sampled(&self, refused: u64, skipped: u64) {
+    /// Counts streams that were to be decoded continuously and had no place, units that such streams left out, and times that a
+    /// stream dropped what it held because all held too much together.
+    pub fn sampled(&self, refused: u64, skipped: u64, cut: u64) {
         self.sampling.refused.inc_by(refused);
         self.sampling.skipped.inc_by(skipped);
+        self.sampling.cut.inc_by(cut);
     }
 }

@@ -13,6 +13,7 @@ mod promoted;
 pub mod queue;
 mod ring;
 mod sampler;
+mod work;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 pub use self::pool::Pool;
-pub use self::sampler::{Course, Sampler, Work, Worth};
+pub use self::sampler::Sampler;
+pub use self::work::{Course, Work, Worth};
 use crate::config::duration;
 
 /// The `[sample]` section of the configuration.
@@ -37,6 +39,8 @@ pub struct Config {
     pub burst_fps: Rate,
     /// Memory, in bytes, for the encoded frames of one stream's current and previous group of pictures.
     pub lookback_bytes: usize,
+    /// Memory, in bytes, for those of all streams together.
+    pub lookback_total_bytes: usize,
     /// The mean time from one picture inside a group, chosen at random while the stream is calm, to the next; zero for none.
     #[serde(with = "duration")]
     pub inside_groups: Duration,
@@ -58,6 +62,7 @@ impl Default for Config {
             max_gap: Duration::from_secs(2),
             burst_fps: Rate(5.0),
             lookback_bytes: 8 * 1024 * 1024,
+            lookback_total_bytes: 1024 * 1024 * 1024,
             inside_groups: Duration::from_mins(3),
             max_promoted: None,
             max_age: Duration::from_millis(750),

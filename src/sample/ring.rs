@@ -83,9 +83,14 @@ impl Ring {
         if self.bytes <= self.budget && !too_long {
             return None;
         }
-        let outgrown = self.kept.drain(..).map(|kept| kept.unit).collect();
+        Some(self.give_up())
+    }
+
+    /// Drops everything; the units of the current group, where the one before it was dropped already.
+    pub(super) fn give_up(&mut self) -> Vec<AccessUnit> {
+        let kept = self.kept.drain(..).map(|kept| kept.unit).collect();
         self.clear();
-        Some(outgrown)
+        kept
     }
 
     /// Whether `unit` is one of the few that follow a keyframe and are shown before it.
@@ -166,7 +171,8 @@ impl Ring {
         self.kept.iter().skip(start).map(|kept| kept.unit.clone()).collect()
     }
 
-    fn drop_previous(&mut self) {
+    /// Drops the group before the current one.
+    pub(super) fn drop_previous(&mut self) {
         let dropped: usize = self.kept.drain(..self.current).map(|kept| cost(&kept.unit)).sum();
         self.bytes -= dropped;
         self.current = 0;

@@ -26,60 +26,8 @@ use crate::sample::Config;
 use crate::sample::pool::{Place, Pool, Share};
 use crate::sample::promoted::Promoted;
 use crate::sample::ring::{Moment, Ring};
+use crate::sample::work::{Course, Work, Worth};
 use crate::stream::{AccessUnit, Attention};
-
-/// What to decode, and of which units pictures are wanted.
-///
-/// `inspect` names some of `units`, in increasing order. A sampler whose stream is promoted, or looked at closely, waits
-/// with more work until this is dropped: it is done, or will not be.
-#[derive(Debug, Clone)]
-pub struct Work {
-    /// What to decode, in this order. They follow one another without a gap, but for a lone first one in [`Course::Begun`].
-    pub units: Vec<AccessUnit>,
-    /// The sequence numbers of the units whose pictures are to be inspected.
-    pub inspect: Vec<u64>,
-    /// What came before.
-    pub course: Course,
-    /// What it is worth once it is old.
-    pub worth: Worth,
-    _under_way: Arc<()>,
-}
-
-/// What becomes of work that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Worth {
-    /// A look at how the stream is now: when it is old, a newer one serves better.
-    WhileFresh,
-    /// Pictures from before and after a suspicion: they are evidence, and nothing that comes later stands in for them. And what
-    /// a decoder of the stream's own needs to go on.
-    Always,
-}
-
-impl Work {
-    /// Whether it is still to be done at `now`: what is worth something only while fresh is not, when the newest of its
-    /// pictures came longer than `max_age` ago.
-    pub fn is_fresh(&self, now: Timestamp, max_age: Duration) -> bool {
-        match self.worth {
-            Worth::WhileFresh => self.units.last().is_some_and(|newest| now.since(newest.arrived) <= max_age),
-            Worth::Always => true,
-        }
-    }
-}
-
-/// What a piece of [`Work`] has to do with the one before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
-    /// Nothing. It begins with a keyframe and asks for at least one picture; any decoder will do.
-    Alone,
-    /// The same, and work that is continued goes on behind it: the decoder that the stream keeps is to be left as it is.
-    Aside,
-    /// Nothing, but others will continue it: it is for a fresh decoder that the stream keeps. Where there was nothing better
-    /// to begin with it does not begin with a keyframe, or misses units behind it.
-    Begun,
-    /// Its units follow on those of the piece before, to be decoded by the decoder that the stream kept. Where units were
-    /// lost or passed over, that is the best there is.
-    Continued,
-}
 
 /// Eager to have so many pictures at once when attention rises: with the first they are three.
 const AT_ONCE: usize = 2;
@@ -97,7 +45,7 @@ const OFTEN_ENOUGH: u32 = 2;
 const JITTER: u32 = 16;
 
 /// The sampler of one stream. It holds at most `lookback_bytes` of encoded frames and the last keyframe; where the stream is
-/// promoted, at most 1 MiB and a keyframe where that is more.
+/// promoted, at most 1 MiB and a keyframe where that is more. Where all streams hold too much together, it holds less.
 pub struct Sampler {
     min_interval: Duration,
     max_gap: Duration,
@@ -218,6 +166,9 @@ impl Sampler {
             self.lead = Some(unit.clone());
         }
         let outgrown = self.ring.push(unit.clone());
+        // Where groups are short, the next keyframe is there before continuous decoding would be worth its place.
+        let cut = self.held.fit(&mut self.ring).filter(|_| self.groups.1 < OFTEN_ENOUGH);
+        let outgrown = outgrown.or(cut);
         if unit.keyframe && self.is_over() {
             self.promoted = None;
         }

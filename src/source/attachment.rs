@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use gstreamer as gst;
+use gstreamer_app as gst_app;
+use tokio::task::AbortHandle;
 
 use super::branch::{self, Feed, Leave, Track};
 use super::launch::{Launch, Parts};
 use super::outlet::{Attempt, Outlet};
 use super::progress::{Ending, Progress};
 use super::watch::Observed;
-use super::{Reason, SourceError, flv, hls, typed};
+use super::workshop::Workshop;
+use super::{Reason, SourceError, flv, hls, http_flv, typed};
 use crate::clock::Clock;
 use crate::media_server::{Protocol, Pull};
 
@@ -27,8 +30,8 @@ pub(super) struct Attachment {
 
 #[derive(Debug)]
 enum Media {
-    /// One pipeline from the server to the access units.
-    Pipeline(gst::Pipeline),
+    /// One pipeline from the server to the access units, and what fetches for it where it does not do that itself.
+    Pipeline(gst::Pipeline, Option<AbortHandle>),
     /// A loop that fetches segments, and feeds them to pipelines.
     Playlist(hls::Player),
 }
@@ -37,7 +40,7 @@ enum Media {
 /// something to look at.
 pub(super) fn attach(
     pull: &Pull,
-    launch: &Launch,
+    (launch, workshop): (&Launch, &Workshop),
     clock: Clock,
     (outlet, attempt): (Arc<Outlet>, Attempt),
     wake: impl Fn() + Send + Sync + 'static,
@@ -50,14 +53,17 @@ pub(super) fn attach(
     let paced = pull.protocol == Protocol::File;
     let leave = Leave::default();
     let feed = Arc::new(Feed { clock, outlet, attempt, progress: Arc::clone(&progress), paced, leave });
+    let fed = parts.src.clone().downcast::<gst_app::AppSrc>().ok();
     let pipeline = connect(parts, pull, &feed);
-    let attachment = Attachment { media: Media::Pipeline(pipeline.clone()), progress };
+    let failed = |reason| SourceError::Failed { stream: pull.stream.to_string(), reason };
+    let fetch = |src| http_flv::fetch(workshop.tools().map_err(failed)?, pull, src, Arc::clone(&feed));
+    let fetching = fed.map(fetch).transpose()?;
+    let attachment = Attachment { media: Media::Pipeline(pipeline.clone(), fetching), progress };
     // Of a file first to standstill: a sink that is added on the way to playing would not know since when, and not wait.
     let first = if paced { gst::State::Paused } else { gst::State::Playing };
     // A failure to start is told on the bus as well, with its reason.
     if pipeline.set_state(first).is_err() || pipeline.set_state(gst::State::Playing).is_err() {
-        let (stream, reason) = (pull.stream.to_string(), "the pipeline does not start".to_owned());
-        attachment.progress.end(Reason::Error, Some(SourceError::Failed { stream, reason }));
+        attachment.progress.end(Reason::Error, Some(failed("the pipeline does not start".to_owned())));
     }
     Ok(attachment)
 }
@@ -147,7 +153,10 @@ impl Attachment {
     /// The pipeline that is left, to be stopped by somebody who can wait.
     pub(super) fn into_pipeline(self) -> Option<gst::Pipeline> {
         match self.media {
-            Media::Pipeline(pipeline) => Some(pipeline),
+            Media::Pipeline(pipeline, fetching) => {
+                fetching.inspect(AbortHandle::abort);
+                Some(pipeline)
+            }
             Media::Playlist(player) => player.into_pipeline(),
         }
     }

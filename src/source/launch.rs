@@ -190,11 +190,12 @@ impl Launch {
         let src = named("src")?;
         let demux = pipeline.by_name("demux").unwrap_or_else(|| src.clone());
         let address = ["location", "uri"].into_iter().find(|property| src.find_property(property).is_some());
+        let fed = src.is::<gst_app::AppSrc>();
         if self.protocol == Protocol::Hls {
-            if !src.is::<gst_app::AppSrc>() {
+            if !fed {
                 return Err(wrong("its element `src` is no appsrc, which segments are handed to".to_owned()));
             }
-        } else if address.is_none() {
+        } else if address.is_none() && !(fed && self.protocol == Protocol::HttpFlv) {
             return Err(wrong("its element `src` has no property `location` or `uri`".to_owned()));
         }
         if !typed::is_type_finder(&demux) && !gives_pads_later(&demux) {

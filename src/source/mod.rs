@@ -2,7 +2,7 @@
 //!
 //! [`Sources`] keeps any number of streams attached. A stream costs one pipeline that demuxes and parses and never
 //! decodes, on one streaming thread (and what its network element runs for itself: `rtmp2src` has one more); a single
-//! thread watches over all of them, and another, where there is HLS, fetches all of its segments. It promises that
+//! thread watches over all of them, and another fetches whatever comes over HTTP. It promises that
 //!
 //! - an access unit is handed on in the streaming thread the moment it is parsed, without a copy, a lock to wait for or
 //!   a queue to fill;
@@ -18,7 +18,10 @@ mod descriptors;
 mod error;
 mod flv;
 mod framing;
+mod guard;
 mod hls;
+mod http;
+mod http_flv;
 mod launch;
 mod outlet;
 mod pace;
@@ -26,6 +29,7 @@ mod progress;
 mod supervisor;
 mod typed;
 mod watch;
+mod workshop;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;

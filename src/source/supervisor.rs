@@ -19,6 +19,7 @@ use super::outlet::Outlet;
 use super::pace::Pace;
 use super::progress::Ending;
 use super::watch::{Call, judge, was_healthy};
+use super::workshop::Workshop;
 use super::{Config, Reason, SourceError, SourceEvent, backoff};
 use crate::clock::{Clock, Timestamp};
 use crate::media_server::{Protocol, Pull};
@@ -64,11 +65,13 @@ impl Sources {
         let launches: Arc<[Launch]> = load(config.pipelines.as_deref())?.into();
         let protocols = launches.iter().map(Launch::protocol).collect();
         let (commands, inbox) = bounded(COMMANDS);
-        let hls = hls::Engine::new(Arc::clone(&launches), config.min_height, clock);
+        let workshop = Arc::new(Workshop::default());
+        let hls = hls::Engine::new(Arc::clone(&launches), config.min_height, clock, Arc::clone(&workshop));
         let supervisor = Supervisor {
             config,
             launches,
             hls,
+            workshop,
             clock,
             sources: Vec::new(),
             paces: HashMap::new(),
@@ -166,6 +169,7 @@ struct Supervisor {
     config: Config,
     launches: Arc<[Launch]>,
     hls: hls::Engine,
+    workshop: Arc<Workshop>,
     clock: Clock,
     sources: Vec<Source>,
     /// How fast each media server is attached to.
@@ -272,7 +276,7 @@ impl Supervisor {
         let wake = move || nudge(&commands);
         match pull.protocol {
             Protocol::Hls => follow(pull, (&self.hls, &source.memory), self.clock, outlet, wake),
-            _ => attach(pull, launch, self.clock, outlet, wake),
+            _ => attach(pull, (launch, &self.workshop), self.clock, outlet, wake),
         }
     }
 

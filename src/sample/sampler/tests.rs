@@ -24,7 +24,7 @@ fn unit(sequence: u64, keyframe: bool, millis: u64, bytes: usize) -> AccessUnit 
 
 /// A sampler of a stream that has `places` to be promoted to; chance always gives `chance`.
 fn sampler(config: &Config, chance: f64, places: usize) -> Sampler {
-    Sampler::new(config, move || chance, &Arc::new(Pool::new(places)))
+    Sampler::new(config, move || chance, &Arc::new(Pool::new(places).holding(config.lookback_total_bytes)))
 }
 
 /// `7` for a picture that decodes alone, `3-7:5,7` for a run and the pictures wanted of it; in brackets where it begins to
@@ -173,6 +173,12 @@ fn where_no_place_is_free_groups_are_decoded_anew_as_far_as_they_are_held() {
         ("again and again", config(), "k . . . . . . . . . . . . . . . . . . . . .", "0 0-10:10 0-20:20"),
         ("unless a frame of it is lost", config(), "k . . . . ~ . . . . . . . . k", "0 14"),
         ("or it outgrows the ring", small(), "k . . . . . . . . . . . . k", "0 13"),
+        (
+            "or what all may hold",
+            Config { lookback_total_bytes: 900, ..config() },
+            "k . . . . . . . . . . . . k",
+            "0 13",
+        ),
         ("look at once and look back", config(), "k . . . . . k .! .! .! .! .!", "0 6 6-7:7 6-8:8 0-4:2,4 6-10:10"),
         ("attention that returns", config(), "k .! .! . . . . .! .! .!", "0 0-1:1 0-2:2 0-6:4,6 0-8:8"),
         (
@@ -331,12 +337,13 @@ fn frames(keyframes: f64, lost: f64, attached: f64) -> impl Strategy<Value = Vec
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    (0..1500_u64, 1..3000_u64, 0.5..60.0_f64, 0..2_000_000_usize, 0..5000_u64).prop_map(
-        |(min, max, fps, lookback_bytes, inside)| Config {
+    (0..1500_u64, 1..3000_u64, 0.5..60.0_f64, 0..2_000_000_usize, 0..4_000_000_usize, 0..5000_u64).prop_map(
+        |(min, max, fps, lookback_bytes, lookback_total_bytes, inside)| Config {
             min_interval: Duration::from_millis(min),
             max_gap: Duration::from_millis(max),
             burst_fps: fps.try_into().unwrap(),
             lookback_bytes,
+            lookback_total_bytes,
             inside_groups: Duration::from_millis(inside),
             ..Config::default()
         },
@@ -362,7 +369,7 @@ struct Play {
 
 /// Deals the frames to a sampler. Each piece of work is under way for `slow` frames.
 fn deal(config: &Config, seed: u64, places: usize, slow: usize, frames: &[Dealt]) -> Play {
-    let pool = Arc::new(Pool::new(places));
+    let pool = Arc::new(Pool::new(places).holding(config.lookback_total_bytes));
     let mut sampler = Sampler::new(config, chances(seed), &pool);
     let mut play = Play { offered: Vec::new(), chosen: Vec::new(), skipped: 0, most_held: 0 };
     let (mut millis, mut sequence, mut attention) = (0, 0, Attention::Calm);

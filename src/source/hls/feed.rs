@@ -11,11 +11,10 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::Url;
 
-use super::http::{Http, Limits, Trouble};
-use super::playlist::Range;
 use super::{Pipe, pace, retire};
 use crate::source::attachment::Wiring;
 use crate::source::branch::Feed;
+use crate::source::http::{Http, Limits, Range, Trouble};
 use crate::source::launch::Launch;
 use crate::source::outlet::Attempt;
 use crate::source::progress::Ending;

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
 use super::feed::{Feeder, Job, Resource, Unfed};
-use super::http::{Http, Limits, Trouble};
 use super::playlist::{Media, Part, Playlist, Variant, parse};
 use super::window::{Planned, Window, has_stopped, reload_after};
 use super::{Memory, Pipe, rendition};
 use crate::clock::Clock;
 use crate::source::attachment::Wiring;
+use crate::source::http::{Http, Limits, Trouble};
 use crate::source::launch::Launch;
 use crate::source::outlet::Attempt;
 use crate::source::progress::Ending;

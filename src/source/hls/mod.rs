@@ -1,8 +1,8 @@
 //! HTTP Live Streaming: a small loop of our own that follows a stream's playlist and feeds its segments to a demuxer.
 //!
 //! GStreamer's demuxers of playlists join three segments late and notice an end half a minute late, and one of them
-//! aborts the process; so nothing of them is used. Each stream is a task on one thread that all streams share, beside the
-//! streaming thread of its pipeline. It promises that
+//! aborts the process; so nothing of them is used. Each stream is a task on the one thread that fetches for all streams, beside
+//! the streaming thread of its pipeline. It promises that
 //!
 //! - a live stream is joined at its newest segment and looked at one segment late: a segment's bytes are handed on over
 //!   about as long as it lasts, so that pictures arrive at the pace at which they were taken, and a segment that came
@@ -17,100 +17,55 @@
 
 mod feed;
 mod follow;
-mod guard;
-mod http;
 mod pace;
 mod playlist;
 mod rendition;
 mod window;
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
-use tokio::runtime::{Builder, Runtime};
 use tokio::task::{AbortHandle, JoinHandle};
 use url::Url;
 
 use self::follow::Session;
-use self::guard::Reach;
-use self::http::Http;
 use self::window::Window;
 use super::SourceError;
 use super::attachment::Wiring;
 use super::launch::Launch;
 use super::outlet::Attempt;
+use super::workshop::Workshop;
 use crate::clock::{Clock, Timestamp};
-
-/// Threads for what may take a moment: looking names up, and stopping pipelines.
-const HELPERS: usize = 4;
 
 /// How long a rendition that failed is the last choice.
 const DISTRUST: Duration = Duration::from_mins(1);
 
-/// What all streams share. Nothing is started before the first of them.
+/// What all streams share.
 #[derive(Debug)]
 pub(super) struct Engine {
     launches: Arc<[Launch]>,
     min_height: u32,
     clock: Clock,
-    workshop: OnceLock<Workshop>,
-}
-
-#[derive(Debug)]
-struct Workshop {
-    runtime: Option<Runtime>,
-    normal: Http,
-    link_local: Http,
-}
-
-impl Workshop {
-    fn open() -> Result<Self, String> {
-        let (normal, link_local) = (Http::new(Reach::Normal)?, Http::new(Reach::LinkLocal)?);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(HELPERS)
-            .thread_name("hls")
-            .enable_all()
-            .build()
-            .map_err(|error| format!("it has no thread to run on: {error}"))?;
-        Ok(Self { runtime: Some(runtime), normal, link_local })
-    }
-}
-
-impl Drop for Workshop {
-    /// Without waiting: a pipeline that does not stop must not hold up a shutdown.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
+    workshop: Arc<Workshop>,
 }
 
 impl Engine {
     /// An engine that builds its pipelines from `launches`, and looks at renditions of `min_height` lines where it can.
-    pub(super) fn new(launches: Arc<[Launch]>, min_height: u32, clock: Clock) -> Self {
-        Self { launches, min_height, clock, workshop: OnceLock::new() }
+    pub(super) fn new(launches: Arc<[Launch]>, min_height: u32, clock: Clock, workshop: Arc<Workshop>) -> Self {
+        Self { launches, min_height, clock, workshop }
     }
 
     /// Starts to play a stream. `memory` is what former attachments of the same source left.
     pub(super) fn play(&self, wiring: Wiring, attempt: Attempt, memory: &Memory) -> Result<Player, SourceError> {
         let failed =
             |reason: &str| SourceError::Failed { stream: wiring.pull().stream.to_string(), reason: reason.to_owned() };
-        let workshop = if let Some(workshop) = self.workshop.get() {
-            workshop
-        } else {
-            let opened = Workshop::open().map_err(|reason| failed(&reason))?;
-            self.workshop.get_or_init(|| opened)
-        };
-        let Some(runtime) = &workshop.runtime else { return Err(SourceError::Stopped) };
+        let tools = self.workshop.tools().map_err(|reason| failed(&reason))?;
+        let Some(runtime) = tools.runtime() else { return Err(SourceError::Stopped) };
         let url = Url::parse(&wiring.pull().url).map_err(|_error| failed("its address cannot be read"))?;
-        let http = match Reach::of(&url) {
-            Reach::Normal => workshop.normal.clone(),
-            Reach::LinkLocal => workshop.link_local.clone(),
-        };
+        let http = tools.following(&url).clone();
         if !http.allows(&url) {
             return Err(failed("its address is not one of http or https"));
         }

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::source::http::Range;
+
 /// Longer segments, and longer target durations, are not believed: they would put off every decision that is counted in
 /// them.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -68,13 +70,6 @@ pub(super) struct Part {
     /// As the playlist has it: may be relative to the playlist's own address.
     pub(super) uri: String,
     pub(super) range: Option<Range>,
-}
-
-/// Some bytes of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Range {
-    pub(super) start: u64,
-    pub(super) length: u64,
 }
 
 /// What stands before a segment's address, and holds for that segment.

@@ -1,4 +1,5 @@
-//! Fetches playlists and segments: over http and https only, with limits on time, size and redirects.
+//! Fetches over http and https, and nothing else: streams as they come; playlists and segments with limits on time, size and
+//! redirects.
 //!
 //! Nothing of the configured address goes along to other hosts: no credentials, no cookies, no `Referer`. An address is
 //! never a part of an error.
@@ -9,12 +10,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::RANGE;
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Response, StatusCode};
 use url::Url;
 
+use super::SourceError;
 use super::guard::{Lookup, OffLimits, Reach};
-use super::playlist::Range;
-use crate::source::SourceError;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -27,6 +27,13 @@ const IDLE: usize = 32;
 
 /// Memory that is taken before anything came to fill it.
 const AT_ONCE: usize = 4 << 20;
+
+/// Some bytes of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Range {
+    pub(super) start: u64,
+    pub(super) length: u64,
+}
 
 /// What one request may cost.
 #[derive(Debug, Clone, Copy)]
@@ -77,8 +84,6 @@ pub(super) struct Answer {
 
 impl Http {
     pub(super) fn new(reach: Reach) -> Result<Self, String> {
-        // Fails when a provider is installed already, which is as good.
-        rustls::crypto::ring::default_provider().install_default().ok();
         let follow = move |attempt: Attempt<'_>| {
             if !reach.allows(attempt.url()) {
                 attempt.error(OffLimits)
@@ -88,18 +93,16 @@ impl Http {
                 attempt.follow()
             }
         };
-        let mut builder = Client::builder()
-            .redirect(Policy::custom(follow))
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .pool_max_idle_per_host(IDLE)
-            .user_agent(concat!("sluicegate/", env!("CARGO_PKG_VERSION")));
+        let mut builder = builder().redirect(Policy::custom(follow));
         if reach == Reach::Normal {
             builder = builder.dns_resolver(Lookup);
         }
-        let client = builder.build().map_err(|error| format!("no HTTP client can be made: {}", root(&error)))?;
-        Ok(Self { client, reach })
+        Ok(Self { client: built(builder)?, reach })
+    }
+
+    /// A client for what is configured, wherever that is: it is asked there and nowhere else.
+    pub(super) fn direct() -> Result<Self, String> {
+        Ok(Self { client: built(builder().redirect(Policy::none()))?, reach: Reach::LinkLocal })
     }
 
     pub(super) fn allows(&self, url: &Url) -> bool {
@@ -131,6 +134,44 @@ impl Http {
         };
         Ok(Answer { url, body })
     }
+}
+
+impl Http {
+    /// Asks for what is at `url`, to be read as it comes.
+    pub(super) async fn open(&self, url: Url) -> Result<Body, Trouble> {
+        let response = self.client.get(url).send().await.map_err(|error| silent(&error))?;
+        match response.status() {
+            StatusCode::OK => Ok(Body(response)),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(Trouble::Gone(response.status().as_u16())),
+            status => Err(Trouble::Refused(status.as_u16())),
+        }
+    }
+}
+
+/// What is being answered.
+#[derive(Debug)]
+pub(super) struct Body(Response);
+
+impl Body {
+    /// What comes next; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
+        self.0.chunk().await.map_err(|error| silent(&error))
+    }
+}
+
+fn builder() -> ClientBuilder {
+    // Fails when a provider is installed already, which is as good.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    Client::builder()
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT)
+        .pool_max_idle_per_host(IDLE)
+        .user_agent(concat!("sluicegate/", env!("CARGO_PKG_VERSION")))
+}
+
+fn built(builder: ClientBuilder) -> Result<Client, String> {
+    builder.build().map_err(|error| format!("no HTTP client can be made: {}", root(&error)))
 }
 
 async fn whole(mut response: Response, limit: usize) -> Result<Bytes, Trouble> {
