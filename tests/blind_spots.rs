@@ -441,8 +441,8 @@ fn a_publisher_may_change_codec_size_and_rate_and_is_seen_within_the_gap_as_long
             &[small.clone(), large.clone(), slow.clone(), odd, last.clone()],
             &folder.path().join(format!("{number}.flv")),
         );
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/flv_publisher.py");
-        let args = [script, &clip.display().to_string(), &url].map(str::to_owned);
+        let script = rig::repository().join("tests/support/flv_publisher.py");
+        let args = [script.display().to_string(), clip.display().to_string(), url.clone()];
         let log = clip.with_extension("log");
         let mut publisher = Process::start(Path::new("/usr/bin/python3"), &args, &log, Output::Logged).unwrap();
         let watch = Watch::of(&sources, Protocol::Rtmp, &url);

@@ -395,7 +395,9 @@ fn a_recording_at_an_address_is_inspected_and_its_secrets_are_nowhere() {
                 .collect(),
             Whole::Yes,
         ),
-        "/live.m3u8" => (file(&b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na/copy.mp4?token=5ecret\n"[..]), Whole::Yes),
+        "/live.m3u8" => {
+            (file(&b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na/copy.mp4?token=5ecret\n"[..]), Whole::Yes)
+        }
         _ => (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(), Whole::Yes),
     });
     let url = |path: &str| format!("http://me:pa55word@127.0.0.1:{port}{path}");
