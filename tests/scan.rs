@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
 
+#[cfg(test)]
+#[path = "scan/deadly.rs"]
+mod deadly;
 #[path = "scan/page.rs"]
 mod page;
 #[path = "scan/serving.rs"]
@@ -103,14 +106,6 @@ impl Desk {
 const H264: &str = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 50 -keyint_min 50 -sc_threshold 0";
 
 const H265: &str = "-c:v libx265 -preset ultrafast -pix_fmt yuv420p -x265-params keyint=50:min-keyint=50:scenecut=0:open-gop=0:log-level=none";
-
-/// FLV whose metadata is objects in objects in objects: GStreamer 1.22 reads them by recursion, until its stack is spent.
-fn bottomless() -> Vec<u8> {
-    let body = [b"\x02\0\x0aonMetaData".as_slice(), &[3, 0, 1, b'a'].repeat(1_000_000)].concat();
-    let size = (body.len() as u32).to_be_bytes();
-    let tag = [&[18, size[1], size[2], size[3]][..], &[0; 7], &body].concat();
-    [b"FLV\x01\x05\0\0\0\x09\0\0\0\0".as_slice(), &tag, &(tag.len() as u32).to_be_bytes()].concat()
-}
 
 /// The times of the findings of a recording.
 fn times(result: &Value) -> Vec<f64> {
@@ -489,28 +484,4 @@ fn the_answer_is_the_same_each_time() {
         assert_eq!(desk.scan(&names), first);
     }
     assert!(Path::new(&desk.path("tmp")).is_dir());
-}
-
-#[test]
-fn a_recording_that_brings_down_what_inspects_it_costs_only_itself() {
-    let desk = Desk::new();
-    desk.copy("a.mp4", H264);
-    fs::write(desk.path("b.flv"), bottomless()).unwrap();
-    desk.clear("c.mp4", H264);
-    let (code, answer) = desk.scan(&["a.mp4", "b.flv", "c.mp4"]);
-    let outcomes: Vec<_> = answer["results"].as_array().unwrap().iter().map(|result| &result["outcome"]).collect();
-    assert_eq!(
-        (code, outcomes),
-        (1, ["findings", "not_inspected", "clear"].map(Value::from).iter().collect::<Vec<_>>()),
-        "{answer}"
-    );
-    assert!(times(&answer["results"][0]).len() >= 7, "it is told once, and whole: {answer}");
-    let reason = answer["results"][1]["not_inspected"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("brings down what inspects it (signal 11)"), "{reason}");
-    assert!(desk.is_tidy());
-
-    // Names that look like options, behind what says that they are none.
-    fs::rename(desk.path("b.flv"), desk.path("--apart=0")).unwrap();
-    let (code, answer) = desk.scan(&["--", "--apart=0"]);
-    assert_eq!((code, answer["outcome"].as_str()), (2, Some("not_inspected")), "{answer}");
 }

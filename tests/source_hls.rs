@@ -375,6 +375,13 @@ fn an_end_is_an_end_and_its_last_picture_is_seen() {
     assert_eq!(watched.reconnecting().0, Reason::Ended);
 }
 
+/// A fragment of boxes in boxes, which GStreamer 1.22 reads by recursion, until its stack is spent.
+fn bottomless() -> Vec<u8> {
+    const DEPTH: u32 = 400_000;
+    let header = |level: u32| [(8 * (DEPTH - level)).to_be_bytes(), *if level == 0 { b"moov" } else { b"trak" }].concat();
+    (0..DEPTH).flat_map(header).collect()
+}
+
 #[test]
 fn whatever_a_server_answers_it_is_named_and_got_over() {
     let playlist = |lines: &str| Answer::ok(format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n{lines}\n"));
@@ -406,6 +413,13 @@ fn whatever_a_server_answers_it_is_named_and_got_over() {
             Reason::Error,
             "garbage",
             "unknown",
+        ),
+        (
+            "boxes within boxes without end",
+            vec![("/secret-key", playlist(segment)), ("/segment", Answer::ok(bottomless()))],
+            Reason::Error,
+            "garbage",
+            "without end",
         ),
         (
             "sound",

@@ -68,7 +68,9 @@ pub(super) fn all(inputs: &[Input]) -> anyhow::Result<(Brief, Vec<Inspection>)> 
                 // Where it ended before it said what it had begun with, any of them may be it.
                 let any = begun.is_empty();
                 (suspects, waiting) = if any { (untouched, begun) } else { (begun, untouched) };
-                suspects.iter().for_each(|suspect| gathered.forget(*suspect));
+                for suspect in &suspects {
+                    gathered.forget(*suspect);
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::Url;
 
+use super::boxes::are_bottomless;
 use super::{Pipe, pace, retire};
 use crate::source::attachment::Wiring;
 use crate::source::branch::Feed;
@@ -187,6 +188,12 @@ impl Feeder {
                 return Err(self.failed(Reason::Error, Trouble::Garbage("its segments are of an unknown kind")));
             }
         };
+        if container == Container::Fmp4
+            && [Some(media), map.as_ref()].into_iter().flatten().any(|part| are_bottomless(part))
+        {
+            let trouble = Trouble::Garbage("its segments hold boxes within boxes without end");
+            return Err(self.failed(Reason::Error, trouble));
+        }
         if self.needs_new_line(job, container) {
             self.renew(container, job.map.clone()).await?;
         }

@@ -15,6 +15,7 @@
 //! A playlist is a stranger's text: it may name any host over http and https but for those in `guard`, and nothing of
 //! what is configured goes along to them.
 
+mod boxes;
 mod feed;
 mod follow;
 mod pace;
