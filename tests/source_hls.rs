@@ -378,7 +378,8 @@ fn an_end_is_an_end_and_its_last_picture_is_seen() {
 /// A fragment of boxes in boxes, which GStreamer 1.22 reads by recursion, until its stack is spent.
 fn bottomless() -> Vec<u8> {
     const DEPTH: u32 = 400_000;
-    let header = |level: u32| [(8 * (DEPTH - level)).to_be_bytes(), *if level == 0 { b"moov" } else { b"trak" }].concat();
+    let header =
+        |level: u32| [(8 * (DEPTH - level)).to_be_bytes(), *if level == 0 { b"moov" } else { b"trak" }].concat();
     (0..DEPTH).flat_map(header).collect()
 }
 

@@ -3,7 +3,7 @@
 //! The server is a few lines here, for no real one gives every wrong answer; `tests/node_media_server.rs` and
 //! `tests/blind_spots.rs` pull from a real one.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
 #[cfg(test)]
 mod support;

@@ -224,7 +224,11 @@ fn watch(pad: &gst::Pad, what: Watch, feed: &Arc<Feed>) {
 fn guard_flv(entry: &gst::Pad, pull: &Pull, feed: &Arc<Feed>) {
     let (stream, feed) = (pull.stream.to_string(), Arc::clone(feed));
     let walker = Mutex::new(flv::Walker::new());
-    entry.add_probe(gst::PadProbeType::BUFFER, move |_pad, info| {
+    entry.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        // What the demuxer fetches itself comes in no order. Only a description of one's own has it do so, with a file.
+        if pad.mode() == gst::PadMode::Pull {
+            return gst::PadProbeReturn::Remove;
+        }
         let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else { return gst::PadProbeReturn::Ok };
         // Only this thread ever takes the lock. What is not to go on counts as handled: the bindings have taken a buffer by
         // the time that GStreamer would drop it, and it complains each time.

@@ -57,8 +57,8 @@ mod tests {
 
     use super::*;
 
-    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
-        [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+    fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32 + 8).to_be_bytes()[..], &kind, body].concat()
     }
 
     fn nested(depth: usize) -> Vec<u8> {
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn boxes_within_boxes_without_end_are_told_and_others_are_not() {
-        let fragment = [boxed(b"moof", &boxed(b"traf", &[0; 90])), boxed(b"mdat", &nested(9000))].concat();
+        let fragment = [boxed(*b"moof", &boxed(*b"traf", &[0; 90])), boxed(*b"mdat", &nested(9000))].concat();
         let wide = [&[0, 0, 0, 1][..], b"mdat", &(16 + 72_000_u64).to_be_bytes(), &nested(9000)].concat();
         for (story, media, bottomless) in [
             ("nothing", vec![], false),
@@ -76,7 +76,7 @@ mod tests {
             ("media data with a size of 64 bits", wide, false),
             ("media data to the end", [&[0, 0, 0, 0][..], b"mdat", &nested(9000)].concat(), false),
             ("deep", nested(9000), true),
-            ("deep, behind fragments", [fragment.clone(), boxed(b"moov", &nested(9000))].concat(), true),
+            ("deep, behind fragments", [fragment.clone(), boxed(*b"moov", &nested(9000))].concat(), true),
             ("deep, in a box that is cut short", [fragment, nested(9000)[..60_000].to_vec()].concat(), true),
             ("deep, behind what is no box", [vec![0, 0, 0, 3, 1, 2, 3, 4], nested(9000)].concat(), true),
             ("a little deep", nested(4096), false),
@@ -88,7 +88,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_strangers_send_breaks_it(pieces in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(8), any::<u8>()], 0..40), 0..20)) {
-            let media = pieces.iter().flat_map(|piece| boxed(b"mdat", piece)).chain(pieces.concat()).collect::<Vec<u8>>();
+            let media = pieces.iter().flat_map(|piece| boxed(*b"mdat", piece)).chain(pieces.concat()).collect::<Vec<u8>>();
             prop_assert!(!are_bottomless(&media), "it is too short to be deep");
         }
     }
