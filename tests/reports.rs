@@ -139,6 +139,9 @@ fn a_report_that_was_answered_for_survives_a_crash_and_so_does_what_its_sender_i
     sluicegate.kill().unwrap();
     sluicegate.start().unwrap();
     assert_eq!(sluicegate.get(&path).unwrap(), judged);
+    // What is repeated is told of a stream that is known to be live again.
+    let listed = || (!sluicegate.get("/v1/streams").ok()?.as_array()?.is_empty()).then_some(());
+    rig::until("the stream to be listed again", PATIENCE, listed).unwrap();
     // The same reporter, by the key beside the ledger; a third report within the hour is the last.
     for (imminent, status, repeated) in [(false, 202, Some(true)), (true, 202, Some(false))] {
         let (found, answer) = post.send("/v1/reports", &notice("ann", imminent));

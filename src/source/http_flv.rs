@@ -10,7 +10,7 @@ use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
 use super::branch::Feed;
@@ -24,6 +24,9 @@ const AHEAD: u64 = 4 << 20;
 
 /// Bytes handed over at once, or one chunk more.
 const BURST: usize = 256 << 10;
+
+/// How long the last pictures of a stream that broke off may take to come out.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long to wait for what is stuck, before looking again.
 const STUCK: Duration = Duration::from_millis(20);
@@ -48,16 +51,24 @@ pub(super) fn fetch(
     }
     let runtime = tools.runtime().ok_or(SourceError::Stopped)?;
     let task = runtime.spawn(async move {
-        if let Err(trouble) = hand_on(&http, url, &src).await {
-            feed.end(Reason::Error, Some(trouble.told(stream)));
+        let mut begun = false;
+        if let Err(trouble) = hand_on(&http, url, &src, &mut begun).await {
+            // What came before it still comes out.
+            feed.leave.begin();
+            if begun && src.end_of_stream().is_ok() {
+                timeout(FAREWELL, feed.leave.through()).await.ok();
+            }
+            feed.progress.end(Reason::Error, Some(trouble.told(stream)));
         }
     });
     Ok(task.abort_handle())
 }
 
-async fn hand_on(http: &Http, url: Url, src: &gst_app::AppSrc) -> Result<(), Trouble> {
+/// Hands on what is at `url`; notes in `begun` that something was.
+async fn hand_on(http: &Http, url: Url, src: &gst_app::AppSrc, begun: &mut bool) -> Result<(), Trouble> {
     let mut body = http.open(url).await?;
     while let Some(first) = body.next().await? {
+        *begun = true;
         let (burst, rest) = burst(first, &mut body).await;
         // It refuses them only while it ends, and then there is nobody to tell.
         if src.push_buffer_list(burst).is_err() {
