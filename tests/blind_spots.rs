@@ -225,7 +225,9 @@ fn over_http_flv_the_gap_is_held_too() {
     let file = folder.path().join("config.json");
     std::fs::write(&file, conf).unwrap();
     let app = rig::asset("node/node_modules/node-media-server/bin/app.js").unwrap();
-    let args = [app.as_path(), Path::new("--config"), &file].map(|arg| arg.display().to_string());
+    let kept = folder.path().join("data");
+    let args = [app.as_path(), Path::new("--config"), &file, Path::new("--data-path"), &kept];
+    let args = args.map(|arg| arg.display().to_string());
     let _server = Process::start(Path::new("node"), &args, &folder.path().join("node.log"), Output::Logged).unwrap();
     let up = || TcpStream::connect((Ipv4Addr::LOCALHOST, http)).ok();
     rig::until("node-media-server listens", PATIENCE, up).unwrap();

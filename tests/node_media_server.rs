@@ -46,7 +46,9 @@ async fn house() -> House {
     let file = folder.path().join("config.json");
     std::fs::write(&file, conf).unwrap();
     let app = rig::asset("node/node_modules/node-media-server/bin/app.js").unwrap();
-    let args = [app.as_path(), Path::new("--config"), &file].map(|arg| arg.display().to_string());
+    let kept = folder.path().join("data");
+    let args = [app.as_path(), Path::new("--config"), &file, Path::new("--data-path"), &kept];
+    let args = args.map(|arg| arg.display().to_string());
     let server = Process::start(Path::new("node"), &args, &folder.path().join("log"), Output::Logged).unwrap();
     let adapter =
         std::sync::Arc::new(NodeMediaServer::new(&config(http, "admin:letmein"), &act::Config::default()).unwrap());
