@@ -1,4 +1,4 @@
-//! Hundreds of sources against one real nginx-rtmp: they come one after another, after a restart of the server too, and
+//! A thousand sources against one real nginx-rtmp: they come one after another, after a restart of the server too, and
 //! cost a bounded number of threads and descriptors.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
@@ -20,7 +20,7 @@ use sluicegate::source::{Config, Room, SourceEvent, SourceHandle, Sources, make_
 use sluicegate::stream::StreamId;
 use support::ffmpeg;
 
-const STREAMS: usize = 300;
+const STREAMS: usize = 1000;
 const PER_SECOND: u32 = 100;
 /// A fifth of a second's worth may come at once.
 const AT_ONCE: f64 = 20.0;
@@ -63,7 +63,7 @@ fn count(folder: &str) -> usize {
 }
 
 #[test]
-fn hundreds_of_streams_come_one_after_another_and_cost_little() {
+fn a_thousand_streams_come_one_after_another_and_cost_little() {
     assert!(matches!(make_room(NonZeroUsize::new(STREAMS).unwrap()), Room::Enough(_)));
     let folder = tempfile::tempdir().unwrap();
     let mut nginx = Nginx::start(None).unwrap();
