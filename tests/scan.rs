@@ -59,7 +59,9 @@ impl Desk {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+        // Whoever started the tests may have signals ignored, as shells do for what runs in the background.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_sluicegate")]);
         command.args(arguments).current_dir(self.folder.path()).env("TMPDIR", self.path("tmp")).env("NO_PROXY", "*");
         command.env_remove("SLUICEGATE_LOG").env_remove("SLUICEGATE_BANKS");
         command
