@@ -15,8 +15,8 @@ use crate::house::{House, at, seconds};
 /// included.
 const LEADS: [u64; 6] = [2040, 2400, 2800, 3200, 3600, 3960];
 
-/// No frames kept, and after a finding no more of them looked at than before.
-const KEYFRAMES_ONLY: &str = "\n[sample]\nlookback_bytes = 0\nburst_fps = 0.1\n";
+/// No frames kept, after a finding no more of them looked at than before, and no stream decoded continuously.
+const KEYFRAMES_ONLY: &str = "\n[sample]\nlookback_bytes = 0\nburst_fps = 0.1\nmax_promoted = 0\n";
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
