@@ -41,6 +41,9 @@ use failure::{OrExit, Outcome};
 
 const ENVIRONMENT: &str = "SLUICEGATE_LOG";
 
+/// This program itself, also where its file was replaced meanwhile.
+const ITSELF: &str = "/proc/self/exe";
+
 /// Watches live streams and closes the gate on known or likely harmful content.
 ///
 /// Sluicegate runs beside a media server, pulls each stream as a viewer would, compares its pictures with banks of known

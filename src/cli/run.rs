@@ -24,9 +24,6 @@ pub(super) struct Args {
     inspectors: Option<usize>,
 }
 
-/// This program itself, also where its file was replaced meanwhile.
-const ITSELF: &str = "/proc/self/exe";
-
 pub(super) fn run(args: &Args, log_format: LogFormat) -> Outcome {
     let mut config = Config::load(&args.config).or_exit(Exit::Usage)?;
     if args.inspectors.is_some() {
@@ -44,7 +41,7 @@ pub(super) fn run(args: &Args, log_format: LogFormat) -> Outcome {
 fn inspector(log_format: LogFormat) -> app::Program {
     let word = log_format.to_possible_value().map(|value| value.get_name().to_owned());
     let format = word.into_iter().flat_map(|word| ["--log-format".into(), word.into()]);
-    app::Program { path: ITSELF.into(), arguments: ["inspector".into()].into_iter().chain(format).collect() }
+    app::Program { path: super::ITSELF.into(), arguments: ["inspector".into()].into_iter().chain(format).collect() }
 }
 
 /// What a failure of the service means to whoever started it.

@@ -1,7 +1,7 @@
 //! FLV over HTTP: fetched by the one thread that fetches for all streams, and handed to a demuxer as it comes.
 //!
 //! GStreamer's own element for HTTP has a thread of its own for each stream, and hands over every few kilobytes from that to
-//! the streaming thread; together they cost as much as demuxing and parsing (`make bench-density`).
+//! the streaming thread; together they cost more than demuxing and parsing.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -43,7 +43,7 @@ fn sandbox(config: &Config, file: Option<&Path>) -> Check {
     if config.inspector.processes == Some(0) {
         return Check::well(WHAT, "none: the core inspects by itself");
     }
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(crate::cli::ITSELF);
     command.args(["inspector", "--self-check"]);
     if let Some(file) = file {
         command.arg("--config").arg(file);

@@ -22,9 +22,6 @@ use crate::cli::bank::progress::Progress;
 use crate::clock::Timestamp;
 use crate::inspector::{sandbox, wire};
 
-/// This very executable, even where another was put in its place meanwhile.
-const ITSELF: &str = "/proc/self/exe";
-
 /// What the process that inspects says, in this order.
 #[derive(Debug, Serialize, Deserialize)]
 enum Said {
@@ -116,7 +113,7 @@ impl Process {
         // Behind the name of the command: what comes later may be meant for a name of a file, whatever it looks like.
         let name = said.iter().position(|word| word == "scan").context("the command line has no `scan`")?;
         let (before, after) = said.split_at(name + 1);
-        let mut command = Command::new(ITSELF);
+        let mut command = Command::new(crate::cli::ITSELF);
         command.args(before).arg(format!("--apart={}", numbers.join(","))).args(after);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         Ok(Self(command.spawn().context("no process can be started: free some memory")?))
